@@ -1,0 +1,70 @@
+"""The tree of all errors that are raised on purpose; everything else is a bug.
+
+RelayError
+├── SettingsError        bad settings, all of them at once; the process exits with 2
+├── UnreadableAnswer     ListAIJob answered something that is no answer
+├── StoreUnavailable     the database can't be reached or is too busy; try again
+└── Refusal              a caller's request that can't be done; the web turns it into a problem document
+    ├── NotFound         404, also for what belongs to another subscriber
+    ├── Conflict         409
+    ├── Invalid          422 with pointers
+    └── QuotaExceeded    429
+"""
+
+from dataclasses import dataclass
+
+
+class RelayError(Exception):
+    """The root of the tree."""
+
+
+class SettingsError(RelayError):
+    """Every problem of the settings at once; `problems` holds one sentence each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class UnreadableAnswer(RelayError):
+    """An answer of the provider that can't be read; the sentence says why and quotes nothing."""
+
+
+class StoreUnavailable(RelayError):
+    """The database can't be reached, or a transaction kept failing; `retry_after` is in seconds."""
+
+    def __init__(self, message: str, retry_after: int = 2) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Refusal(RelayError):
+    """Base of what a caller did that can't be done; the message is a sentence for them and echoes nothing."""
+
+
+class NotFound(Refusal):
+    """No such thing for this caller."""
+
+
+class Conflict(Refusal):
+    """The thing is not in a state that allows it; the message names what does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One wrong member of a body: a JSON pointer and a sentence that says what is allowed."""
+
+    pointer: str
+    detail: str
+
+
+class Invalid(Refusal):
+    """A well-formed body that breaks rules; `faults` names each."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__("; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults))
+        self.faults = faults
+
+
+class QuotaExceeded(Refusal):
+    """The subscriber has as many of these as it may; the message says what to do instead."""

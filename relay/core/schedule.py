@@ -1,0 +1,128 @@
+"""When things happen next: retries and their jitter, Retry-After, an endpoint's pace, the next poll.
+
+Times are microseconds, `dice` are numbers in [0, 1).
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from relay.core.records import SECOND, Micros
+
+JITTER = 0.2  # of the step, either way: enough that a thousand failures of one second do not return as one
+
+FIRST_ALLOWANCE = 2  # in flight, for an endpoint that has not answered yet
+UNPROVEN_AFTER = 3  # failures in a row after which an endpoint counts as failing
+
+SUSPECT_AFTER = 2  # attempts lost in a row after which a row is worked on alone
+GIVE_UP_AFTER = 5  # attempts lost in a row after which it fails
+
+POLL_GAP = 5 * SECOND  # between two polls of one job
+CLOSEST_POLLS = 2 * SECOND  # no job is asked about more often (upstream.md, section 5)
+LAST_LOOK = 3 * SECOND  # before a watch's deadline its job is asked once more
+
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTH = "|".join(MONTHS)
+_TIME = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
+HTTP_DATES = (  # RFC 9110, section 5.6.7: IMF-fixdate, RFC 850, asctime
+    re.compile(rf"[A-Z][a-z]{{2}}, (?P<day>[0-9]{{2}}) (?P<month>{_MONTH}) (?P<year>[0-9]{{4}}) {_TIME} GMT"),
+    re.compile(rf"[A-Z][a-z]+day, (?P<day>[0-9]{{2}})-(?P<month>{_MONTH})-(?P<year>[0-9]{{2}}) {_TIME} GMT"),
+    re.compile(rf"[A-Z][a-z]{{2}} (?P<month>{_MONTH}) (?P<day>[ 0-9][0-9]) {_TIME} (?P<year>[0-9]{{4}})"),
+)
+
+
+def retry_at(
+    now: Micros, step: int, steps: Sequence[float], *, retry_after: str | None, dice: float
+) -> Micros | None:
+    """When the next attempt is due after a failure, or None when the schedule is used up.
+
+    `steps` are seconds, `step` the retries used so far. Jitter is ±20 %, but never earlier than what the
+    receiver asked for with Retry-After; that counts as at most the schedule's longest step.
+    """
+    if step >= len(steps):
+        return None
+    delay = steps[step] * (1 - JITTER + 2 * JITTER * dice)
+    asked = retry_after_seconds(retry_after, now)
+    if asked is not None:
+        delay = max(delay, min(asked, max(steps)) * (1 + JITTER * dice))
+    return now + round(delay * SECOND)
+
+
+def retry_after_seconds(value: str | None, now: Micros) -> float | None:
+    """A Retry-After header in seconds from `now`: ASCII digits or an HTTP date; anything else is None.
+
+    The result may be negative (a date in the past) and is not bounded above.
+    """
+    if value is None:
+        return None
+    value = value.strip(" \t")
+    if re.fullmatch("[0-9]+", value):
+        return float(value[:20]) if len(value) <= 20 else float("inf")
+    at = http_date(value, now)
+    return None if at is None else (at - now) / SECOND
+
+
+def http_date(value: str, now: Micros) -> Micros | None:
+    """An HTTP date in any of its three forms; RFC 850's two-digit year is at most 50 years ahead of `now`."""
+    match = next(filter(None, (form.fullmatch(value) for form in HTTP_DATES)), None)
+    if match is None:
+        return None
+    year = int(match["year"])
+    if year < 100:
+        this_year = datetime.fromtimestamp(now / SECOND, UTC).year
+        year += this_year // 100 * 100
+        year -= 100 if year > this_year + 50 else 0
+    try:
+        at = datetime(
+            year,
+            MONTHS.index(match["month"]) + 1,
+            int(match["day"]),
+            int(match["hour"]),
+            int(match["minute"]),
+            min(int(match["second"]), 59),  # a leap second
+            tzinfo=UTC,
+        )
+    except ValueError:
+        return None
+    return round(at.timestamp()) * SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast an endpoint may be sent to now, from what it answered last."""
+
+    allowance: int = FIRST_ALLOWANCE
+    proven: bool = False
+    failure_streak: int = 0
+    failing_since: Micros | None = None
+
+    def after_success(self, max_in_flight: int) -> "Pace":
+        """One more in flight for each success (so it doubles each round trip), up to the limit."""
+        return Pace(allowance=min(self.allowance + 1, max_in_flight), proven=True)
+
+    def after_failure(self, now: Micros) -> "Pace":
+        """Half as many in flight for each failure, down to one; a run of failures loses the proof."""
+        streak = self.failure_streak + 1
+        return Pace(
+            allowance=max(self.allowance // 2, 1),
+            proven=self.proven and streak < UNPROVEN_AFTER,
+            failure_streak=streak,
+            failing_since=self.failing_since or now,
+        )
+
+
+def next_poll(now: Micros, earliest_deadline: Micros, gap: Micros = POLL_GAP) -> Micros:
+    """When a job that is still open is asked again: after the gap, or for a last look before a deadline.
+
+    `earliest_deadline` is that of the watches that wait for it. Never sooner than two seconds from now.
+    """
+    regular = now + gap
+    last_look = earliest_deadline - LAST_LOOK
+    return max(min(regular, last_look) if last_look > now else regular, now + CLOSEST_POLLS)
+
+
+def upstream_backoff(failure_streak: int, dice: float) -> Micros:
+    """How long the fleet holds back its calls after failures in a row: 1 s doubling to 60 s, jittered."""
+    doubling = 1 << min(failure_streak - 1, 6)
+    return round(min(doubling, 60) * (0.5 + dice) * SECOND)

@@ -1,0 +1,1 @@
+"""The only SQL. Every transaction is one function, retried as a whole."""

@@ -1,0 +1,95 @@
+"""Deliveries in SQL: what is owed, cancelled, and sent again by hand. Claims and settles are next door."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import null, select, update
+
+from relay.core.errors import Conflict, NotFound
+from relay.core.records import Micros
+from relay.core.states import DeliveryStatus, EndpointStatus
+from relay.store import endpoints
+from relay.store.engine import Tx, insert_rows, lock
+from relay.store.tables import Delivery, Endpoint
+
+
+def owe(tx: Tx, rows: Sequence[Mapping[str, Any]], now: Micros) -> None:
+    """Insert new deliveries, due now, and wake their endpoints, which are locked already."""
+    insert_rows(tx, Delivery, rows)
+    endpoints.wake(tx, (row["endpoint_id"] for row in rows), now)
+
+
+def new_row(
+    delivery_id: str,
+    *,
+    subscriber_id: str,
+    watch_id: str | None,
+    endpoint_id: str,
+    event: str,
+    payload_bytes: int,
+    now: Micros,
+) -> dict[str, Any]:
+    """A pending delivery, due now."""
+    return {
+        "id": delivery_id,
+        "subscriber_id": subscriber_id,
+        "watch_id": watch_id,
+        "endpoint_id": endpoint_id,
+        "event": event,
+        "status": DeliveryStatus.PENDING,
+        "due_at": now,
+        "payload_bytes": payload_bytes,
+        "created_at": now,
+    }
+
+
+def cancel_of_watch(tx: Tx, watch_id: str, now: Micros) -> None:
+    """Cancel what a watch still owes; what is in flight finishes and is then not sent again."""
+    owed = (Delivery.watch_id == watch_id) & (Delivery.status == DeliveryStatus.PENDING)
+    owners = list(tx.scalars(select(Delivery.endpoint_id).where(owed)))
+    endpoints.lock_in_order(tx, owners)
+    tx.execute(update(Delivery).where(owed, Delivery.token.is_not(None)).values(cancel_requested=1))
+    tx.execute(
+        update(Delivery)
+        .where(owed, Delivery.token.is_(None))
+        .values(status=DeliveryStatus.CANCELLED, due_at=null(), finished_at=now)
+    )
+    endpoints.look_again(tx, owners, now)
+
+
+def retry(tx: Tx, subscriber_id: str, delivery_id: str, now: Micros) -> None:
+    """Send a delivery again, by hand: the same id, due now, with a fresh schedule.
+
+    Raises NotFound, and Conflict while it is in flight or held.
+    """
+    mine = (Delivery.id == delivery_id) & (Delivery.subscriber_id == subscriber_id)
+    owner = tx.scalar(select(Delivery.endpoint_id).where(mine))
+    if owner is None:
+        raise NotFound("there is no such delivery")
+    endpoints.lock_in_order(tx, [owner])
+    row = tx.execute(
+        lock(
+            select(Delivery.token, Delivery.due_at, Endpoint.status, Endpoint.deleted_at)
+            .join(Endpoint, Endpoint.id == Delivery.endpoint_id)
+            .where(mine)
+        )
+    ).one()
+    if row.deleted_at is not None:
+        raise Conflict("its endpoint was deleted; register a new watch instead")
+    if row.token is not None and row.due_at > now:
+        raise Conflict("it is in flight right now; look at its attempts when that has ended")
+    if row.due_at is not None and row.status != EndpointStatus.ACTIVE:
+        raise Conflict(f"it is held because its endpoint is {row.status}; POST to the endpoint's /resume")
+    tx.execute(
+        update(Delivery)
+        .where(mine)
+        .values(
+            status=DeliveryStatus.PENDING,
+            due_at=now,
+            step=0,
+            lost_count=0,
+            cancel_requested=0,
+            finished_at=null(),
+        )
+    )
+    endpoints.wake(tx, [owner], now)

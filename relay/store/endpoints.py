@@ -1,0 +1,214 @@
+"""Endpoints in SQL: finding or making them, their pace, and when each may send next."""
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Case, ScalarSelect, bindparam, case, func, null, select, update
+
+from relay.core.ids import Mint
+from relay.core.records import Micros
+from relay.core.schedule import FIRST_ALLOWANCE, Pace
+from relay.core.states import EndpointStatus
+from relay.store.engine import Tx, among, insert_if_absent, lock, update_rows
+from relay.store.tables import Delivery, Endpoint
+
+DEFAULT_IN_FLIGHT = 10
+
+
+def url_key(url: str) -> str:
+    """The hash by which a URL is unique: databases can't index 2,048 characters everywhere."""
+    return hashlib.sha256(url.encode()).hexdigest()
+
+
+def new_row(
+    endpoint_id: str,
+    subscriber_id: str,
+    url: str,
+    now: Micros,
+    *,
+    description: str | None = None,
+    headers_sealed: str | None = None,
+    max_in_flight: int = DEFAULT_IN_FLIGHT,
+    rate_per_second: float | None = None,
+) -> dict[str, Any]:
+    """A new endpoint, active and unproven."""
+    return {
+        "id": endpoint_id,
+        "subscriber_id": subscriber_id,
+        "url": url,
+        "url_key": url_key(url),
+        "description": description,
+        "headers_sealed": headers_sealed,
+        "status": EndpointStatus.ACTIVE,
+        "max_in_flight": max_in_flight,
+        "rate_per_second": rate_per_second,
+        "not_before": 0,
+        "proven": 0,
+        "allowance": min(FIRST_ALLOWANCE, max_in_flight),
+        "failure_streak": 0,
+        "created_at": now,
+    }
+
+
+def find_by_urls(tx: Tx, subscriber_id: str, urls: Collection[str]) -> dict[str, str]:
+    """URL → endpoint id, for those of the subscriber that exist."""
+    keys = [url_key(url) for url in urls]
+    rows = tx.execute(
+        select(Endpoint.url, Endpoint.id).where(
+            Endpoint.subscriber_id == subscriber_id, among(tx, Endpoint.url_key, keys)
+        )
+    )
+    return {row.url: row.id for row in rows}
+
+
+def find_or_make(
+    tx: Tx, subscriber_id: str, urls: Iterable[str], now: Micros, mint: Mint
+) -> tuple[dict[str, str], int]:
+    """URL → endpoint id, making what is missing; and how many were made."""
+    wanted = sorted(set(urls))
+    found = find_by_urls(tx, subscriber_id, wanted)
+    missing = [url for url in wanted if url not in found]
+    if missing:
+        insert_if_absent(tx, Endpoint, [new_row(mint("ep"), subscriber_id, url, now) for url in missing])
+        found = find_by_urls(tx, subscriber_id, wanted)
+    return found, len(missing)
+
+
+def owned(tx: Tx, subscriber_id: str, ids: Collection[str]) -> set[str]:
+    """Which of these ids are endpoints of this subscriber that are not deleted."""
+    if not ids:
+        return set()
+    return set(
+        tx.scalars(
+            select(Endpoint.id).where(
+                among(tx, Endpoint.id, sorted(ids)),
+                Endpoint.subscriber_id == subscriber_id,
+                Endpoint.deleted_at.is_(None),
+            )
+        )
+    )
+
+
+def count(tx: Tx, subscriber_id: str) -> int:
+    """How many endpoints the subscriber has."""
+    return tx.execute(
+        select(func.count()).where(Endpoint.subscriber_id == subscriber_id, Endpoint.deleted_at.is_(None))
+    ).scalar_one()
+
+
+def lock_in_order(tx: Tx, ids: Iterable[str]) -> dict[str, Any]:
+    """Lock endpoints, each by id (the second place in the order of locks); id → pace, limits, deleted_at."""
+    columns = (
+        Endpoint.id,
+        Endpoint.max_in_flight,
+        Endpoint.allowance,
+        Endpoint.proven,
+        Endpoint.failure_streak,
+        Endpoint.failing_since,
+        Endpoint.deleted_at,
+    )
+    wanted = sorted(set(ids))
+    if not wanted:
+        return {}
+    rows = tx.execute(lock(select(*columns).where(among(tx, Endpoint.id, wanted)).order_by(Endpoint.id)))
+    return {row.id: row for row in rows}
+
+
+def wake(tx: Tx, ids: Iterable[str], now: Micros) -> None:
+    """Something has become due at these endpoints now; they are locked already."""
+    floor = _floor(now)
+    wanted = sorted(set(ids))
+    if wanted:
+        tx.execute(
+            update(Endpoint)
+            .where(among(tx, Endpoint.id, wanted), _may_send())
+            .values(
+                ready_at=case(
+                    (Endpoint.ready_at.is_(None), floor),
+                    (Endpoint.ready_at > floor, floor),
+                    else_=Endpoint.ready_at,
+                )
+            )
+        )
+
+
+def look_again(tx: Tx, ids: Iterable[str], now: Micros) -> None:
+    """Set `ready_at` from what is open: the earliest due row, or end of a lease, but not before now."""
+    due = _earliest(Delivery.due_at.is_not(None))
+    floor = _floor(now)
+    _set_ready(tx, ids, case((due < floor, floor), else_=due))
+
+
+def wait_for_a_slot(tx: Tx, ids: Iterable[str], now: Micros) -> None:
+    """Set `ready_at` of endpoints whose slots are all taken: a settle wakes them, or the end of a lease."""
+    _set_ready(tx, ids, _earliest(Delivery.token.is_not(None), Delivery.due_at > now))
+
+
+def _set_ready(tx: Tx, ids: Iterable[str], ready_at: Any) -> None:
+    wanted = sorted(set(ids))
+    if wanted:
+        tx.execute(
+            update(Endpoint)
+            .where(among(tx, Endpoint.id, wanted))
+            .values(ready_at=case((_may_send(), ready_at), else_=null()))
+        )
+
+
+def _earliest(*conditions: Any) -> ScalarSelect[Any]:
+    """The first `due_at` of the endpoint's own rows that meet the conditions: one look into an index."""
+    return (
+        select(Delivery.due_at)
+        .where(Delivery.endpoint_id == Endpoint.id, *conditions)
+        .order_by(Delivery.due_at)
+        .limit(1)
+        .correlate(Endpoint)
+        .scalar_subquery()
+    )
+
+
+def _floor(now: Micros) -> Case[Any]:
+    return case((Endpoint.not_before > now, Endpoint.not_before), else_=now)
+
+
+def _may_send() -> Any:
+    return (Endpoint.status == EndpointStatus.ACTIVE) & Endpoint.deleted_at.is_(None)
+
+
+def pace_of(row: Any) -> Pace:
+    """The pace of a row that `lock_in_order` returned."""
+    return Pace(
+        allowance=row.allowance,
+        proven=bool(row.proven),
+        failure_streak=row.failure_streak,
+        failing_since=row.failing_since,
+    )
+
+
+def save_paces(tx: Tx, paces: Mapping[str, tuple[Pace, str | None]]) -> None:
+    """Write what has changed: endpoint id → pace and last error in words (None keeps the last one)."""
+    statement = (
+        update(Endpoint)
+        .where(Endpoint.id == bindparam("row"))
+        .values(
+            allowance=bindparam("new_allowance"),
+            proven=bindparam("new_proven"),
+            failure_streak=bindparam("new_streak"),
+            failing_since=bindparam("new_since"),
+            last_error=func.coalesce(
+                bindparam("new_error", type_=Endpoint.last_error.type), Endpoint.last_error
+            ),
+        )
+    )
+    rows = [
+        {
+            "row": endpoint_id,
+            "new_allowance": pace.allowance,
+            "new_proven": int(pace.proven),
+            "new_streak": pace.failure_streak,
+            "new_since": pace.failing_since,
+            "new_error": error,
+        }
+        for endpoint_id, (pace, error) in sorted(paces.items())
+    ]
+    update_rows(tx, statement, rows)

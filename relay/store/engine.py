@@ -1,0 +1,277 @@
+"""Connections and transactions, and the only place that knows how the three databases differ.
+
+A transaction is one function of a `Tx`, run by `Store.write` or `Store.read` and retried as a whole when the
+database says that trying again is right: deadlock, serialization failure, lock wait, busy, lost connection.
+So such a function must be safe to run again after a commit whose answer was lost: settles are guarded by
+their token, registrations by their unique keys.
+"""
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar, TypeVarTuple, cast
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    any_,
+    create_engine,
+    event,
+    insert,
+    literal,
+    make_url,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine.url import URL
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from relay.core.errors import StoreUnavailable
+
+Tx = Connection
+P = ParamSpec("P")
+T = TypeVar("T")
+Columns = TypeVarTuple("Columns")
+
+DRIVERS = {
+    "sqlite": "sqlite",
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mysql+pymysql",
+}
+STATEMENT_TIMEOUT = 30  # seconds; the longest statement is a batch of a few thousand rows
+LOCK_TIMEOUT = 5  # seconds; transactions are short, so a longer wait is a fault
+CONNECT_TIMEOUT = 5  # seconds
+READ_ONLY = "relay_read_only"
+
+# SQLSTATEs: serialization failure, deadlock, lock not available, statement time-out, server going or coming.
+POSTGRES_AGAIN = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "25P03", "53300")
+# Lock wait time-out, deadlock, statement time-outs (MySQL, MariaDB), read-only while failing over, too many.
+MYSQL_AGAIN = (1205, 1213, 3024, 1969, 1290, 1040)
+
+
+def driver_url(database_url: str) -> URL:
+    """The URL as our drivers want it; `postgres://` and `mariadb://` are accepted as they are in use."""
+    url = make_url(database_url)
+    return url.set(drivername=DRIVERS[url.get_backend_name()])
+
+
+def connect(database_url: str, *, pool_size: int = 5) -> Engine:
+    """An engine with the session settings that every transaction of ours relies on."""
+    url = driver_url(database_url)
+    match url.get_backend_name():
+        case "sqlite":
+            return _connect_sqlite(url, pool_size)
+        case "postgresql":
+            return _connect_postgresql(url, pool_size)
+        case _:
+            return _connect_mysql(url, pool_size)
+
+
+def _connect_sqlite(url: URL, pool_size: int) -> Engine:
+    """WAL, so that readers and the writer do not stop each other; FULL, so that a 201 survives power loss."""
+    engine = create_engine(
+        url,
+        hide_parameters=True,
+        pool_size=pool_size,
+        max_overflow=20,
+        connect_args={"timeout": LOCK_TIMEOUT, "isolation_level": None},
+    )
+
+    def prepare(connection: Any, _record: Any) -> None:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    def begin(connection: Connection) -> None:
+        read_only = connection.get_execution_options().get(READ_ONLY, False)
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    event.listen(engine, "connect", prepare)
+    event.listen(engine, "begin", begin)
+    return engine
+
+
+def _connect_postgresql(url: URL, pool_size: int) -> Engine:
+    options = (
+        f"-c statement_timeout={STATEMENT_TIMEOUT * 1000} -c lock_timeout={LOCK_TIMEOUT * 1000}"
+        f" -c idle_in_transaction_session_timeout={STATEMENT_TIMEOUT * 1000} -c timezone=UTC"
+    )
+    return create_engine(
+        url,
+        hide_parameters=True,
+        pool_size=pool_size,
+        max_overflow=20,
+        pool_timeout=LOCK_TIMEOUT,
+        isolation_level="READ COMMITTED",
+        connect_args={"options": options, "connect_timeout": CONNECT_TIMEOUT, "application_name": "relay"},
+    )
+
+
+def _connect_mysql(url: URL, pool_size: int) -> Engine:
+    """READ COMMITTED: under the default level a SKIP LOCKED claim blocks inserts by its gap locks."""
+    engine = create_engine(
+        url.update_query_dict({"charset": "utf8mb4"}),
+        hide_parameters=True,
+        pool_size=pool_size,
+        max_overflow=20,
+        pool_timeout=LOCK_TIMEOUT,
+        isolation_level="READ COMMITTED",
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT,
+            "read_timeout": STATEMENT_TIMEOUT + 5,
+            "write_timeout": STATEMENT_TIMEOUT + 5,
+        },
+    )
+
+    def prepare(connection: Any, _record: Any) -> None:
+        limit = (
+            f"max_statement_time={STATEMENT_TIMEOUT}"
+            if "MariaDB" in connection.get_server_info()
+            else f"max_execution_time={STATEMENT_TIMEOUT * 1000}"
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SET SESSION innodb_lock_wait_timeout={LOCK_TIMEOUT}, {limit}, time_zone='+00:00'"
+            )
+
+    event.listen(engine, "connect", prepare)
+    return engine
+
+
+class Store:
+    """Runs transactions; one that keeps failing for `patience` seconds ends in StoreUnavailable."""
+
+    def __init__(self, database_url: str, *, pool_size: int = 5, patience: float = 10.0) -> None:
+        self.engine = connect(database_url, pool_size=pool_size)
+        self.dialect = self.engine.dialect.name
+        self._patience = patience
+        # SQLite has one writer: queueing for it here is fair and keeps p99 low, its own busy wait is not.
+        self._one_writer = threading.Lock() if self.dialect == "sqlite" else contextlib.nullcontext()
+
+    def write(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work` in one read-write transaction; commit when it returns, roll back when it raises."""
+        return self._run(self._writing, work, *args, **kwargs)
+
+    def read(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work` in one transaction that only reads; on SQLite it takes no write lock."""
+        return self._run(self._reading, work, *args, **kwargs)
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+    def _run(
+        self,
+        transaction: Callable[[], contextlib.AbstractContextManager[Tx]],
+        work: Callable[Concatenate[Tx, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        give_up_at = time.monotonic() + self._patience
+        pause = 0.005
+        while True:
+            try:
+                with transaction() as tx:
+                    return work(tx, *args, **kwargs)
+            except (DBAPIError, PoolTimeout) as error:
+                if not should_retry(error):
+                    raise
+                if time.monotonic() + pause > give_up_at:
+                    raise StoreUnavailable(sentence_of(error)) from error
+            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads retries, guards nothing
+            pause = min(pause * 2, 0.5)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Tx]:
+        with self._one_writer, self.engine.begin() as tx:
+            yield tx
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Tx]:
+        with self.engine.connect().execution_options(**{READ_ONLY: True}) as tx, tx.begin():
+            yield tx
+
+
+def should_retry(error: DBAPIError | PoolTimeout) -> bool:
+    """Whether running the whole transaction again may help: contention, or a database that is away."""
+    if isinstance(error, PoolTimeout | InterfaceError) or error.connection_invalidated:
+        return True
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return state in POSTGRES_AGAIN or state.startswith("08")
+    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    if isinstance(code, int):
+        return code in MYSQL_AGAIN or code >= 2000  # 2000 and up: the client lost or never had a server
+    # psycopg without a SQLSTATE: no server answered. SQLite: busy, disk full, read-only, can't open.
+    return isinstance(error, OperationalError)
+
+
+def sentence_of(error: Exception) -> str:
+    """A sentence about a database that can't be used, without statements, parameters or addresses."""
+    origin = getattr(error, "orig", None)
+    kind = type(origin or error).__name__
+    return f"the database can't be used right now ({kind}); nothing was changed, try again"
+
+
+def insert_if_absent(tx: Tx, table: Any, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Insert rows, leaving out those that a UNIQUE key refuses; returns how many went in.
+
+    Where another transaction is just inserting the same key, this waits for its end.
+    """
+    if not rows:
+        return 0
+    match tx.dialect.name:
+        case "postgresql":
+            statement: Any = postgresql.insert(table).on_conflict_do_nothing()
+        case "sqlite":
+            statement = sqlite.insert(table).on_conflict_do_nothing()
+        case _:
+            statement = insert(table).prefix_with("IGNORE")
+    return tx.execute(statement.values(list(rows))).rowcount
+
+
+def insert_rows(tx: Tx, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows; an empty list inserts nothing (SQLAlchemy would insert a row of defaults)."""
+    if rows:
+        tx.execute(insert(table), list(rows))
+
+
+def update_rows(tx: Tx, statement: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Run one UPDATE once per row of parameters; an empty list runs nothing."""
+    if rows:
+        tx.execute(statement, list(rows))
+
+
+def among(tx: Tx, column: Any, values: Sequence[Any]) -> ColumnElement[bool]:
+    """`column` is one of `values`: an array on PostgreSQL, so that the statement's text stays the same."""
+    if tx.dialect.name == "postgresql":
+        return cast("ColumnElement[bool]", column == any_(literal(list(values), ARRAY(column.type))))
+    return cast("ColumnElement[bool]", column.in_(values))
+
+
+def lock(statement: Select[*Columns], *, skip: bool = False) -> Select[*Columns]:
+    """Lock the rows read, for an update that leaves their keys alone; `skip` passes over locked ones.
+
+    On PostgreSQL this is FOR NO KEY UPDATE, which lets others insert rows that refer to them. SQLite ignores
+    it: a write transaction there is alone.
+    """
+    return statement.with_for_update(key_share=True, skip_locked=skip)
+
+
+def database_now(tx: Tx) -> int:
+    """The database server's clock in microseconds; SQLite has the machine's."""
+    match tx.dialect.name:
+        case "postgresql":
+            value = tx.scalar(text("SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint"))
+        case "sqlite":
+            return time.time_ns() // 1000
+        case _:
+            value = tx.scalar(text("SELECT CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)"))
+    return int(value)

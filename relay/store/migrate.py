@@ -1,0 +1,114 @@
+"""Migrations: bring a database to the newest revision, say whether it is there, compare with the tables."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from relay.store.engine import Tx, connect
+from relay.store.tables import Base
+
+MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
+LOCK_NAME = "relay migrations"
+LOCK_NUMBER = 7_305_911  # PostgreSQL's advisory locks are numbers; any will do that nobody else uses
+
+
+def upgrade(database_url: str) -> tuple[str | None, str]:
+    """Migrate to the newest revision; returns the revisions before and after.
+
+    Several processes may do this at once: the first migrates, the others wait and find nothing to do.
+    """
+    with _alone(database_url) as connection:
+        before = _revision(connection)
+        command.upgrade(_config(connection), "head")
+        return before, newest()
+
+
+def is_current(tx: Tx) -> bool:
+    """Whether the database is at the newest revision this code knows."""
+    return _revision(tx) == newest()
+
+
+def newest() -> str:
+    """The newest revision in `migrations/`."""
+    return str(ScriptDirectory(str(MIGRATIONS)).get_current_head())
+
+
+def check_on_scratch() -> list[Any]:
+    """Migrate an empty SQLite database and say where it differs from the tables."""
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/scratch.db"
+        upgrade(url)
+        return differences(url)
+
+
+def differences(database_url: str) -> list[Any]:
+    """What a migrated database lacks or has beyond the tables of this code; empty when they match."""
+    with _alone(database_url) as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return list(compare_metadata(context, Base.metadata))
+
+
+def _config(connection: Connection) -> Config:
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return config
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+@contextlib.contextmanager
+def _alone(database_url: str) -> Iterator[Connection]:
+    """A connection with a transaction that no other migration shares.
+
+    On SQLite foreign keys are off: batch mode copies a table and drops the old one, and with cascades on
+    that drop deletes child rows. They are checked before the commit instead.
+    """
+    engine = connect(database_url, pool_size=1)
+    try:
+        with engine.connect() as connection:
+            if engine.dialect.name == "sqlite":
+                connection.connection.driver_connection.execute("PRAGMA foreign_keys=OFF")  # type: ignore[union-attr]
+            with connection.begin():
+                _lock(connection)
+                try:
+                    yield connection
+                finally:
+                    _unlock(connection)
+                _check_foreign_keys(connection)
+    finally:
+        engine.dispose()
+
+
+def _lock(connection: Connection) -> None:
+    match connection.dialect.name:
+        case "postgresql":
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": LOCK_NUMBER})
+        case "sqlite":
+            pass  # BEGIN IMMEDIATE is this lock
+        case _:
+            connection.execute(text("SELECT GET_LOCK(:name, 600)"), {"name": LOCK_NAME})
+
+
+def _unlock(connection: Connection) -> None:
+    if connection.dialect.name in {"mysql", "mariadb"}:
+        connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": LOCK_NAME})
+
+
+def _check_foreign_keys(connection: Connection) -> None:
+    if connection.dialect.name == "sqlite":
+        broken = connection.execute(text("PRAGMA foreign_key_check")).all()
+        if broken:
+            raise RuntimeError(f"the migration would leave {len(broken)} rows that refer to nothing")

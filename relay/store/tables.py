@@ -1,0 +1,342 @@
+"""Every table, its indexes and the rows that the database refuses.
+
+Times are BIGINT microseconds. Ids, hashes, states and tokens are ASCII compared byte by byte, so that `abC1`
+and `ABc1` are two jobs on every database. A row that is finished has `due_at` NULL: the indexes of claims
+hold only what is open (partial where the database can).
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
+
+from relay.core.states import DeliveryStatus, EndpointStatus, Event, JobStatus, WatchStatus
+from relay.store.column_types import ascii_text, long_text, serial, short_text
+
+ID = ascii_text(40)
+HASH = ascii_text(64)
+TOKEN = ascii_text(32)
+STATE = ascii_text(16)
+
+
+def one_of(column: str, states: Any) -> str:
+    """The SQL of a CHECK that `column` holds one of these states."""
+    return f"{column} IN ({', '.join(repr(str(state)) for state in states)})"
+
+
+def open_only(name: str, *columns: str, open_column: str = "due_at") -> Index:
+    """An index over rows whose `open_column` is set: partial where the database has that."""
+    clause = text(f"{open_column} IS NOT NULL")
+    return Index(name, *columns, postgresql_where=clause, sqlite_where=clause)
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that a migration can find it again on any database."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+    @declared_attr.directive
+    @classmethod
+    def __table_args__(cls) -> Any:
+        """InnoDB: transactions, row locks and foreign keys, whatever the server's default is."""
+        return (
+            *cls.rules(),
+            {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"},
+        )
+
+    @classmethod
+    def rules(cls) -> tuple[Any, ...]:
+        """The table's constraints and indexes."""
+        return ()
+
+
+class Subscriber(Base):
+    """A service that calls the API."""
+
+    __tablename__ = "subscribers"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    name: Mapped[str] = mapped_column(short_text(100), unique=True)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    disabled_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class ApiKey(Base):
+    """A subscriber's key, known only by its hash; `hint` is its first letters, for people."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    subscriber_id: Mapped[str] = mapped_column(ID, ForeignKey("subscribers.id"), index=True)
+    sha256: Mapped[str] = mapped_column(HASH, unique=True)
+    hint: Mapped[str] = mapped_column(ascii_text(16))
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    revoked_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class Endpoint(Base):
+    """A callback URL of a subscriber: the unit of pace, health and pause.
+
+    `ready_at` says when it may send next: NULL when there is nothing to do, or it is paused, disabled or
+    deleted. It is never later than the first moment at which something could be done. `not_before` holds it
+    back (rate). `allowance` is how many may be in flight now (slow start); `proven` is 0 until a run of
+    successes, and again after a run of failures.
+    """
+
+    __tablename__ = "endpoints"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    subscriber_id: Mapped[str] = mapped_column(ID, ForeignKey("subscribers.id"))
+    url: Mapped[str] = mapped_column(short_text(2048))
+    url_key: Mapped[str | None] = mapped_column(HASH)
+    description: Mapped[str | None] = mapped_column(short_text(500))
+    headers_sealed: Mapped[str | None] = mapped_column(long_text())
+    status: Mapped[str] = mapped_column(STATE)
+    disabled_reason: Mapped[str | None] = mapped_column(ascii_text(40))
+    max_in_flight: Mapped[int] = mapped_column(Integer)
+    rate_per_second: Mapped[float | None] = mapped_column(Double)
+    ready_at: Mapped[int | None] = mapped_column(BigInteger)
+    not_before: Mapped[int] = mapped_column(BigInteger, default=0)
+    proven: Mapped[int] = mapped_column(SmallInteger, default=0)
+    allowance: Mapped[int] = mapped_column(Integer, default=1)
+    failure_streak: Mapped[int] = mapped_column(Integer, default=0)
+    failing_since: Mapped[int | None] = mapped_column(BigInteger)
+    last_error: Mapped[str | None] = mapped_column(short_text(500))
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    deleted_at: Mapped[int | None] = mapped_column(BigInteger)
+
+    @classmethod
+    def rules(cls) -> tuple[Any, ...]:
+        """Ready only while active; one endpoint per URL and subscriber; a deleted one frees its URL."""
+        return (
+            UniqueConstraint("subscriber_id", "url_key"),
+            CheckConstraint(one_of("status", EndpointStatus), name="status"),
+            CheckConstraint("ready_at IS NULL OR (status = 'active' AND deleted_at IS NULL)", name="ready"),
+            CheckConstraint("(deleted_at IS NULL) = (url_key IS NOT NULL)", name="deleted"),
+            CheckConstraint("allowance >= 1 AND max_in_flight >= 1", name="pace"),
+            Index("ix_endpoints_list", "subscriber_id", "id"),
+            open_only("ix_endpoints_ready", "proven", "ready_at", open_column="ready_at"),
+        )
+
+
+class SigningSecret(Base):
+    """A sealed `whsec_` secret: an endpoint's own, or the subscriber's where `endpoint_id` is NULL.
+
+    Those with `expires_at` NULL are current; the others sign beside it until then.
+    """
+
+    __tablename__ = "signing_secrets"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    subscriber_id: Mapped[str] = mapped_column(ID, ForeignKey("subscribers.id"), index=True)
+    endpoint_id: Mapped[str | None] = mapped_column(ID, ForeignKey("endpoints.id"), index=True)
+    sealed: Mapped[str] = mapped_column(long_text())
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class Job(Base):
+    """One AI job at the provider; polled once, however many watch it.
+
+    `due_at` is NULL once it has ended or while nobody waits for it. `token` marks a claim, whose lease ends
+    at `due_at`. `missing_count` counts the answers that said it does not exist.
+    """
+
+    __tablename__ = "jobs"
+
+    id: Mapped[int] = mapped_column(serial(), primary_key=True, autoincrement=True)
+    source: Mapped[str] = mapped_column(ascii_text(32))
+    job_id: Mapped[str] = mapped_column(ascii_text(64))
+    status: Mapped[str] = mapped_column(STATE)
+    type: Mapped[str | None] = mapped_column(long_text())
+    code: Mapped[str | None] = mapped_column(long_text())
+    message: Mapped[str | None] = mapped_column(long_text())
+    media_id: Mapped[str | None] = mapped_column(long_text())
+    creation_time: Mapped[str | None] = mapped_column(long_text())
+    complete_time: Mapped[str | None] = mapped_column(long_text())
+    data: Mapped[str | None] = mapped_column(long_text())
+    data_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    data_is_json: Mapped[int] = mapped_column(SmallInteger, default=0)
+    due_at: Mapped[int | None] = mapped_column(BigInteger)
+    token: Mapped[str | None] = mapped_column(TOKEN)
+    attempt_count: Mapped[int] = mapped_column(Integer, default=0)
+    lost_count: Mapped[int] = mapped_column(Integer, default=0)
+    missing_count: Mapped[int] = mapped_column(Integer, default=0)
+    polled_at: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    finished_at: Mapped[int | None] = mapped_column(BigInteger)
+
+    @classmethod
+    def rules(cls) -> tuple[Any, ...]:
+        """An ended job is never due; a claim has a lease."""
+        return (
+            UniqueConstraint("source", "job_id"),
+            CheckConstraint(one_of("status", JobStatus), name="status"),
+            CheckConstraint("(status = 'open') = (finished_at IS NULL)", name="finished"),
+            CheckConstraint("status = 'open' OR due_at IS NULL", name="due"),
+            CheckConstraint("token IS NULL OR due_at IS NOT NULL", name="claim"),
+            open_only("ix_jobs_due", "due_at"),
+        )
+
+
+class Watch(Base):
+    """Tell this endpoint when this job ends.
+
+    `query` is what the callback URL had after its `?`. `waiting_key` is the hash of what makes two watches
+    equal; it stands only while the watch waits. `missing_base` is the job's `missing_count` at registration.
+    """
+
+    __tablename__ = "watches"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    subscriber_id: Mapped[str] = mapped_column(ID, ForeignKey("subscribers.id"))
+    job: Mapped[int] = mapped_column(serial(), ForeignKey("jobs.id"))
+    endpoint_id: Mapped[str] = mapped_column(ID, ForeignKey("endpoints.id"))
+    query: Mapped[str | None] = mapped_column(short_text(2048))
+    events: Mapped[str] = mapped_column(ascii_text(100))
+    user_metadata: Mapped[str] = mapped_column(long_text())
+    status: Mapped[str] = mapped_column(STATE)
+    waiting_key: Mapped[str | None] = mapped_column(HASH, unique=True)
+    missing_base: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int] = mapped_column(BigInteger)
+    due_at: Mapped[int | None] = mapped_column(BigInteger)
+    finished_at: Mapped[int | None] = mapped_column(BigInteger)
+
+    @classmethod
+    def rules(cls) -> tuple[Any, ...]:
+        """`due_at` is the deadline of a watch that waits, and NULL once it has ended."""
+        return (
+            CheckConstraint(one_of("status", WatchStatus), name="status"),
+            CheckConstraint("(status = 'waiting') = (due_at IS NOT NULL)", name="due"),
+            CheckConstraint("(status = 'waiting') = (waiting_key IS NOT NULL)", name="waiting"),
+            CheckConstraint("(status = 'waiting') = (finished_at IS NULL)", name="finished"),
+            Index("ix_watches_job", "job", "due_at"),
+            Index("ix_watches_endpoint", "endpoint_id", "id"),
+            Index("ix_watches_list", "subscriber_id", "id"),
+            open_only("ix_watches_waiting", "subscriber_id", "due_at"),
+            open_only("ix_watches_due", "due_at"),
+        )
+
+
+class Delivery(Base):
+    """One webhook message to one endpoint; its id is the `webhook-id`.
+
+    `token` marks a claim, whose lease ends at `due_at`; in flight is what has a live lease. `step` counts
+    the retries used of the schedule. `lost_count` counts attempts in a row whose process died.
+    `payload_bytes` is about how long the body will be, so that a claim can keep to its memory.
+    """
+
+    __tablename__ = "deliveries"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    subscriber_id: Mapped[str] = mapped_column(ID, ForeignKey("subscribers.id"))
+    watch_id: Mapped[str | None] = mapped_column(ID, ForeignKey("watches.id"), index=True)
+    endpoint_id: Mapped[str] = mapped_column(ID, ForeignKey("endpoints.id"))
+    event: Mapped[str] = mapped_column(ascii_text(32))
+    status: Mapped[str] = mapped_column(STATE)
+    due_at: Mapped[int | None] = mapped_column(BigInteger)
+    token: Mapped[str | None] = mapped_column(TOKEN)
+    attempt_count: Mapped[int] = mapped_column(Integer, default=0)
+    lost_count: Mapped[int] = mapped_column(Integer, default=0)
+    step: Mapped[int] = mapped_column(Integer, default=0)
+    cancel_requested: Mapped[int] = mapped_column(SmallInteger, default=0)
+    payload_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    last_error: Mapped[str | None] = mapped_column(short_text(500))
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    delivered_at: Mapped[int | None] = mapped_column(BigInteger)
+    finished_at: Mapped[int | None] = mapped_column(BigInteger)
+
+    @classmethod
+    def rules(cls) -> tuple[Any, ...]:
+        """Only a pending delivery is due; a claim has a lease."""
+        stored = [status for status in DeliveryStatus if status is not DeliveryStatus.HELD]
+        return (
+            CheckConstraint(one_of("status", stored), name="status"),
+            CheckConstraint(one_of("event", Event), name="event"),
+            CheckConstraint("(status = 'pending') = (due_at IS NOT NULL)", name="due"),
+            CheckConstraint("(status = 'pending') = (finished_at IS NULL)", name="finished"),
+            CheckConstraint("(status = 'delivered') <= (delivered_at IS NOT NULL)", name="delivered"),
+            CheckConstraint("token IS NULL OR due_at IS NOT NULL", name="claim"),
+            open_only("ix_deliveries_due", "endpoint_id", "due_at"),
+            open_only("ix_deliveries_claimed", "endpoint_id", "token", open_column="token"),
+            Index("ix_deliveries_endpoint", "endpoint_id", "id"),
+            Index("ix_deliveries_list", "subscriber_id", "id"),
+        )
+
+
+class Attempt(Base):
+    """One HTTP POST of a delivery and what came of it; `number` is the claim's `attempt_count`."""
+
+    __tablename__ = "attempts"
+
+    delivery_id: Mapped[str] = mapped_column(
+        ID, ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    id: Mapped[str] = mapped_column(ID)
+    started_at: Mapped[int] = mapped_column(BigInteger)
+    duration: Mapped[int | None] = mapped_column(BigInteger)
+    status_code: Mapped[int | None] = mapped_column(Integer)
+    error: Mapped[str | None] = mapped_column(ascii_text(32))
+    detail: Mapped[str | None] = mapped_column(short_text(500))
+    response_body: Mapped[str | None] = mapped_column(long_text())
+
+
+class IdempotentAnswer(Base):
+    """The answer to a POST that carried an Idempotency-Key, kept with the effect it had."""
+
+    __tablename__ = "idempotent_answers"
+
+    key: Mapped[str] = mapped_column(HASH, primary_key=True)
+    body_sha256: Mapped[str] = mapped_column(HASH)
+    status: Mapped[int | None] = mapped_column(Integer)
+    sealed: Mapped[int] = mapped_column(SmallInteger, default=0)
+    answer: Mapped[str | None] = mapped_column(long_text())
+    created_at: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class Upstream(Base):
+    """The provider as the whole fleet sees it: the call budget and whether it answers.
+
+    `next_call_at` is the earliest moment of the next call (burst 1); a claim moves it in its transaction.
+    """
+
+    __tablename__ = "upstreams"
+
+    source: Mapped[str] = mapped_column(ascii_text(32), primary_key=True)
+    next_call_at: Mapped[int] = mapped_column(BigInteger, default=0)
+    failure_streak: Mapped[int] = mapped_column(Integer, default=0)
+    down_since: Mapped[int | None] = mapped_column(BigInteger)
+    error_code: Mapped[str | None] = mapped_column(short_text(200))
+    error_detail: Mapped[str | None] = mapped_column(short_text(500))
+    answered_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class Counter(Base):
+    """Totals of what the fleet's processes have done, so that any web process can show them."""
+
+    __tablename__ = "counters"
+
+    name: Mapped[str] = mapped_column(ascii_text(64), primary_key=True)
+    label: Mapped[str] = mapped_column(ascii_text(64), primary_key=True)
+    value: Mapped[int] = mapped_column(BigInteger)

@@ -1,0 +1,88 @@
+"""Secrets at rest: AES-GCM under a ring of master keys, bound to the row that holds them.
+
+A sealed text reads `keyid:base64(nonce + ciphertext)`. The key's id in front says which key opens it; the
+row's id is the associated data, so that a sealed text moved to another row does not open.
+"""
+
+import base64
+import hashlib
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from relay.core.errors import SettingsError
+
+NONCE_BYTES = 12
+KEY_BYTES = 32
+
+
+class Vault:
+    """Seals with the first key of the ring and opens with any."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._ciphers = {key_id(key): AESGCM(key) for key in keys}
+        self._first = key_id(keys[0])
+
+    def seal(self, row_id: str, secret: str) -> str:
+        """Seal a text for the row with this id."""
+        nonce = os.urandom(NONCE_BYTES)
+        sealed = self._ciphers[self._first].encrypt(nonce, secret.encode(), row_id.encode())
+        return f"{self._first}:{base64.b64encode(nonce + sealed).decode()}"
+
+    def open(self, row_id: str, sealed: str) -> str:
+        """Open what `seal` made; raises SettingsError when no key of the ring fits."""
+        name, _, payload = sealed.partition(":")
+        cipher = self._ciphers.get(name)
+        if cipher is None:
+            raise SettingsError(
+                [f"RELAY_MASTER_KEY: a stored secret needs the key with id {name}; add it to the ring"]
+            )
+        raw = base64.b64decode(payload)
+        try:
+            return cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], row_id.encode()).decode()
+        except InvalidTag:
+            raise SettingsError(
+                [f"RELAY_MASTER_KEY: the secret of {row_id} does not open; it was altered or moved"]
+            ) from None
+
+
+def key_id(key: bytes) -> str:
+    """Eight hex digits that name a key and tell nothing of it."""
+    return hashlib.sha256(b"relay key id" + key).hexdigest()[:8]
+
+
+def key_beside(database: Path) -> tuple[bytes, Path | None]:
+    """The master key kept beside a SQLite database, made with mode 0600 if there is none.
+
+    Returns the key and, if it was made just now, its path.
+    """
+    path = database.with_name(database.name + ".key")
+    if path.exists():
+        return _read_key(path), None
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(draft, path)  # whole or not at all, and never over another process's key
+    except FileExistsError:
+        return _read_key(path), None
+    finally:
+        draft.unlink()
+    return _read_key(path), path
+
+
+def _read_key(path: Path) -> bytes:
+    try:
+        key = base64.b64decode(path.read_bytes().strip(), validate=True)
+    except (OSError, ValueError) as error:
+        raise SettingsError([f"{path}: can't be read as a master key ({type(error).__name__})"]) from None
+    if len(key) != KEY_BYTES:
+        raise SettingsError([f"{path}: is not a base64 text of {KEY_BYTES} bytes; restore it from a backup"])
+    return key
