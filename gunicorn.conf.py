@@ -1,0 +1,42 @@
+"""How gunicorn serves the API; the settings are judged here, before there is anything to restart."""
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # gunicorn itself adds it only after this file
+
+from relay.core.errors import SettingsError
+from relay.settings import load
+from relay.telemetry import configure
+
+try:
+    _settings = load(os.environ)
+except SettingsError as error:
+    sys.stderr.write("The settings can't be used:\n" + "".join(f"  {line}\n" for line in error.problems))
+    sys.exit(2)
+
+configure(_settings.log_format, "web")
+
+bind = f"0.0.0.0:{_settings.port}"
+worker_class = "gthread"
+workers = _settings.web_concurrency or len(os.sched_getaffinity(0))
+threads = 4  # a request is a short transaction: more threads only queue at the database
+timeout = 60  # seconds without a sign of life before a worker is replaced; gthread gives signs while it works
+graceful_timeout = 20  # seconds for requests in flight at SIGTERM, below the 30 that platforms grant
+keepalive = 5  # seconds; a batch client's next request finds its connection open
+limit_request_line = 4094  # bytes; every parameter of the API is short
+limit_request_fields = 64
+limit_request_field_size = 8190  # bytes
+preload_app = False  # each worker opens its own connections to the database
+accesslog = None  # the flow's own lines say what happened; paths of callers are not ours to log
+logconfig_dict = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "root": {},  # what `configure` set up stays
+    "loggers": {"gunicorn.error": {"level": "WARNING", "handlers": [], "propagate": True}},
+    "handlers": {},
+    "formatters": {},
+}
+if Path("/dev/shm").is_dir():  # noqa: S108 - only gunicorn's heartbeat files, which must never wait for a disk
+    worker_tmp_dir = "/dev/shm"  # noqa: S108 - the same

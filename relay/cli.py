@@ -1,0 +1,209 @@
+"""The command line: `python -m relay COMMAND`. Every command reads the settings from the environment.
+
+Exit codes: 0 done, 1 it could not be done (a sentence says why), 2 wrong usage or settings.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from relay import __version__, loop, settings, telemetry, wiring
+from relay.core.errors import RelayError, SettingsError
+from relay.sandbox import demo, listaijob, receiver, run
+from relay.settings import Settings
+from relay.store import migrate, subscribers
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    parsed = build_parser().parse_args(arguments)
+    command: Command = parsed.command
+    try:
+        return command(parsed)
+    except SettingsError as error:
+        for problem in error.problems:
+            sys.stderr.write(f"{problem}\n")
+        return 2
+    except RelayError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every command and its options."""
+    parser = argparse.ArgumentParser(prog="python -m relay", description="A webhook relay for AI jobs.")
+    parser.add_argument("--version", action="version", version=f"relay {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Command, help_: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help_, description=help_)
+        added.set_defaults(command=command)
+        return added
+
+    add("poll", poll, "ask the provider about due jobs, and keep house")
+    add("deliver", deliver, "send due deliveries")
+    migrating = add("migrate", migrate_database, "bring the database to the newest revision")
+    migrating.add_argument("--check", action="store_true", help="only compare migrations and tables")
+    add("settings", show_settings, "print the effective settings, secrets hidden")
+    _add_subscriber_commands(commands)
+    _add_key_commands(commands)
+    listening = add("listen", listen, "a local receiver that verifies and prints webhooks")
+    listening.add_argument("--host", default="127.0.0.1")
+    listening.add_argument("--port", type=int, default=9000)
+    listening.add_argument("--secret", help="the whsec_… that signs; without it nothing is verified")
+    sandboxing = add("sandbox", serve_sandbox, "a local ListAIJob that answers as the provider does")
+    sandboxing.add_argument("--host", default="127.0.0.1")
+    sandboxing.add_argument("--port", type=int, default=8090)
+    add("demo", lambda _: demo.main(), "show the whole relay at work on this machine")
+    add("run", lambda _: run.main(), "run every process on this machine (what ./dev run does)")
+    return parser
+
+
+def _add_subscriber_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    group = commands.add_parser("subscriber", help="the services that may call the API").add_subparsers(
+        required=True, metavar="add|list|disable"
+    )
+    adding = group.add_parser(
+        "add", help="make one; prints its id, API key and secret, the key this once only"
+    )
+    adding.add_argument("name")
+    adding.set_defaults(command=add_subscriber)
+    group.add_parser("list", help="all of them").set_defaults(command=list_subscribers)
+    disabling = group.add_parser("disable", help="refuse its keys from now on")
+    disabling.add_argument("subscriber", help="its id or name")
+    disabling.set_defaults(command=disable_subscriber)
+
+
+def _add_key_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    group = commands.add_parser("key", help="the API keys of a subscriber").add_subparsers(
+        required=True, metavar="add|revoke"
+    )
+    adding = group.add_parser("add", help="make another key; it is shown this once only")
+    adding.add_argument("subscriber", help="its id or name")
+    adding.set_defaults(command=add_key)
+    revoking = group.add_parser("revoke", help="refuse a key from now on")
+    revoking.add_argument("key", help="the key's id")
+    revoking.set_defaults(command=revoke_key)
+
+
+def _load(process: str) -> Settings:
+    loaded = settings.load(os.environ)
+    telemetry.configure(loaded.log_format, process)
+    return loaded
+
+
+def poll(_: argparse.Namespace) -> int:
+    """The poller: asking on this thread, housekeeping and totals on threads of their own."""
+    loaded = _load("poller")
+    store = wiring.build_store(loaded)
+    clock = wiring.build_clock(store)
+    poller = wiring.build_poller(loaded, store, clock)
+    tidier = wiring.build_tidier(loaded, store, clock)
+    loop.run_poller(poller, tidier, store, metrics_addr=loaded.metrics_addr)
+    return 0
+
+
+def deliver(_: argparse.Namespace) -> int:
+    """The dispatcher: SQL on this thread, libcurl on another."""
+    loaded = _load("dispatcher")
+    store = wiring.build_store(loaded)
+    dispatcher = wiring.build_dispatcher(loaded, store, wiring.build_clock(store))
+    loop.run_dispatcher(dispatcher, store, metrics_addr=loaded.metrics_addr)
+    return 0
+
+
+def migrate_database(arguments: argparse.Namespace) -> int:
+    """Migrate, or with --check say whether the migrations make the tables that the code expects."""
+    if arguments.check:
+        return _check_migrations()
+    url = settings.load(os.environ).database_url.get_secret_value()
+    before, after = migrate.upgrade(url)
+    told = (
+        f"is at revision {after}" if before == after else f"was brought from {before or 'empty'} to {after}"
+    )
+    sys.stdout.write(f"The database {told}.\n")
+    return 0
+
+
+def _check_migrations() -> int:
+    """Migrate an empty SQLite database and compare; the tests do so on the others."""
+    differences = migrate.check_on_scratch()
+    for difference in differences:
+        sys.stderr.write(f"migrations and tables differ: {difference}\n")
+    return 1 if differences else 0
+
+
+def show_settings(_: argparse.Namespace) -> int:
+    """Print every setting as it takes effect."""
+    rows = settings.describe(settings.load(os.environ))
+    width = max(len(name) for name, _, _ in rows)
+    for name, value, note in rows:
+        sys.stdout.write(f"{name:<{width}}  {value}{f'  ({note})' if note else ''}\n")
+    return 0
+
+
+def add_subscriber(arguments: argparse.Namespace) -> int:
+    """Print the new subscriber as one JSON object."""
+    loaded = settings.load(os.environ)
+    store = wiring.build_store(loaded)
+    clock = wiring.build_clock(store)
+    made = store.write(
+        subscribers.add, arguments.name, wiring.build_vault(loaded), clock.now(), wiring.minting(clock)
+    )
+    _print({"id": made.id, "api_key": made.api_key, "secret": made.secret})
+    return 0
+
+
+def list_subscribers(_: argparse.Namespace) -> int:
+    """Print each subscriber as one JSON object a line."""
+    store = wiring.build_store(settings.load(os.environ))
+    for row in store.read(subscribers.list_all):
+        _print(row)
+    return 0
+
+
+def disable_subscriber(arguments: argparse.Namespace) -> int:
+    """Refuse a subscriber's keys; what it is owed is still delivered."""
+    store = wiring.build_store(settings.load(os.environ))
+    clock = wiring.build_clock(store)
+    store.write(subscribers.disable, arguments.subscriber, clock.now())
+    return 0
+
+
+def add_key(arguments: argparse.Namespace) -> int:
+    """Print the new key as one JSON object."""
+    store = wiring.build_store(settings.load(os.environ))
+    clock = wiring.build_clock(store)
+    made = store.write(subscribers.add_key, arguments.subscriber, clock.now(), wiring.minting(clock))
+    _print({"id": made.id, "api_key": made.api_key})
+    return 0
+
+
+def revoke_key(arguments: argparse.Namespace) -> int:
+    """Refuse a key from now on."""
+    store = wiring.build_store(settings.load(os.environ))
+    clock = wiring.build_clock(store)
+    store.write(subscribers.revoke_key, arguments.key, clock.now())
+    return 0
+
+
+def listen(arguments: argparse.Namespace) -> int:
+    """Receive webhooks until interrupted."""
+    receiver.serve(arguments.host, arguments.port, arguments.secret, sys.stdout)
+    return 0
+
+
+def serve_sandbox(arguments: argparse.Namespace) -> int:
+    """Play the provider until interrupted."""
+    listaijob.serve(arguments.host, arguments.port)
+    return 0
+
+
+def _print(value: object) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")

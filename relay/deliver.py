@@ -1,0 +1,270 @@
+"""The pump: claim due deliveries, hand them to the courier, settle what came of them.
+
+Two threads, joined by queues: the courier's runs libcurl and never touches SQL; this one runs SQL and never
+waits for a receiver. Free slots are refilled as transfers end; settles are flushed every 20 ms or 100 rows.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from queue import Empty
+from threading import Event as Flag
+
+from relay import telemetry
+from relay.core import signing, webhook
+from relay.core.ids import Mint
+from relay.core.records import SECOND, Micros, Parcel, Reply
+from relay.core.schedule import SUSPECT_AFTER
+from relay.core.states import ErrorClass, Event
+from relay.net.courier import Courier
+from relay.store import delivery_claims, delivery_settles
+from relay.store.clock import Clock
+from relay.store.delivery_claims import Claimed, Room
+from relay.store.delivery_settles import Done
+from relay.store.engine import Store
+from relay.store.keyring import Keyring
+
+FLUSH_AFTER = 0.02  # seconds a reply waits at most for others to be settled with
+FLUSH_ROWS = 100  # a batch of 100 costs little more than a batch of 1
+CLAIM_ROWS = 200  # at most, so that no claim holds its locks for long
+IDLE = 0.2  # seconds between two looks for work: a new delivery leaves within a quarter second
+SQL_PAUSE = 0.5  # seconds before a settle that failed is tried again
+MEMORY = 128 << 20  # bytes of bodies in flight
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverRules:
+    """What the settings say of delivering; durations in microseconds unless they say seconds."""
+
+    lease: Micros
+    attempt_seconds: float
+    retry_seconds: Sequence[float]
+    max_in_flight: int
+    user_agent: str
+    mint: Mint
+    new_token: Callable[[], str]
+    dice: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """A delivery under way."""
+
+    claimed: Claimed
+    started_at: Micros
+
+
+class Dispatcher:
+    """Owns what is in flight from claim to settle."""
+
+    def __init__(
+        self, store: Store, clock: Clock, courier: Courier, keyring: Keyring, rules: DeliverRules
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._courier = courier
+        self._keyring = keyring
+        self._rules = rules
+        self._flights: dict[str, Flight] = {}
+        self._alone: Claimed | None = None  # sent when nothing else is in flight: processes died with it
+        self._done: list[Done] = []
+        self._flush_at = 0.0
+        self._claim_at = 0.0
+        self._paused_until = 0.0  # the database failed: replies are still taken, SQL waits
+
+    def run(self, stop: Flag) -> int:
+        """Pump until told to stop, then finish what is in flight and settle it.
+
+        Returns how many attempts had to be abandoned; their leases run out and others make them again.
+        """
+        self._courier.start()
+        while not stop.is_set():
+            self._guarded(self._turn)
+        self._drain()
+        self._courier.stop(0.0)
+        return len(self._flights) + len(self._done)
+
+    def _turn(self) -> None:
+        self._take_replies(self._patience())
+        if time.monotonic() < self._paused_until:
+            return
+        if self._ripe():
+            self._settle()
+        if self._alone is not None and not self._flights:
+            self._send(self._alone)
+            self._alone = None
+        if time.monotonic() >= self._claim_at:
+            self._claim()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """A surprise ends one turn, not the process; what is in flight stays in hand."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - the loop's last line of defence: say it and go on
+            telemetry.pass_failed("deliver", error, SQL_PAUSE)
+            self._paused_until = time.monotonic() + SQL_PAUSE
+
+    def _patience(self) -> float:
+        """How long to wait for a reply before something else is to be done."""
+        if self._ripe():
+            next_thing = 0.0
+        else:
+            next_thing = min(self._claim_at, self._flush_at) if self._done else self._claim_at
+        return max(max(next_thing, self._paused_until) - time.monotonic(), 0.0)
+
+    def _take_replies(self, patience: float) -> None:
+        """Move what has come in from the courier to what is to be settled."""
+        results = self._courier.results
+        try:
+            reply = results.get(timeout=patience) if patience else results.get_nowait()
+            while True:
+                self._note(reply)
+                reply = results.get_nowait()
+        except Empty:
+            pass
+
+    def _note(self, reply: Reply) -> None:
+        flight = self._flights.pop(reply.delivery_id)
+        if not self._done:
+            self._flush_at = time.monotonic() + FLUSH_AFTER
+        self._done.append(
+            Done(
+                token=flight.claimed.token,
+                number=flight.claimed.number,
+                endpoint_id=flight.claimed.endpoint_id,
+                reply=replace(reply, delivery_id=flight.claimed.id),
+                started_at=flight.started_at,
+                attempt_id=self._rules.mint("att"),
+                dice=self._rules.dice(),
+            )
+        )
+
+    def _ripe(self) -> bool:
+        due = len(self._done) >= FLUSH_ROWS or time.monotonic() >= self._flush_at
+        return bool(self._done) and due
+
+    def _settle(self) -> None:
+        """Write a batch; if the database does not take it, it is kept and tried again."""
+        batch = self._done[:FLUSH_ROWS]
+        settled = self._store.write(
+            delivery_settles.settle, batch, now=self._clock.now(), steps=self._rules.retry_seconds
+        )
+        del self._done[: len(batch)]
+        self._claim_at = time.monotonic()  # there is room again
+        for one in settled:
+            _tell(one)
+
+    def _claim(self) -> None:
+        """Take what there is room for; after an empty hand, look again in a while."""
+        room = self._room()
+        if room.slots <= 0 or self._alone is not None:
+            self._claim_at = time.monotonic() + IDLE  # a settle makes room and moves this
+            return
+        taken = self._claimed(room)
+        self._claim_at = time.monotonic() + (0.0 if taken else IDLE)
+        for claimed in taken:
+            if claimed.lost_count >= SUSPECT_AFTER:
+                self._alone = claimed
+            else:
+                self._send(claimed)
+
+    def _room(self) -> Room:
+        out = self._flights.values()
+        slots = self._rules.max_in_flight - len(out)
+        unproven = sum(flight.claimed.unproven for flight in out)
+        return Room(
+            slots=min(slots, CLAIM_ROWS),
+            unproven_slots=max(self._rules.max_in_flight // 2, 1) - unproven,
+            payload_bytes=MEMORY - sum(flight.claimed.payload_bytes for flight in out),
+        )
+
+    def _claimed(self, room: Room) -> list[Claimed]:
+        now = self._clock.now()
+        ready_at = self._store.read(delivery_claims.next_ready)  # most looks of an idle relay end here
+        if ready_at is None or ready_at > now:
+            return []
+        claim = self._store.write(
+            delivery_claims.claim,
+            now=now,
+            lease=self._rules.lease,
+            token=self._rules.new_token(),
+            room=room,
+            mint=self._rules.mint,
+        )
+        if claim.lost:
+            telemetry.attempts_lost(claim.lost)
+        self._keyring.fetch(claim.taken, now)
+        return claim.taken
+
+    def _send(self, claimed: Claimed) -> None:
+        """Hand one to the courier; where our own code fails on it, that is its attempt's outcome."""
+        now = self._clock.now()
+        key = f"{claimed.id}/{claimed.number}"
+        self._flights[key] = Flight(claimed, now)
+        try:
+            parcel = self._parcel(key, claimed, now)
+        except Exception as error:  # noqa: BLE001 - one row that our code fails on must not stop the others
+            telemetry.pass_failed("render", error, 0.0)
+            detail = f"the relay could not make this webhook ({type(error).__name__}); this is our fault"
+            self._note(Reply(key, None, ErrorClass.INTERNAL, detail, b"", 0))
+        else:
+            self._courier.submit(parcel)
+
+    def _parcel(self, key: str, claimed: Claimed, now: Micros) -> Parcel:
+        body = _body(claimed)
+        timestamp = now // SECOND
+        secrets = self._keyring.secrets(claimed.endpoint_id)
+        headers = (
+            ("content-type", "application/json"),
+            ("user-agent", self._rules.user_agent),
+            ("webhook-id", claimed.id),
+            ("webhook-timestamp", str(timestamp)),
+            ("webhook-signature", signing.sign(secrets, claimed.id, timestamp, body)),
+            *self._keyring.headers(claimed.endpoint_id, claimed.headers_sealed),
+        )
+        return Parcel(key, claimed.url, headers, body, self._rules.attempt_seconds)
+
+    def _drain(self) -> None:
+        """Nothing new; what is in flight ends within its deadline, and is settled."""
+        give_up_at = time.monotonic() + self._rules.attempt_seconds + 5
+        if self._alone is not None:
+            self._guarded(self._give_back)
+        while (self._flights or self._done) and time.monotonic() < give_up_at:
+            self._take_replies(FLUSH_AFTER)
+            if self._ripe() and time.monotonic() >= self._paused_until:
+                self._guarded(self._settle)
+
+    def _give_back(self) -> None:
+        assert self._alone is not None
+        claim = (self._alone.id, self._alone.token, self._alone.endpoint_id)
+        self._store.write(delivery_settles.release, [claim], self._clock.now())
+        self._alone = None
+
+
+def _body(claimed: Claimed) -> bytes:
+    """The webhook's body; the same bytes at every attempt."""
+    if claimed.job is None or claimed.watch_id is None or claimed.metadata is None:
+        return webhook.render_test(claimed.created_at, claimed.endpoint_id)
+    return webhook.render(
+        Event(claimed.event),
+        claimed.created_at,
+        watch_id=claimed.watch_id,
+        metadata=claimed.metadata,
+        job=claimed.job,
+        data_bytes=claimed.data_bytes,
+    )
+
+
+def _tell(one: delivery_settles.Settled) -> None:
+    """One log line per attempt; one whose claim was no longer ours was told of by whoever followed."""
+    if one.status is not None:
+        telemetry.attempt_ended(
+            delivery_id=one.done.reply.delivery_id,
+            endpoint_id=one.done.endpoint_id,
+            number=one.done.number,
+            status_code=one.done.reply.status_code,
+            error=one.done.reply.error,
+            duration=one.done.reply.duration,
+            outcome=one.status,
+            next_attempt_at=one.next_attempt_at,
+        )

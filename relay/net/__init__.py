@@ -1,0 +1,1 @@
+"""The only outgoing traffic: ListAIJob through requests, callbacks through libcurl."""

@@ -1,0 +1,254 @@
+"""The transfers of one courier, for one thread: libcurl's multi interface and the resolver side by side.
+
+    begin ─▶ check the URL ─▶ resolve and judge ─▶ load a handle ─▶ transfer ─▶ reply
+                 └────────────────┴── refused, or out of time ────────────────────▲
+
+Time is the monotonic clock's: seconds for time-outs, microseconds for durations.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from heapq import heappop, heappush
+from ipaddress import IPv4Network, IPv6Network
+from itertools import count
+from pathlib import Path
+from time import monotonic
+from typing import assert_never
+
+import pycurl
+
+from relay.core.addresses import DEFAULT_PORTS, CallbackUrl, Network, check_url
+from relay.core.records import SECOND, Parcel, Reply
+from relay.core.states import ErrorClass
+from relay.net.guard import Guard
+from relay.net.resolver import Blocked, Found, Resolution, Resolver, Unresolved
+from relay.net.sockets import READ, WRITE, Sockets
+from relay.net.transfer import Fixed, Transfer
+
+ANYWHERE: tuple[Network, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
+LINGER = 2.0  # seconds that the body of a 2xx may take after its headers came whole
+REMEMBERED_URLS = 4096  # endpoints without a query are sent to again and again: their URLs are checked once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """How an engine sends; see `Courier` for the meaning of each."""
+
+    allow: tuple[Network, ...]
+    ca_bundle: Path
+    dns_servers: tuple[str, ...]
+    max_in_flight: int
+    connect_timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Errand:
+    """A parcel that waits for its host's addresses; `due` is when its whole time is over."""
+
+    parcel: Parcel
+    url: CallbackUrl
+    started: float
+    due: float
+
+
+class Engine:
+    """Runs transfers; `deliver` is given one reply for each parcel begun, in the thread that calls `step`."""
+
+    def __init__(self, options: EngineOptions, sockets: Sockets, deliver: Callable[[Reply], None]) -> None:
+        guard = Guard(options.allow)
+        self._sockets = sockets
+        self._deliver = deliver
+        self._resolver = Resolver(guard, options.dns_servers, self._watch_resolver)
+        self._fixed = Fixed(guard, options.ca_bundle, options.connect_timeout, self._on_success_headers)
+        self._check = lru_cache(maxsize=REMEMBERED_URLS)(_check)
+        self._multi = self._open_multi(options.max_in_flight)
+        self._libcurl_due: float | None = None
+        self._ticket = count()
+        self._waiting: dict[int, _Errand] = {}
+        self._waiting_due: list[tuple[float, int]] = []
+        self._resolved: deque[tuple[int, Resolution]] = deque()
+        self._active: dict[pycurl.Curl, Transfer] = {}
+        self._answered: list[tuple[Transfer, int]] = []
+        self._lingering: deque[tuple[float, Transfer, int]] = deque()
+        self._idle: list[Transfer] = []
+
+    def _open_multi(self, max_in_flight: int) -> pycurl.CurlMulti:
+        multi = pycurl.CurlMulti()
+        multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch_libcurl)
+        multi.setopt(pycurl.M_TIMERFUNCTION, self._on_libcurl_timer)
+        multi.setopt(pycurl.M_MAXCONNECTS, max_in_flight)
+        return multi
+
+    def begin(self, parcel: Parcel) -> None:
+        """Start sending a parcel."""
+        started = monotonic()
+        with self._at_the_cost_of(parcel, started):
+            url = self._check(parcel.url)
+            if isinstance(url, str):
+                self._deliver(_refusal(parcel, ErrorClass.BLOCKED_ADDRESS, url, started))
+                return
+            errand = _Errand(parcel, url, started, started + parcel.deadline)
+            resolution = self._resolver.known(url.host, started)
+            if resolution is None:
+                self._ask(errand)
+            else:
+                self._send(errand, resolution)
+
+    def step(self, patience: float | None) -> None:
+        """Wait until something can be done, for `patience` seconds at most (None: for ever), and do it."""
+        self._sockets.wait(self._until_due(patience))
+        now = monotonic()
+        self._run_timers(now)
+        self._send_resolved()
+        self._finish_ended()
+        self._keep_lingering(now)
+        self._end_overdue(now)
+
+    def abandon(self, error: ErrorClass, detail: str) -> None:
+        """Answer everything that is under way with this error; only `close` may follow."""
+        now = monotonic()
+        for errand in self._waiting.values():
+            self._deliver(_refusal(errand.parcel, error, detail, errand.started))
+        for transfer in self._active.values():
+            self._deliver(transfer.abandoned(error, detail, now))
+
+    def close(self) -> None:
+        """Close every connection and socket; what is under way must have been abandoned."""
+        for handle in self._active:
+            self._multi.remove_handle(handle)
+        self._resolver.close()
+        self._multi.close()
+        self._sockets.forget_all()
+
+    def _ask(self, errand: _Errand) -> None:
+        ticket = next(self._ticket)
+        host, asked_at = errand.url.host, errand.started
+        self._resolver.ask(host, asked_at, lambda resolution: self._resolved.append((ticket, resolution)))
+        self._waiting[ticket] = errand
+        heappush(self._waiting_due, (errand.due, ticket))
+
+    def _send_resolved(self) -> None:
+        while self._resolved:
+            ticket, resolution = self._resolved.popleft()
+            errand = self._waiting.pop(ticket, None)
+            if errand is not None:
+                with self._at_the_cost_of(errand.parcel, errand.started):
+                    self._send(errand, resolution)
+
+    def _send(self, errand: _Errand, resolution: Resolution) -> None:
+        match resolution:
+            case Found(addresses):
+                self._transfer(errand, addresses)
+            case Unresolved(detail):
+                self._refuse(errand, ErrorClass.DNS, detail)
+            case Blocked(detail):
+                self._refuse(errand, ErrorClass.BLOCKED_ADDRESS, detail)
+            case _:
+                assert_never(resolution)
+
+    def _refuse(self, errand: _Errand, error: ErrorClass, detail: str) -> None:
+        self._deliver(_refusal(errand.parcel, error, detail, errand.started))
+
+    def _transfer(self, errand: _Errand, addresses: tuple[str, ...]) -> None:
+        seconds = errand.due - monotonic()
+        if seconds <= 0:
+            self._refuse(errand, ErrorClass.DNS, _name_too_slow(errand))
+            return
+        transfer = self._idle.pop() if self._idle else Transfer(self._fixed)
+        transfer.load(errand.parcel, errand.url, addresses, started=errand.started, seconds=seconds)
+        self._multi.add_handle(transfer.handle)
+        self._active[transfer.handle] = transfer
+
+    @contextmanager
+    def _at_the_cost_of(self, parcel: Parcel, started: float) -> Iterator[None]:
+        """Let a surprise in our own code, which a parcel may bring each time, fail that parcel alone."""
+        try:
+            yield
+        except Exception as surprise:  # noqa: BLE001 - see above; the text may hold a header, the type does not
+            detail = f"the relay could not make this request ({type(surprise).__name__})"
+            self._deliver(_refusal(parcel, ErrorClass.INTERNAL, detail, started))
+
+    def _finish_ended(self) -> None:
+        left = 1
+        while left:
+            left, succeeded, failed = self._multi.info_read()
+            for handle in succeeded:
+                self._finish(self._active[handle], pycurl.E_OK, "")
+            for handle, code, message in failed:
+                self._finish(self._active[handle], code, message)
+
+    def _finish(self, transfer: Transfer, code: int, message: str) -> None:
+        self._deliver(transfer.reply(code, message, monotonic()))
+        del self._active[transfer.handle]
+        self._multi.remove_handle(transfer.handle)
+        transfer.unload()
+        self._idle.append(transfer)
+
+    def _on_success_headers(self, transfer: Transfer) -> None:
+        self._answered.append((transfer, transfer.serial))
+
+    def _keep_lingering(self, now: float) -> None:
+        """Give a 2xx whose body is still coming a little longer; most have ended already."""
+        for transfer, serial in self._answered:
+            if transfer.serial == serial:
+                self._lingering.append((now + LINGER, transfer, serial))
+        self._answered.clear()
+
+    def _end_overdue(self, now: float) -> None:
+        while self._lingering and self._lingering[0][0] <= now:
+            _, transfer, serial = self._lingering.popleft()
+            if transfer.serial == serial:
+                self._finish(transfer, pycurl.E_OK, "")
+        while self._waiting_due and self._waiting_due[0][0] <= now:
+            errand = self._waiting.pop(heappop(self._waiting_due)[1], None)
+            if errand is not None:
+                self._refuse(errand, ErrorClass.DNS, _name_too_slow(errand))
+
+    def _until_due(self, patience: float | None) -> float | None:
+        if self._resolved:
+            return 0.0  # an answer may come while the question is asked: from the hosts file, or a refusal
+        dues = [due for due in (self._libcurl_due, self._resolver.due) if due is not None]
+        if self._lingering:
+            dues.append(self._lingering[0][0])
+        if self._waiting_due:
+            dues.append(self._waiting_due[0][0])
+        if not dues:
+            return patience
+        wait = max(0.0, min(dues) - monotonic())
+        return wait if patience is None else min(wait, patience)
+
+    def _run_timers(self, now: float) -> None:
+        if self._libcurl_due is not None and self._libcurl_due <= now:
+            self._libcurl_due = None
+            self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        if self._resolver.due is not None and self._resolver.due <= now:
+            self._resolver.tick(now)
+
+    def _on_libcurl_timer(self, milliseconds: int) -> None:
+        self._libcurl_due = None if milliseconds < 0 else monotonic() + milliseconds / 1000
+
+    def _watch_libcurl(self, what: int, fd: int, _multi: pycurl.CurlMulti, _tag: object) -> None:
+        self._sockets.watch(fd, what & (READ | WRITE), self._multi.socket_action)
+
+    def _watch_resolver(self, fd: int, events: int) -> None:
+        self._sockets.watch(fd, events, self._on_resolver_ready)
+
+    def _on_resolver_ready(self, fd: int, events: int) -> None:
+        self._resolver.on_socket(fd, events, monotonic())
+
+
+def _check(url: str) -> CallbackUrl | str:
+    """Check how a URL is spelled; the guard judges its host."""
+    return check_url(url, DEFAULT_PORTS, ANYWHERE)
+
+
+def _name_too_slow(errand: _Errand) -> str:
+    return f"no name server answered the question for {errand.url.host} within {errand.parcel.deadline:g} s"
+
+
+def _refusal(parcel: Parcel, error: ErrorClass, detail: str, started: float) -> Reply:
+    duration = round((monotonic() - started) * SECOND)
+    return Reply(parcel.delivery_id, None, error, detail, b"", duration)

@@ -1,0 +1,221 @@
+"""Asks ListAIJob about up to ten jobs, and bounds the call as a whole: in time, in bytes, in hops.
+
+`requests` bounds each read, not the call, so a peer that drips a byte now and then would hold it for ever.
+Hence each call runs on a thread of its own; when its time is up it is abandoned and its connection is cut,
+which ends the thread too, and the next call dials afresh. (A name lookup can't be cut: such a thread ends
+with the system's own time-out, and finds its line closed.)
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from functools import partial
+from threading import Thread
+from typing import Literal
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import requests
+from urllib3.exceptions import NameResolutionError
+
+from relay import __version__
+from relay.core.errors import UnreadableAnswer
+from relay.core.provider_signing import canonical_query, sign_v1, sign_v3
+from relay.core.records import SECOND, Micros
+from relay.core.verdict import Answer, RefusalKind, Refused, read_answer, read_refusal
+from relay.net.credentials import CredentialsProvider
+from relay.net.line import Line, Response
+
+MAX_IDS = 10  # in one call, by the provider's page
+_ACTION, _VERSION = "ListAIJob", "2017-03-21"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A whole, readable answer, and how long the call took."""
+
+    answer: Answer
+    duration: Micros
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A 200 whose body is no answer; `reason` is a sentence that quotes nothing of it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """No whole answer came; `reason` is a sentence with no secret in it."""
+
+    reason: str
+
+
+Outcome = Answered | Refused | Unreadable | Unreachable
+
+
+class ListAIJob:
+    """A client of one ListAIJob endpoint; threads may share it.
+
+    `url` is the endpoint's scheme and host (a path in it is not used), `timeout` the seconds of a whole
+    `ask`, `max_bytes` the longest body, decompressed. `clock` tells the wall time and `nonce` makes an id
+    for one signature; both are there to be scripted. Raises `ValueError` for a `url` that is none.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        credentials: CredentialsProvider,
+        *,
+        signature: Literal["v3", "v1"] = "v3",
+        timeout: float = 10.0,
+        max_bytes: int = 64 * 1024 * 1024,
+        clock: Callable[[], Micros] = lambda: time.time_ns() // 1_000,
+        nonce: Callable[[], str] = lambda: uuid4().hex,
+    ) -> None:
+        parts = urlsplit(url)
+        self._host = parts.netloc.rpartition("@")[2]
+        self._root = f"{parts.scheme}://{self._host}/"
+        self._credentials = credentials
+        self._signature = signature
+        self._timeout = timeout
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._nonce = nonce
+        self._idle: list[Line] = []
+        self.clock_offset: Micros = 0
+        """How far the provider's clock was ahead of ours when it last found our time wrong."""
+
+    def ask(self, job_ids: Sequence[str]) -> Outcome:
+        """Ask once about 1 to 10 ids; where the signature was stale, sign anew and ask once more."""
+        if not 1 <= len(job_ids) <= MAX_IDS:
+            raise ValueError(f"One call asks about 1 to {MAX_IDS} ids, not {len(job_ids)}.")
+        deadline = time.monotonic() + self._timeout
+        outcome = self._ask(job_ids, deadline)
+        if isinstance(outcome, Refused) and outcome.kind is RefusalKind.SIGN_AGAIN:
+            outcome = self._ask(job_ids, deadline)
+        return outcome
+
+    def close(self) -> None:
+        """Close the connections that wait for the next call."""
+        while line := self._idle_line():
+            line.cut()
+
+    def _ask(self, job_ids: Sequence[str], deadline: float) -> Outcome:
+        started = time.monotonic()
+        url, headers = self._signed(job_ids)
+        try:
+            response = self._send(url, headers, deadline)
+        except TimeoutError:
+            return Unreachable(f"{self._host} gave no whole answer within {self._timeout:g} s.")
+        except requests.RequestException as error:
+            return Unreachable(f"{self._host} {_what_failed(error)}.")
+        outcome = self._read(response, job_ids, started)
+        if isinstance(outcome, Refused):
+            self._correct_clock(outcome, response.headers)
+        return outcome
+
+    def _signed(self, job_ids: Sequence[str]) -> tuple[str, dict[str, str]]:
+        """The URL and the headers of one call, signed with a nonce of its own."""
+        params = {"JobIds": ",".join(job_ids)}
+        credentials, nonce, now = self._credentials(), self._nonce(), self._clock() + self.clock_offset
+        headers = {"Accept": "application/json", "User-Agent": f"relay/{__version__}"}
+        if self._signature == "v3":
+            headers |= sign_v3(
+                method="GET",
+                host=self._host,
+                action=_ACTION,
+                version=_VERSION,
+                params=params,
+                credentials=credentials,
+                nonce=nonce,
+                time=now,
+            )
+        else:
+            params = sign_v1(
+                method="GET",
+                action=_ACTION,
+                version=_VERSION,
+                params=params,
+                credentials=credentials,
+                nonce=nonce,
+                time=now,
+            )
+        return f"{self._root}?{canonical_query(params)}", headers
+
+    def _send(self, url: str, headers: dict[str, str], deadline: float) -> Response:
+        """Do the call on a thread; raises `TimeoutError` at the deadline, or what `requests` raised."""
+        line = self._idle_line() or Line()
+        result: Future[Response] = Future()
+        seconds = max(deadline - time.monotonic(), 0.001)
+        fetch = partial(line.fetch, url, headers, seconds=seconds, max_bytes=self._max_bytes)
+        Thread(target=_settle, args=(result, fetch), name="listaijob", daemon=True).start()
+        try:
+            response = result.result(seconds)
+        except BaseException:
+            line.cut()
+            raise
+        if response.body is None:
+            line.cut()
+        else:
+            self._idle.append(line)
+        return response
+
+    def _idle_line(self) -> Line | None:
+        try:
+            return self._idle.pop()  # the one used last: the others may grow old and be closed by the peer
+        except IndexError:
+            return None
+
+    def _read(self, response: Response, job_ids: Sequence[str], started: float) -> Outcome:
+        if response.body is None:
+            return Unreadable(f"The answer is longer than {self._max_bytes} bytes.")
+        if response.status != 200:
+            return read_refusal(response.status, response.headers, response.body)
+        try:
+            answer = read_answer(response.headers.get("content-type"), response.body, job_ids)
+        except UnreadableAnswer as error:
+            # Codes count, statuses don't: an error document may come with a 200.
+            refusal = read_refusal(response.status, response.headers, response.body)
+            return refusal if refusal.code else Unreadable(str(error))
+        return Answered(answer, round((time.monotonic() - started) * SECOND))
+
+    def _correct_clock(self, refusal: Refused, headers: dict[str, str]) -> None:
+        """Learn from the `Date` of the answer that found our time wrong how far we are off."""
+        if (refusal.code or "").lower().startswith("invalidtimestamp"):
+            try:
+                theirs = parsedate_to_datetime(headers.get("date", "")).replace(tzinfo=UTC)
+            except ValueError:
+                return
+            self.clock_offset = round(theirs.timestamp()) * SECOND - self._clock()
+
+
+def _settle(result: Future[Response], work: Callable[[], Response]) -> None:
+    try:
+        result.set_result(work())
+    except BaseException as error:  # noqa: BLE001 - it is raised where the result is waited for
+        result.set_exception(error)
+
+
+def _what_failed(error: requests.RequestException) -> str:
+    """Say what went wrong; never the exception's own text, which holds the URL with its signature."""
+    causes: list[BaseException | None] = [error]
+    while (cause := causes[-1]) is not None:
+        causes.append(cause.__context__)
+    if any(isinstance(cause, NameResolutionError) for cause in causes):
+        return "could not be resolved"
+    match error:
+        case requests.exceptions.SSLError():
+            return "failed the TLS handshake"
+        case requests.Timeout():
+            return "did not answer in time"
+        case requests.exceptions.ChunkedEncodingError() | requests.exceptions.ContentDecodingError():
+            return "broke off its answer or sent it garbled"
+        case requests.ConnectionError():
+            return "refused or closed the connection"
+        case _:
+            return f"could not be asked ({type(error).__name__})"

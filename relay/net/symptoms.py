@@ -1,0 +1,136 @@
+"""What the end of an attempt means: libcurl's codes and the receiver's status, as a class and a sentence.
+
+The sentences are for the people who run the receiver. They hold no path, query, header or body, and never
+libcurl's or OpenSSL's own text, which may.
+"""
+
+import errno
+from dataclasses import dataclass
+
+import pycurl
+
+from relay.core.states import ErrorClass
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Why an attempt failed: its class, and a sentence without a secret."""
+
+    error: ErrorClass
+    detail: str
+
+
+def of_status(status: int) -> Diagnosis | None:
+    """What a whole set of headers with this status means; None is success."""
+    if 200 <= status <= 299:
+        return None
+    if 300 <= status <= 399:
+        return Diagnosis(
+            ErrorClass.REDIRECT,
+            f"the receiver answered {status}; redirects are never followed: register the URL it leads to",
+        )
+    return Diagnosis(
+        _STATUS_CLASSES.get(status // 100, ErrorClass.HTTP_OTHER), f"the receiver answered {status}"
+    )
+
+
+_STATUS_CLASSES = {1: ErrorClass.HTTP_1XX, 4: ErrorClass.HTTP_4XX, 5: ErrorClass.HTTP_5XX}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How libcurl saw a transfer fail before the headers came whole.
+
+    `code` and `message` are libcurl's; `verify_result` is OpenSSL's X509_V_… code, `os_error` the last errno;
+    `connected` says whether a connection stood. `deadline` and `connect_timeout` are in seconds.
+    """
+
+    code: int
+    message: str
+    verify_result: int
+    os_error: int
+    connected: bool
+    deadline: float
+    connect_timeout: float
+
+
+def of_failure(failure: Failure) -> Diagnosis:
+    """What a transfer that ended without whole headers means."""
+    if failure.code == pycurl.E_OPERATION_TIMEDOUT:
+        return _timed_out(failure)
+    if failure.code == pycurl.E_PEER_FAILED_VERIFICATION:
+        return Diagnosis(ErrorClass.TLS, _CERTIFICATES.get(failure.verify_result, _UNTRUSTED))
+    if failure.code in _TLS_CODES:
+        return Diagnosis(ErrorClass.TLS, _handshake(failure.message))
+    if failure.code == pycurl.E_COULDNT_CONNECT:
+        return of_os_error(failure.os_error)
+    if failure.code in _BROKEN_CODES and "large" not in failure.message:
+        return Diagnosis(ErrorClass.CONNECT, _BROKEN)
+    return Diagnosis(ErrorClass.PROTOCOL, _PROTOCOL.get(failure.code, _NOT_HTTP))
+
+
+def of_os_error(code: int | None) -> Diagnosis:
+    """What an errno means that kept a connection from being made."""
+    return Diagnosis(ErrorClass.CONNECT, _CONNECT.get(code or 0, "the receiver could not be reached"))
+
+
+def _timed_out(failure: Failure) -> Diagnosis:
+    if failure.connected:
+        what = f"the answer's headers had not come whole within {failure.deadline:g} s"
+    else:
+        seconds = min(failure.connect_timeout, failure.deadline)
+        what = f"no connection could be made within {seconds:g} s"
+    return Diagnosis(ErrorClass.TIMEOUT, what)
+
+
+def _handshake(message: str) -> str:
+    lowered = message.lower()
+    if "wrong version number" in lowered or "packet length" in lowered or "http request" in lowered:
+        return "the receiver does not speak TLS on this port; is the URL's scheme or port wrong?"
+    if "protocol version" in lowered or "unsupported protocol" in lowered:
+        return "the receiver's TLS is too old: TLS 1.2 or newer is needed"
+    if "eof" in lowered or "reset" in lowered or "syscall" in lowered:
+        return "the receiver broke the connection off during the TLS handshake"
+    return "the TLS handshake failed: the receiver and the relay agreed on no way to encrypt"
+
+
+_TLS_CODES = frozenset({pycurl.E_SSL_CONNECT_ERROR, pycurl.E_SSL_CIPHER, pycurl.E_SSL_ENGINE_INITFAILED})
+_BROKEN = "the connection broke before the answer's headers had come whole"
+_BROKEN_CODES = frozenset({pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR, pycurl.E_AGAIN})
+
+_UNTRUSTED = "the receiver's certificate is not signed by an authority that the relay trusts"
+_SELF_SIGNED = (
+    "the receiver's certificate is self-signed; add its authority to RELAY_CALLBACK_CA_FILE to trust it"
+)
+_CHAIN = f"{_UNTRUSTED}, or it does not send its intermediate certificates"
+
+_OTHER_NAME = "the receiver's certificate is for another host name"
+
+# OpenSSL's X509_V_ERR_… codes (x509_vfy.h). With 0, ok, or 1, not said, OpenSSL had nothing against the
+# chain: then it was libcurl's own check of the name that failed.
+_CERTIFICATES = {
+    0: _OTHER_NAME,
+    1: _OTHER_NAME,
+    9: "the receiver's certificate is not valid yet",
+    10: "the receiver's certificate has expired",
+    18: _SELF_SIGNED,
+    19: _SELF_SIGNED,
+    20: _CHAIN,
+    21: _CHAIN,
+    23: "the receiver's certificate was revoked",
+}
+
+_CONNECT = {
+    errno.ECONNREFUSED: "the receiver refused the connection: nothing listens on that port",
+    errno.EHOSTUNREACH: "no route leads to the receiver's host",
+    errno.ENETUNREACH: "no route leads to the receiver's network",
+    errno.ECONNRESET: "the receiver reset the connection while it was made",
+    errno.EMFILE: "the relay has too many files open; raise the limit or lower RELAY_MAX_IN_FLIGHT",
+}
+
+_NOT_HTTP = "the receiver's answer is not HTTP/1.1 that can be read"
+_PROTOCOL = {
+    pycurl.E_GOT_NOTHING: "the receiver closed the connection without an answer",
+    pycurl.E_ABORTED_BY_CALLBACK: "the receiver closed the connection without an answer, twice",
+    pycurl.E_RECV_ERROR: "the answer's headers are too large",
+}

@@ -1,0 +1,242 @@
+"""One libcurl easy handle: what never changes on it, what each parcel changes, and what is kept of an answer.
+
+Handles are made once and reused: only the URL, the headers, the body, the deadline and the addresses change.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pycurl
+
+from relay.core.addresses import CallbackUrl
+from relay.core.records import SECOND, Micros, Parcel, Reply
+from relay.core.states import ErrorClass
+from relay.net import symptoms
+from relay.net.guard import Guard, OpenSocket
+from relay.net.symptoms import Diagnosis
+
+MAX_BODY = 16 * 1024  # bytes kept of an answer for people to read
+MAX_BODY_OF_2XX = 1024
+MAX_RETRY_AFTER = 256  # characters; the longest form that means anything has 29
+
+# libcurl sends again by itself when a reused connection dies without a byte of answer. Once is allowed; a
+# receiver that reads and closes on every pooled connection must not be sent to five times.
+MAX_SENDS = 2
+
+# Addresses handed over with RESOLVE must outlive the longest attempt, and then go.
+DNS_CACHE_SECONDS = 600
+
+# A connection is reused for this long at most, so that a receiver that moved is followed.
+MAX_CONNECTION_SECONDS = 60
+
+_BREAKS_HEADER = re.compile(rb"[\r\n\x00]")
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """What all transfers of one courier share; `connect_timeout` is in seconds."""
+
+    guard: Guard
+    ca_file: Path
+    connect_timeout: float
+    on_success_headers: Callable[["Transfer"], None]
+
+
+class Transfer:
+    """One easy handle and the parcel that it carries, from `load` to `reply`.
+
+    `serial` tells one load from the next, so that a timer set for an earlier parcel can be known as stale.
+    """
+
+    __slots__ = (
+        "_body",
+        "_fixed",
+        "_limit",
+        "_parcel",
+        "_retry_after",
+        "_sends",
+        "_started",
+        "_status",
+        "_unopened",
+        "_whole",
+        "handle",
+        "serial",
+    )
+
+    def __init__(self, fixed: Fixed) -> None:
+        self._fixed = fixed
+        self.serial = 0
+        self.handle = pycurl.Curl()
+        self._set_fixed()
+
+    def _set_fixed(self) -> None:
+        set_option = self.handle.setopt
+        for option, value in _FIXED_OPTIONS:
+            set_option(option, value)
+        set_option(pycurl.CAINFO, str(self._fixed.ca_file))
+        set_option(pycurl.CONNECTTIMEOUT_MS, round(self._fixed.connect_timeout * 1000))
+        set_option(pycurl.OPENSOCKETFUNCTION, self._on_open)
+        set_option(pycurl.PREREQFUNCTION, self._on_send)
+        set_option(pycurl.HEADERFUNCTION, self._on_header)
+        set_option(pycurl.WRITEFUNCTION, self._on_body)
+
+    def load(
+        self, parcel: Parcel, url: CallbackUrl, addresses: Sequence[str], *, started: float, seconds: float
+    ) -> None:
+        """Make the handle ready to send a parcel to one of these addresses within so many seconds.
+
+        `started` is when the attempt began, in seconds of the monotonic clock.
+
+        Raises:
+            ValueError: a header of the parcel can't be sent.
+        """
+        self.serial += 1
+        self._parcel, self._started = parcel, started
+        self._status, self._whole, self._sends, self._limit = 0, False, 0, MAX_BODY
+        self._unopened: Diagnosis | None = None
+        self._retry_after: str | None = None
+        self._body = bytearray()
+        set_option = self.handle.setopt
+        set_option(pycurl.URL, url.full)
+        set_option(pycurl.HTTPHEADER, _header_lines(parcel.headers))
+        set_option(pycurl.POSTFIELDS, parcel.body)
+        set_option(pycurl.RESOLVE, [_resolve_entry(url, addresses)])
+        set_option(pycurl.TIMEOUT_MS, max(1, round(seconds * 1000)))
+
+    def unload(self) -> None:
+        """Let go of the parcel's bytes; the handle waits for the next."""
+        self.serial += 1
+        self._body = bytearray()
+        del self._parcel
+        self.handle.setopt(pycurl.POSTFIELDS, b"")
+
+    def reply(self, code: int, message: str, now: float) -> Reply:
+        """Say what came of the attempt that ended with libcurl's code and message (E_OK and "" if well)."""
+        diagnosis = self._diagnose(code, message)
+        return Reply(
+            delivery_id=self._parcel.delivery_id,
+            status_code=self._status if self._answered(code) else None,
+            error=diagnosis.error if diagnosis else None,
+            detail=diagnosis.detail if diagnosis else None,
+            body=bytes(self._body),
+            duration=self._duration(now),
+            retry_after=self._retry_after if self._whole else None,
+        )
+
+    def abandoned(self, error: ErrorClass, detail: str, now: float) -> Reply:
+        """Say that the attempt was given up before it ended."""
+        return Reply(self._parcel.delivery_id, None, error, detail, b"", self._duration(now))
+
+    def _duration(self, now: float) -> Micros:
+        return round((now - self._started) * SECOND)
+
+    def _diagnose(self, code: int, message: str) -> Diagnosis | None:
+        if self._answered(code):
+            return symptoms.of_status(self._status)
+        if self._unopened is not None:
+            return self._unopened
+        getinfo = self.handle.getinfo
+        return symptoms.of_failure(
+            symptoms.Failure(
+                code=code,
+                message=message,
+                verify_result=getinfo(pycurl.SSL_VERIFYRESULT),
+                os_error=getinfo(pycurl.OS_ERRNO),
+                connected=self._sends > 0,
+                deadline=self._parcel.deadline,
+                connect_timeout=self._fixed.connect_timeout,
+            )
+        )
+
+    def _answered(self, code: int) -> bool:
+        """Whether the status counts: the headers came whole, or nothing came after an interim 1xx."""
+        return self._whole or (100 <= self._status <= 199 and code == pycurl.E_GOT_NOTHING)
+
+    def _on_open(self, _purpose: int, address: Any) -> Any:
+        host = address.addr[0]
+        try:
+            opened = self._fixed.guard.open_socket(address.family, address.socktype, address.protocol, host)
+        except OSError as error:
+            self._unopened = symptoms.of_os_error(error.errno)
+            return pycurl.SOCKET_BAD
+        if isinstance(opened, OpenSocket):
+            return opened
+        detail = f"the connection would go to {host}, which is {opened}; callbacks may not reach it"
+        self._unopened = Diagnosis(ErrorClass.BLOCKED_ADDRESS, detail)
+        return pycurl.SOCKET_BAD
+
+    def _on_send(self, *_connection: object) -> Any:
+        self._sends += 1
+        return pycurl.PREREQFUNC_OK if self._sends <= MAX_SENDS else pycurl.PREREQFUNC_ABORT
+
+    def _on_header(self, line: bytes) -> None:
+        if self._whole:
+            return  # a trailer
+        if line.startswith(b"HTTP/"):
+            status = line[9:12]
+            self._status = int(status) if status.isdigit() else 0
+        elif line in {b"\r\n", b"\n"}:
+            self._on_headers_end()
+        elif line[:12].lower() == b"retry-after:":
+            self._retry_after = line[12 : 12 + MAX_RETRY_AFTER].decode("latin-1").strip()
+
+    def _on_headers_end(self) -> None:
+        self._whole = not 100 <= self._status <= 199
+        if not self._whole:
+            self._retry_after = None
+        elif 200 <= self._status <= 299:
+            self._limit = MAX_BODY_OF_2XX
+            self._fixed.on_success_headers(self)
+
+    def _on_body(self, data: bytes) -> int:
+        room = self._limit - len(self._body)
+        self._body += data[:room]
+        return len(data) if len(data) <= room else 0
+
+
+def _header_lines(headers: Sequence[tuple[str, str]]) -> list[bytes]:
+    lines = [
+        f"{name}: {value}".encode("latin-1") if value else f"{name};".encode() for name, value in headers
+    ]
+    if any(_BREAKS_HEADER.search(line) for line in lines):
+        raise ValueError("a header of this webhook holds a line break or NUL and can't be sent")
+    return [*lines, b"Expect:"]
+
+
+def _resolve_entry(url: CallbackUrl, addresses: Sequence[str]) -> str:
+    # "+": the entry ages. It replaces the one before for this host and port: a new answer counts at once.
+    targets = ",".join(_bracketed(address) for address in addresses)
+    return f"+{_bracketed(url.host)}:{url.port}:{targets}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _refuse_to_resolve(*_state: object) -> int:
+    """Fail what would be libcurl's own look-up: every host comes resolved and judged."""
+    return 1
+
+
+_FIXED_OPTIONS: tuple[tuple[int, object], ...] = (
+    (pycurl.NOSIGNAL, 1),
+    (pycurl.POST, 1),
+    (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
+    (pycurl.HTTP09_ALLOWED, 0),
+    (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+    (pycurl.FOLLOWLOCATION, 0),
+    (pycurl.PATH_AS_IS, 1),
+    (pycurl.PROXY, ""),
+    (pycurl.NOPROXY, "*"),
+    (pycurl.NETRC, pycurl.NETRC_IGNORED),
+    (pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2),
+    (pycurl.SSL_VERIFYPEER, 1),
+    (pycurl.SSL_VERIFYHOST, 2),
+    (pycurl.RESOLVER_START_FUNCTION, _refuse_to_resolve),
+    (pycurl.DNS_CACHE_TIMEOUT, DNS_CACHE_SECONDS),
+    (pycurl.MAXLIFETIME_CONN, MAX_CONNECTION_SECONDS),
+    (pycurl.UPLOAD_BUFFERSIZE, 16 * 1024),
+)

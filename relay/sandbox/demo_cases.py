@@ -1,0 +1,94 @@
+"""The watches of the demo: what each is there to show, and whether it ended as it should."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from relay.core.states import DeliveryStatus, WatchStatus
+from relay.sandbox.receiver import Received
+
+HOME, OTHER, FLAKY = "/hooks/videos", "/hooks/search", "/hooks/flaky"
+SUCCESS, FAIL = WatchStatus.SUCCESS, WatchStatus.FAIL
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One watch: how it is registered, on which job, how it must end and where its webhook goes.
+
+    `attempts` counts the POSTs that the webhook must take; 0: there must be no webhook.
+    """
+
+    way: str
+    job_id: str
+    ends: WatchStatus
+    path: str = HOME
+    attempts: int = 1
+
+    @property
+    def job_type(self) -> str:
+        """The provider's word, as the job's self-describing id has it; one that never existed has none."""
+        return {"tag": "AIVideoTag", "dna": "AIMediaDNA"}.get(self.job_id.split("-")[1], "-")
+
+
+def single_cases(mark: str) -> list[Case]:
+    """Watches to register one by one; the ids tell the sandbox what their jobs do."""
+    shared = f"sandbox-dna-success-4s-{mark}-shared"
+    return [
+        Case("single", f"sandbox-tag-success-1s-{mark}", SUCCESS),
+        Case("single", f"sandbox-dna-success-3s-{mark}", SUCCESS),
+        Case("single", f"sandbox-tag-fail-2s-{mark}", FAIL),
+        Case("single", f"sandbox-dna-fail-4s-{mark}", FAIL),
+        Case("same job", shared, SUCCESS),
+        Case("same job", shared, SUCCESS, path=OTHER),
+        Case("500 first", f"sandbox-tag-success-2s-{mark}-flaky", SUCCESS, path=FLAKY, attempts=2),
+        Case("unknown", f"nobody-knows-{mark}", WatchStatus.MISSING),
+    ]
+
+
+def batch_cases(mark: str) -> list[Case]:
+    """Watches to register at once."""
+    return [
+        Case("batch", f"sandbox-{kind}-{end}-{seconds}s-{mark}-{end.value}", end, path=OTHER)
+        for kind in ("tag", "dna")
+        for end, seconds in ((SUCCESS, 1), (SUCCESS, 3), (SUCCESS, 5), (SUCCESS, 7), (FAIL, 2), (FAIL, 6))
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one watch: the API's word, and the POSTs that the receiver took."""
+
+    case: Case
+    status: str
+    delivery_ids: frozenset[str]
+    delivery_statuses: tuple[str, ...]
+    attempts: int
+    posts: Sequence[Received]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether neither the watch nor its delivery will change any more."""
+        return self.status != WatchStatus.WAITING and DeliveryStatus.PENDING not in self.delivery_statuses
+
+    @property
+    def signature(self) -> str:
+        """The receiver's word on all POSTs of this webhook."""
+        if not self.posts:
+            return "-"
+        return "verified" if all(post.problem is None for post in self.posts) else "FAILED"
+
+    def problem(self) -> str | None:
+        """What is not as it should be, in words."""
+        case, has_webhook = self.case, self.case.attempts > 0
+        wrong = [
+            f"{what} should be {should} and is {found}"
+            for what, should, found in (
+                ("the outcome", case.ends, self.status),
+                ("the delivery", (DeliveryStatus.DELIVERED,) * has_webhook, self.delivery_statuses),
+                ("the number of attempts", case.attempts, self.attempts),
+                ("the number of POSTs that came", case.attempts, len(self.posts)),
+                ("the signature", "verified" if has_webhook else "-", self.signature),
+                ("the webhook-id", self.delivery_ids, {post.id for post in self.posts}),
+            )
+            if found != should
+        ]
+        return f"{case.way}, {case.job_id}: {'; '.join(wrong)}" if wrong else None

@@ -1,0 +1,180 @@
+"""The jobs of the local ListAIJob: when each is in which state, and what it found, as on the provider's page.
+
+A job's whole course is fixed when it is made: nothing runs, its state is read off the clock.
+"""
+
+import json
+import random
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Literal
+
+from relay.core.provider_signing import timestamp
+from relay.core.records import SECOND, Micros
+
+JobType = Literal["AIVideoTag", "AIMediaDNA"]
+JobOutcome = Literal["success", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job and its timetable: `init` until `processing_at`, then `processing` until `ended_at`."""
+
+    job_id: str
+    type: JobType
+    outcome: JobOutcome
+    created_at: Micros
+    processing_at: Micros
+    ended_at: Micros
+    data: str
+
+    def status(self, now: Micros) -> str:
+        """The provider's word for the job's state: `init`, `processing`, `success` or `fail`."""
+        if now < self.processing_at:
+            return "init"
+        return "processing" if now < self.ended_at else self.outcome
+
+    def as_reported(self, now: Micros) -> dict[str, str]:
+        """The job as an `AIJob` of the answer; results only once it ended, as the provider does."""
+        status = self.status(now)
+        report = {
+            "Status": status,
+            "Type": self.type,
+            "MediaId": random.Random(self.job_id).randbytes(16).hex(),  # noqa: S311 - a sample, no secret
+            "CreationTime": timestamp(self.created_at),
+            "JobId": self.job_id,
+        }
+        if status == "success":
+            report |= {"Code": "0", "Message": "OK", "Data": self.data}
+        if status == "fail":
+            report |= {"Code": "AnalyseFailed", "Message": "The media can't be analysed."}
+        if now >= self.ended_at:
+            report["CompleteTime"] = timestamp(self.ended_at)
+        return report
+
+
+# An id that says what its job does, so that a pasted command works with nothing set up before.
+_SELF_DESCRIBING = re.compile(
+    r"sandbox-(?P<type>tag|dna)-(?P<outcome>success|fail)-(?P<seconds>[0-9]{1,6})s-.+", re.DOTALL
+)
+_TYPES: dict[str, JobType] = {"tag": "AIVideoTag", "dna": "AIMediaDNA"}
+_INIT_SHARE = 0.2  # of a job's time, where not told: long enough to be seen
+
+
+class Jobs:
+    """All jobs, made through the control API or by asking for a self-describing id; threads may share it."""
+
+    def __init__(self, clock: Callable[[], Micros]) -> None:
+        self._clock = clock
+        self._lock = Lock()
+        self._jobs: dict[str, Job] = {}
+
+    def make(
+        self,
+        job_id: str,
+        job_type: JobType,
+        outcome: JobOutcome,
+        *,
+        seconds: float,
+        init_seconds: float | None = None,
+        data: str | None = None,
+    ) -> Job:
+        """Start a job now that ends after `seconds`, of which the first `init_seconds` are in `init`.
+
+        A job of the same id that exists already is left as it is and returned.
+        """
+        now = self._clock()
+        init = seconds * _INIT_SHARE if init_seconds is None else init_seconds
+        job = Job(
+            job_id=job_id,
+            type=job_type,
+            outcome=outcome,
+            created_at=now,
+            processing_at=now + round(init * SECOND),
+            ended_at=now + round(max(seconds, init) * SECOND),
+            data=_result(job_type, job_id) if data is None else data,
+        )
+        with self._lock:
+            return self._jobs.setdefault(job_id, job)
+
+    def find(self, job_id: str) -> Job | None:
+        """Return the job of an id; asking for a self-describing id makes its job."""
+        with self._lock:
+            job = self._jobs.get(job_id)
+        if job is None and (told := _SELF_DESCRIBING.fullmatch(job_id)):
+            outcome: JobOutcome = "success" if told["outcome"] == "success" else "fail"
+            return self.make(job_id, _TYPES[told["type"]], outcome, seconds=int(told["seconds"]))
+        return job
+
+
+def _result(job_type: JobType, job_id: str) -> str:
+    """Sample `Data` as the provider writes it: the same for the same id, another for the next."""
+    dice = random.Random(job_id)  # noqa: S311 - sample data, no secret
+    value = _video_tags(dice) if job_type == "AIVideoTag" else _video_dna(dice)
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+_SENTENCES = (
+    "嗯。",
+    "听不厌。",
+    "留言。",
+    "hello, 中午好。",
+    "Welcome back.",
+    "今天我们来看海。",
+    "Let's go!",
+)
+_TAGS = {
+    "Person": ("刘德华", "Ada Lovelace", "姚明"),
+    "Time": ("夜晚", "白天", "傍晚"),
+    "Location": ("海边", "Hangzhou", "体育场"),
+    "Keyword": ("篮球", "冲浪", "music", "旅行"),
+    "Category": ("体育", "综艺", "教育"),
+}
+
+
+def _video_tags(dice: random.Random) -> dict[str, Any]:
+    duration = dice.randrange(10_000, 120_000)
+    result: dict[str, Any] = {
+        group: [
+            {"Tag": tag, "Times": sorted(dice.sample(range(0, duration, 40), 3))}
+            for tag in dice.sample(tags, dice.randint(1, 2))
+        ]
+        for group, tags in _TAGS.items()
+    }
+    for person in result["Person"]:
+        person["FaceUrl"] = f"https://example.com/faces/{dice.randbytes(8).hex()}.jpg"
+    return result | {"OrigASRData": _speech(dice, duration)}
+
+
+def _speech(dice: random.Random, duration: int) -> dict[str, Any]:
+    cuts = sorted(dice.sample(range(0, duration, 10), 2 * dice.randint(2, 6)))
+    lines = [
+        {
+            "EndTime": end,
+            "StartTime": start,
+            "Text": dice.choice(_SENTENCES),
+            "ChannelId": 0,
+            "SpeechRate": dice.randint(20, 200),
+        }
+        for start, end in zip(cuts[::2], cuts[1::2], strict=True)
+    ]
+    return {"AsrTextList": lines, "Duration": str(duration)}
+
+
+def _video_dna(dice: random.Random) -> dict[str, Any]:
+    return {
+        "VideoDNA": [
+            {
+                "PrimaryKey": dice.randbytes(16).hex(),
+                "Similarity": f"{dice.uniform(0.5, 1):.2f}",
+                "Detail": [{"Input": _stretch(dice), "Duplication": _stretch(dice)}],
+            }
+            for _ in range(dice.randint(1, 3))
+        ]
+    }
+
+
+def _stretch(dice: random.Random) -> dict[str, str]:
+    return {"Start": f"{dice.uniform(0, 60):.1f}", "Duration": f"{dice.uniform(1, 60):.1f}"}

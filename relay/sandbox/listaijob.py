@@ -1,0 +1,234 @@
+"""A local ListAIJob over HTTP, which answers and refuses as the provider does, and its control API.
+
+    GET, POST /            ListAIJob, signed with V3 or V1, in JSON or XML
+    POST /sandbox/jobs     {"jobs": [{"type", "outcome", "seconds", "init_seconds"?, "job_id"?, "data"?}]}
+                           makes jobs that end after `seconds` → {"job_ids": [...]}
+    GET  /sandbox/jobs/ID  the job as it is now, and its timetable
+    GET  /sandbox/calls    what was asked so far → {"calls", "ids", "ids_per_call": [the last 1000]}
+    POST /sandbox/raw      {"body", "content_type", "status"?, "times"?}: the next calls answer exactly this
+
+An id like `sandbox-tag-success-20s-anything` needs no control API: its time starts when it is first asked.
+"""
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable
+from email.utils import formatdate
+from html import escape
+from threading import Lock
+from typing import Any
+from uuid import UUID, uuid4
+
+from flask import Flask, Response, request
+from flask.typing import ResponseReturnValue
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from relay.core.provider_signing import Credentials
+from relay.core.records import SECOND, Micros
+from relay.sandbox.gate import Call, Failure, Gate
+from relay.sandbox.jobs import Job, JobOutcome, Jobs, JobType
+from relay.sandbox.server import listen
+
+ACCESS_KEY_ID = "sandbox"
+ACCESS_KEY_SECRET = "sandbox-secret"  # noqa: S105 - it opens nothing but the sandbox
+CREDENTIALS = Credentials(ACCESS_KEY_ID, ACCESS_KEY_SECRET)
+
+
+def serve(host: str, port: int) -> None:
+    """Serve until interrupted."""
+    with listen(build(), host, port) as server:
+        server.serve_forever()
+
+
+def build(
+    *,
+    credentials: Credentials = CREDENTIALS,
+    clock: Callable[[], Micros] = lambda: time.time_ns() // 1_000,
+    new_id: Callable[[], UUID] = uuid4,
+) -> Flask:
+    """Make the application, with its own state in memory; the clock drives jobs and judges timestamps."""
+    app = Flask("relay.sandbox.listaijob", static_folder=None)
+    sandbox = _Sandbox(credentials, clock, new_id)
+    app.add_url_rule("/", view_func=sandbox.list_ai_job, methods=["GET", "POST"])
+    app.add_url_rule("/sandbox/jobs", view_func=sandbox.make_jobs, methods=["POST"])
+    app.add_url_rule("/sandbox/jobs/<job_id>", view_func=sandbox.show_job)
+    app.add_url_rule("/sandbox/calls", view_func=sandbox.show_calls)
+    app.add_url_rule("/sandbox/raw", view_func=sandbox.answer_raw, methods=["POST"])
+    app.register_error_handler(ValidationError, _invalid)
+
+    @app.after_request
+    def date(response: Response) -> Response:
+        response.headers["Date"] = formatdate(clock() / SECOND, usegmt=True)
+        return response
+
+    return app
+
+
+class _JobOrder(BaseModel):
+    """One job to make."""
+
+    model_config = ConfigDict(extra="forbid")
+    type: JobType
+    outcome: JobOutcome
+    seconds: float = Field(ge=0, le=1e9)
+    init_seconds: float | None = Field(default=None, ge=0, le=1e9)
+    job_id: str | None = Field(default=None, min_length=1)
+    data: str | None = None
+
+
+class _JobsOrder(BaseModel):
+    """The body of `POST /sandbox/jobs`."""
+
+    model_config = ConfigDict(extra="forbid")
+    jobs: list[_JobOrder]
+
+
+class _RawOrder(BaseModel):
+    """The body of `POST /sandbox/raw`."""
+
+    model_config = ConfigDict(extra="forbid")
+    body: str
+    content_type: str
+    status: int = Field(default=200, ge=200, le=599)
+    times: int = Field(default=1, ge=1, le=1_000_000)
+
+
+class _Sandbox:
+    """The views, over shared state; `_steps` are tried in turn until one answers a ListAIJob call."""
+
+    def __init__(
+        self, credentials: Credentials, clock: Callable[[], Micros], new_id: Callable[[], UUID]
+    ) -> None:
+        self._clock = clock
+        self._new_id = new_id
+        self._gate = Gate(credentials, clock)
+        self._jobs = Jobs(clock)
+        self._lock = Lock()
+        self._call_count = self._id_count = 0
+        self._ids_per_call: deque[int] = deque(maxlen=1000)
+        self._raw: _RawOrder | None = None
+        self._raw_left = 0
+        self._steps: tuple[Callable[[Call], Response | None], ...] = (self._give_raw, self._refuse)
+
+    def list_ai_job(self) -> Response:
+        """Answer one ListAIJob call."""
+        call = _received()
+        self._count(call)
+        early = next((answer for step in self._steps if (answer := step(call))), None)
+        return early or self._list(call)
+
+    def _count(self, call: Call) -> None:
+        with self._lock:
+            self._call_count += 1
+            self._id_count += len(call.job_ids)
+            self._ids_per_call.append(len(call.job_ids))
+
+    def _give_raw(self, _call: Call) -> Response | None:
+        with self._lock:
+            raw = self._raw if self._raw_left else None
+            self._raw_left -= 1 if raw else 0
+        return Response(raw.body, status=raw.status, content_type=raw.content_type) if raw else None
+
+    def _refuse(self, call: Call) -> Response | None:
+        failure = self._gate.refuse(call)
+        return self._render(call, "Error", _error(failure), failure.status) if failure else None
+
+    def _list(self, call: Call) -> Response:
+        now = self._clock()
+        found = {job_id: self._jobs.find(job_id) for job_id in call.job_ids}
+        return self._render(
+            call,
+            "ListAIJobResponse",
+            {
+                "NonExistAIJobIds": {"String": [job_id for job_id, job in found.items() if job is None]},
+                "AIJobList": {"AIJob": [job.as_reported(now) for job in found.values() if job]},
+            },
+        )
+
+    def _render(self, call: Call, name: str, document: dict[str, Any], status: int = 200) -> Response:
+        document = {"RequestId": str(self._new_id()).upper(), **document}
+        if call.wants_json:
+            text = json.dumps(document, ensure_ascii=False)
+            return Response(text, status=status, content_type="application/json;charset=utf-8")
+        text = f'<?xml version="1.0" encoding="UTF-8"?>{_xml(name, document)}'
+        return Response(text, status=status, content_type="text/xml;charset=utf-8")
+
+    def make_jobs(self) -> ResponseReturnValue:
+        """Start jobs as ordered."""
+        orders = _JobsOrder.model_validate_json(request.get_data()).jobs
+        jobs = [
+            self._jobs.make(
+                order.job_id or self._new_id().hex,
+                order.type,
+                order.outcome,
+                seconds=order.seconds,
+                init_seconds=order.init_seconds,
+                data=order.data,
+            )
+            for order in orders
+        ]
+        return {"job_ids": [job.job_id for job in jobs]}, 201
+
+    def show_job(self, job_id: str) -> ResponseReturnValue:
+        """Show one job as it is reported now, and when it goes on."""
+        job = self._jobs.find(job_id)
+        return _shown(job, self._clock()) if job else ({"error": "No such job."}, 404)
+
+    def show_calls(self) -> ResponseReturnValue:
+        """Show how much was asked."""
+        with self._lock:
+            return {
+                "calls": self._call_count,
+                "ids": self._id_count,
+                "ids_per_call": list(self._ids_per_call),
+            }
+
+    def answer_raw(self) -> ResponseReturnValue:
+        """Have the next calls answered with a fixed body."""
+        order = _RawOrder.model_validate_json(request.get_data())
+        with self._lock:
+            self._raw, self._raw_left = order, order.times
+        return {"times": order.times}
+
+
+def _received() -> Call:
+    body = request.get_data(cache=True)
+    return Call(
+        method=request.method,
+        headers={name.lower(): value for name, value in request.headers.items()},
+        query=request.args.to_dict(),
+        form=request.form.to_dict(),
+        body=body,
+    )
+
+
+def _error(failure: Failure) -> dict[str, Any]:
+    return {
+        "HostId": request.host,
+        "Code": failure.code,
+        "Message": failure.message,
+        "Recommend": f"https://error-center.aliyun.com/status/search?Keyword={failure.code}",
+    }
+
+
+def _shown(job: Job, now: Micros) -> dict[str, Any]:
+    seconds = {"init_seconds": job.processing_at - job.created_at, "seconds": job.ended_at - job.created_at}
+    return job.as_reported(now) | {name: length / SECOND for name, length in seconds.items()}
+
+
+def _xml(name: str, value: object) -> str:
+    """Write a document as the page's XML form does: an element each, and a list as the same element again."""
+    match value:
+        case list():
+            return "".join(_xml(name, item) for item in value)
+        case dict():
+            return f"<{name}>{''.join(_xml(child, item) for child, item in value.items())}</{name}>"
+        case _:
+            return f"<{name}>{escape(str(value), quote=False)}</{name}>"
+
+
+def _invalid(error: ValidationError) -> ResponseReturnValue:
+    """Say what is wrong with an order, without repeating it."""
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    return {"errors": [{"at": list(fault["loc"]), "detail": fault["msg"]} for fault in faults]}, 422

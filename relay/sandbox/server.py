@@ -1,0 +1,44 @@
+"""A small HTTP/1.1 server with keep-alive for the local stand-ins.
+
+werkzeug's own handler closes every connection after one answer, because it can't tell where an unread body
+ends. Here the whole body is read before the application is called, so the connection can stay.
+"""
+
+from io import BytesIO
+
+from flask import Flask
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+from werkzeug.wrappers import Response
+
+
+def listen(app: Flask, host: str, port: int) -> BaseWSGIServer:
+    """Bind a threaded server (port 0: any; see its `port`); the caller runs `serve_forever`."""
+    return make_server(host, port, app, threaded=True, request_handler=_KeepAliveHandler)
+
+
+class _KeepAliveHandler(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are two writes; Nagle would hold the second for 40 ms
+
+    def run_wsgi(self) -> None:
+        """Answer one request; anything without a length ends with its connection."""
+        environ = self.make_environ()
+        if "wsgi.input_terminated" in environ:
+            self.close_connection = True
+        else:
+            environ["wsgi.input"] = BytesIO(self.rfile.read(int(environ.get("CONTENT_LENGTH") or 0)))
+        with Response.from_app(self.server.app, environ) as response:
+            self._start(response)
+            for chunk in response.iter_encoded():
+                self.wfile.write(chunk)
+
+    def _start(self, response: Response) -> None:
+        self.send_response_only(response.status_code)
+        for name, value in response.headers.items():
+            self.send_header(name, value)
+        if "Content-Length" not in response.headers:
+            self.send_header("Connection", "close")
+        self.end_headers()
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Say nothing: the sandbox runs beside the relay in one terminal."""

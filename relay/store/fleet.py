@@ -1,0 +1,77 @@
+"""The numbers of the whole fleet: what is owed and due now, and the totals its processes have counted."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import case, func, select, update
+
+from relay.core.records import SECOND, Micros
+from relay.core.states import EndpointStatus
+from relay.store.engine import Tx, insert_if_absent
+from relay.store.tables import Counter, Delivery, Endpoint, Job, Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """One look at the fleet. Held deliveries count as held only; `totals` are by (name, label)."""
+
+    deliveries_pending: int
+    deliveries_held: int
+    deliveries_due: int
+    oldest_due_seconds: float
+    jobs_open: int
+    jobs_due: int
+    watches_waiting: int
+    totals: dict[tuple[str, str], int]
+
+
+def numbers(tx: Tx, now: Micros) -> Numbers:
+    """Count what is open: every count here is one of an index that holds open rows only."""
+    owed = {row.sends: row for row in _owed(tx, now)}
+    sending, held = owed.get(1), owed.get(0)
+    jobs = tx.execute(
+        select(func.count().label("open"), _count_if(Job.due_at <= now).label("due")).where(
+            Job.due_at.is_not(None)
+        )
+    ).one()
+    return Numbers(
+        deliveries_pending=sending.pending if sending else 0,
+        deliveries_held=held.pending if held else 0,
+        deliveries_due=int(sending.due) if sending else 0,
+        oldest_due_seconds=max(now - sending.oldest, 0) / SECOND if sending else 0.0,
+        jobs_open=jobs.open,
+        jobs_due=int(jobs.due or 0),
+        watches_waiting=tx.execute(select(func.count()).where(Watch.due_at.is_not(None))).scalar_one(),
+        totals={(row.name, row.label): row.value for row in tx.execute(select(Counter.__table__))},
+    )
+
+
+def add_totals(tx: Tx, counted: Mapping[tuple[str, str], int]) -> None:
+    """Add what a process has counted to the fleet's totals, in one order, so that none deadlocks."""
+    for (name, label), count in sorted(counted.items()):
+        total = (Counter.name == name) & (Counter.label == label)
+        statement = update(Counter).where(total).values(value=Counter.value + count)
+        if not tx.execute(statement).rowcount:
+            insert_if_absent(tx, Counter, [{"name": name, "label": label, "value": 0}])
+            tx.execute(statement)
+
+
+def _owed(tx: Tx, now: Micros) -> Any:
+    """Pending deliveries of endpoints that may send (1) and of the others (0)."""
+    sends = case((Endpoint.status == EndpointStatus.ACTIVE, 1), else_=0).label("sends")
+    return tx.execute(
+        select(
+            sends,
+            func.count().label("pending"),
+            _count_if(Delivery.due_at <= now).label("due"),
+            func.min(Delivery.due_at).label("oldest"),
+        )
+        .join(Endpoint, Endpoint.id == Delivery.endpoint_id)
+        .where(Delivery.due_at.is_not(None))
+        .group_by(sends)
+    )
+
+
+def _count_if(condition: Any) -> Any:
+    return func.sum(case((condition, 1), else_=0))

@@ -1,0 +1,83 @@
+"""Idempotency-Key in SQL: key, effect and answer are committed by one transaction.
+
+`begin` inserts the key's row, the first lock of its transaction. Whoever comes with the same key meanwhile
+waits there until that transaction ends, and then finds the answer, or takes the key over where it was rolled
+back. On SQLite the write lock itself lets one through at a time.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
+
+from relay.core.errors import Conflict, Fault, Invalid
+from relay.core.records import Micros
+from relay.store.engine import Tx, insert_if_absent
+from relay.store.tables import IdempotentAnswer
+
+LOCK_WAITS = ("55P03", 1205)  # lock_not_available (PostgreSQL), ER_LOCK_WAIT_TIMEOUT (MySQL, MariaDB)
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """A POST with a key: `row` is the hash of whose key it is and for what, `body` the body's hash."""
+
+    row: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The answer that a key has led to; `text` opens with the vault, for the key's row, where `sealed`."""
+
+    status: int
+    text: str = field(repr=False)
+    sealed: bool
+
+
+def keyed(subscriber_id: str, method: str, path: str, key: str, body: bytes) -> Keyed:
+    """The key belongs to subscriber, method and path; what it stands for is the exact body."""
+    scope = json.dumps([subscriber_id, method, path, key])
+    return Keyed(hashlib.sha256(scope.encode()).hexdigest(), hashlib.sha256(body).hexdigest())
+
+
+def begin(tx: Tx, post: Keyed, now: Micros) -> Kept | None:
+    """Take the key, or return the answer that it has led to already.
+
+    Raises:
+        Invalid: it was used with another body.
+        Conflict: a request with this key has been at work for as long as a lock is waited for.
+    """
+    row = {"key": post.row, "body_sha256": post.body, "sealed": 0, "created_at": now}
+    try:
+        insert_if_absent(tx, IdempotentAnswer, [row])
+    except OperationalError as error:
+        if _waited_too_long(error):
+            raise Conflict(
+                "a request with this Idempotency-Key is still at work; send it again later"
+            ) from None
+        raise
+    kept = tx.execute(select(IdempotentAnswer.__table__).where(IdempotentAnswer.key == post.row)).one()
+    if kept.status is None:  # ours: others' rows are seen only when they are committed, with their answer
+        return None
+    if kept.body_sha256 != post.body:
+        raise Invalid(
+            [Fault("", "this Idempotency-Key came with another body before; use a new key for a new request")]
+        )
+    return Kept(kept.status, kept.answer, bool(kept.sealed))
+
+
+def finish(tx: Tx, post: Keyed, answer: Kept) -> None:
+    """Keep the answer with the effect that this transaction had."""
+    tx.execute(
+        update(IdempotentAnswer)
+        .where(IdempotentAnswer.key == post.row)
+        .values(status=answer.status, answer=answer.text, sealed=int(answer.sealed))
+    )
+
+
+def _waited_too_long(error: OperationalError) -> bool:
+    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    return getattr(error.orig, "sqlstate", None) in LOCK_WAITS or code in LOCK_WAITS

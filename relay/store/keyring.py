@@ -1,0 +1,51 @@
+"""What dispatchers sign with and send along: opened secrets and custom headers, cached for a minute."""
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+
+from relay.store import secrets
+from relay.store.delivery_claims import Claimed
+from relay.store.engine import Store
+from relay.store.vault import Vault
+
+KEEP = 60.0  # seconds an opened secret may be used before the database is asked again
+MOST = 10_000  # endpoints at once; beyond it the cache starts anew
+
+
+class Keyring:
+    """Opened signing secrets by endpoint."""
+
+    def __init__(self, store: Store, vault: Vault) -> None:
+        self._store = store
+        self._vault = vault
+        self._secrets: dict[str, tuple[float, tuple[str, ...]]] = {}
+        self._headers: dict[str, tuple[tuple[str, str], ...]] = {}
+
+    def fetch(self, claimed: Sequence[Claimed], now: int) -> None:
+        """Have the secrets of these deliveries' endpoints at hand; `now` is the database's time."""
+        time_now = time.monotonic()
+        wanted = {
+            one.endpoint_id for one in claimed if self._secrets.get(one.endpoint_id, (0.0,))[0] < time_now
+        }
+        if not wanted:
+            return
+        if len(self._secrets) > MOST:
+            self._secrets.clear()
+            self._headers.clear()
+        for endpoint_id, rows in self._store.read(secrets.signing, wanted, now).items():
+            opened = tuple(self._vault.open(sealed.id, sealed.text) for sealed in rows)
+            self._secrets[endpoint_id] = (time_now + KEEP, opened)
+
+    def secrets(self, endpoint_id: str) -> tuple[str, ...]:
+        """The secrets that sign for an endpoint, newest first; `fetch` came before."""
+        return self._secrets[endpoint_id][1]
+
+    def headers(self, endpoint_id: str, sealed: str | None) -> Iterable[tuple[str, str]]:
+        """The custom headers that go with every attempt."""
+        if sealed is None:
+            return ()
+        if sealed not in self._headers:
+            opened = json.loads(self._vault.open(endpoint_id, sealed))
+            self._headers[sealed] = tuple((str(name), str(value)) for name, value in opened.items())
+        return self._headers[sealed]

@@ -1,0 +1,138 @@
+"""How a log line reads and where it goes: JSON for machines, one readable line for people, both on stderr.
+
+Text that came from elsewhere may hold control characters: JSON escapes them by itself, text does it here.
+Of an exception only classes and places are written, whoever logs it.
+"""
+
+import json
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+
+from relay.core.records import SECOND, Micros
+
+REPEAT_EVERY = 60.0  # seconds between two lines about the same surprise
+
+log = logging.getLogger("relay")
+
+Field = str | int | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a line says; `fields` are the event's own."""
+
+    at: Micros
+    level: str
+    process: str
+    event: str
+    message: str
+    fields: Mapping[str, Field]
+
+
+def as_json(line: Line) -> str:
+    """Write one object: `ts` (RFC 3339, UTC), `level`, `process`, `event`, `message`, then the fields."""
+    head = {"ts": rfc3339(line.at), "level": line.level, "process": line.process, "event": line.event}
+    return json.dumps({**head, "message": line.message, **line.fields}, separators=(",", ":"))
+
+
+def as_text(line: Line) -> str:
+    """Write one readable line: the sentence says what the fields say, but for the places of an exception."""
+    trace = line.fields.get("trace")
+    tail = f" [{trace}]" if trace else ""
+    return printable(f"{rfc3339(line.at)[11:23]} {line.level:<7} {line.process}: {line.message}{tail}")
+
+
+def printable(text: str) -> str:
+    """Escape what a terminal would obey, or could not show."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def rfc3339(at: Micros) -> str:
+    """Write a time as `2026-01-02T03:04:05.678Z`."""
+    whole, fraction = divmod(at, SECOND)
+    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{fraction // 1000:03d}Z"
+
+
+def frames(error: BaseException) -> str:
+    """Name the class of an error and of its causes, and where each was raised, innermost last.
+
+    The errors' own texts are left out: a driver or a library may have put a URL, a row or a secret into them.
+    """
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    before = f"{frames(cause)}, then " if cause is not None else ""
+    return f"{before}{type(error).__name__} at {_places(error.__traceback__)}"
+
+
+def _places(trace: TracebackType | None) -> str:
+    places = []
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        places.append(f"{'/'.join(code.co_filename.split('/')[-2:])}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    return " > ".join(places) or "nowhere"
+
+
+class LineFormatter(logging.Formatter):
+    """Turns a record of ours (with `event` and `fields`) or of a library into one line."""
+
+    def __init__(self, write: Callable[[Line], str], process: str) -> None:
+        super().__init__()
+        self._write, self._process = write, process
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write the record as one line, whatever is in it."""
+        fields: dict[str, Field] = dict(getattr(record, "fields", {}))
+        if record.exc_info and record.exc_info[1]:
+            fields["trace"] = frames(record.exc_info[1])
+        event = getattr(record, "event", record.name)
+        at = int(record.created * SECOND)
+        line = Line(at, record.levelname.lower(), self._process, event, record.getMessage(), fields)
+        return self._write(line)
+
+
+def configure(log_format: str, process: str) -> None:
+    """Send every log line of this process to stderr, as "json" or "text"; "auto" is text on a terminal.
+
+    Libraries are heard from WARNING up; urllib3 only from ERROR up, as its warnings quote URLs.
+    """
+    readable = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter(as_text if readable else as_json, process))
+    logging.root.handlers[:] = [handler]
+    logging.root.setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    log.setLevel(logging.INFO)
+
+
+def write_line(level: int, event: str, sentence: str, /, **fields: Field) -> None:
+    """Log one sentence with its event name and fields."""
+    if log.isEnabledFor(level):
+        log.log(level, "%s", sentence, extra={"event": event, "fields": fields})
+
+
+class Repeats:
+    """Lets one line of a kind through per minute and counts those in between."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._kinds: dict[tuple[str, ...], tuple[float, int]] = {}
+
+    def let_through(self, *kind: str) -> int | None:
+        """Return how many of this kind were held back since the last line; None: hold this one back too."""
+        with self._lock:
+            now = self._clock()
+            last, held = self._kinds.get(kind, (-REPEAT_EVERY, 0))
+            if now - last < REPEAT_EVERY:
+                self._kinds[kind] = (last, held + 1)
+                return None
+            self._kinds[kind] = (now, 0)
+            return held

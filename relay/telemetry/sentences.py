@@ -1,0 +1,227 @@
+"""Every log sentence: one function per thing that happens, which moves its metric and writes its one line.
+
+Lines carry ids, counts and statuses; never a key, a signature, a body, or the path and query of a callback.
+Times are microseconds since the epoch, durations microseconds.
+"""
+
+from collections.abc import Mapping, Sequence
+from logging import DEBUG, ERROR, INFO, WARNING
+from pathlib import Path
+from wsgiref.simple_server import WSGIServer
+
+from relay.core.records import SECOND, Micros
+from relay.core.states import DeliveryStatus, ErrorClass
+from relay.telemetry import metrics
+from relay.telemetry.lines import Repeats, frames, rfc3339, write_line
+
+_repeats = Repeats()
+
+
+# The life of a process.
+
+
+def process_started(*, version: str, detail: str = "") -> None:
+    """A process is ready to work; `detail` says with what, in words fit for a log."""
+    write_line(
+        INFO, "process_started", f"Relay {version} started{f': {detail}' if detail else ''}.", version=version
+    )
+
+
+def process_stopping(reason: str) -> None:
+    """A process was told to stop (`reason`: the signal's name) and finishes what it has begun."""
+    write_line(INFO, "process_stopping", f"Stopping on {reason}: finishing what has begun.", reason=reason)
+
+
+def process_stopped(*, abandoned: int = 0) -> None:
+    """A process has stopped; what it had to abandon is taken up by others when its leases end."""
+    level, rest = (WARNING, f"; {abandoned} attempts were abandoned") if abandoned else (INFO, "")
+    write_line(level, "process_stopped", f"Stopped{rest}.", abandoned=abandoned)
+
+
+def master_key_made(path: Path) -> None:
+    """There was no master key beside the SQLite database, so one was made."""
+    write_line(
+        WARNING,
+        "master_key_made",
+        f"Made a master key in {path}. Keep it with the database: without it no secret can be opened.",
+        path=str(path),
+    )
+
+
+def serve_metrics(addr: str) -> WSGIServer | None:
+    """Serve this process's metrics at `host:port`; if that can't be, say so and go without (None)."""
+    try:
+        server = metrics.serve(addr)
+    except OSError as error:
+        write_line(
+            WARNING,
+            "metrics_not_served",
+            f"Metrics can't be served at {addr} ({error.strerror or 'no such address'}); going on without."
+            " Each process needs a RELAY_METRICS_ADDR of its own.",
+            addr=addr,
+        )
+        return None
+    metrics_served(addr)
+    return server
+
+
+def metrics_served(addr: str) -> None:
+    """This process answers scrapes at `addr`."""
+    write_line(INFO, "metrics_served", f"Metrics of this process are served at {addr}.", addr=addr)
+
+
+# The flow.
+
+
+def watch_registered(count: int, new: int) -> None:
+    """A caller posted `count` watches, `new` of which did not exist yet."""
+    metrics.WATCHES.add("", new)
+    write_line(
+        INFO, "watch_registered", f"Registered {count} watches, {new} of them new.", count=count, new=new
+    )
+
+
+def poll_ended(
+    *, asked: int, answered: int, ended: int, missing: int, outcome: str, duration: Micros
+) -> None:
+    """One ListAIJob call is over; `outcome` is "answered" or a short word for why there was no answer."""
+    metrics.CALLS.add(outcome)
+    metrics.IDS.add("", asked)
+    metrics.IDS_PER_CALL.observe(asked)
+    if outcome != "answered":
+        level, sentence = WARNING, f"ListAIJob was asked about {asked} jobs and did not answer: {outcome}."
+    else:
+        level = INFO if ended or missing else DEBUG
+        sentence = f"ListAIJob was asked about {asked} jobs: {ended} ended, {missing} unknown to it."
+    write_line(
+        level,
+        "poll_ended",
+        sentence,
+        asked=asked,
+        answered=answered,
+        ended=ended,
+        missing=missing,
+        outcome=outcome,
+        duration_ms=duration // 1000,
+    )
+
+
+def upstream_down(code: str, sentence: str) -> None:
+    """The provider refuses our calls as such, not the jobs: watches wait, and it is probed once a minute."""
+    metrics.UPSTREAM_UP.set(0)
+    write_line(ERROR, "upstream_down", f"The provider refuses our calls ({code}): {sentence}", code=code)
+
+
+def upstream_recovered() -> None:
+    """The provider answers again."""
+    metrics.UPSTREAM_UP.set(1)
+    write_line(INFO, "upstream_recovered", "The provider answers again.")
+
+
+def job_lost(job_id: str) -> None:
+    """A claim ran out before it settled: its answer is dropped, and whoever claims next asks anew."""
+    write_line(
+        WARNING,
+        "job_lost",
+        f"The claim of job {job_id} ran out before its answer was settled.",
+        job_id=job_id,
+    )
+
+
+def poll_given_up(job_ids: Sequence[str]) -> None:
+    """Jobs on which pollers died time and again were set aside as failed, not to hold up the others."""
+    told = ", ".join(job_ids)
+    write_line(
+        ERROR, "poll_given_up", f"Gave up on {told}: each poller that asked about it died.", job_ids=told
+    )
+
+
+def attempt_ended(
+    *,
+    delivery_id: str,
+    endpoint_id: str,
+    number: int,
+    status_code: int | None,
+    error: ErrorClass | None,
+    duration: Micros,
+    outcome: DeliveryStatus,
+    next_attempt_at: Micros | None,
+) -> None:
+    """One attempt is settled; `outcome` is what its delivery is now, `number` counts from 1."""
+    metrics.ATTEMPTS.add("delivered" if error is None else error.value)
+    metrics.ATTEMPT_DURATION.observe(duration / SECOND)
+    if outcome not in {DeliveryStatus.PENDING, DeliveryStatus.HELD}:
+        metrics.DELIVERIES.add(outcome.value)
+    came = f"was answered {status_code}" if status_code else f"failed ({error})"
+    after = f"next at {rfc3339(next_attempt_at)}" if next_attempt_at else outcome.value
+    write_line(
+        WARNING if outcome is DeliveryStatus.FAILED else INFO,
+        "attempt_ended",
+        f"Attempt {number} of {delivery_id} {came} in {duration // 1000} ms: {after}.",
+        delivery_id=delivery_id,
+        endpoint_id=endpoint_id,
+        number=number,
+        status_code=status_code,
+        error=error,
+        duration_ms=duration // 1000,
+        outcome=outcome,
+        next_attempt_at=rfc3339(next_attempt_at) if next_attempt_at else None,
+    )
+
+
+def attempts_lost(count: int) -> None:
+    """Attempts whose process died before settling them were recorded as lost; their deliveries go on."""
+    metrics.ATTEMPTS.add(ErrorClass.LOST.value, count)
+    write_line(
+        WARNING,
+        "attempts_lost",
+        f"{count} attempts had no end: their process died. They are made again.",
+        count=count,
+    )
+
+
+# Housekeeping and surprises.
+
+
+def watches_expired(count: int) -> None:
+    """Watches whose time was up before their job ended."""
+    write_line(INFO, "watches_expired", f"{count} watches expired.", count=count)
+
+
+def pruned(counts: Mapping[str, int]) -> None:
+    """Old records were deleted, so many of each table."""
+    told = ", ".join(f"{count} {table}" for table, count in counts.items())
+    write_line(INFO, "pruned", f"Pruned {told}.", **counts)
+
+
+def clock_disagrees(seconds: float) -> None:
+    """This machine's clock is `seconds` ahead of the database's (negative: behind)."""
+    metrics.CLOCK_AHEAD.set(seconds)
+    write_line(
+        WARNING,
+        "clock_disagrees",
+        f"This machine's clock and the database's differ by {seconds:+.1f} s. The database's counts;"
+        " is time synchronization running?",
+        seconds=seconds,
+    )
+
+
+def pass_failed(stage: str, error: BaseException, retry_in: float) -> None:
+    """A pass raised what nobody expected; it is tried again after `retry_in` seconds.
+
+    Said with classes and places only, as texts of errors may hold secrets, and once a minute for each kind.
+    """
+    kind = type(error).__name__
+    held_back = _repeats.let_through(stage, kind)
+    if held_back is None:
+        return
+    more = f" ({held_back} more like it since the last such line)" if held_back else ""
+    write_line(
+        ERROR,
+        "pass_failed",
+        f"{stage} failed unexpectedly with {kind}; trying again in {retry_in:g} s{more}.",
+        stage=stage,
+        error=kind,
+        retry_in=retry_in,
+        trace=frames(error),
+    )

@@ -1,0 +1,117 @@
+"""For machines that watch: liveness, readiness, metrics.
+
+The provider's health is in the body of `/readyz` and never in its status: the API takes watches all the same.
+"""
+
+import threading
+import time
+from dataclasses import asdict
+
+from flask import Blueprint, Response, current_app
+
+from relay import telemetry
+from relay.core.webhook import rfc3339
+from relay.store import fleet, jobs, migrate
+from relay.store.engine import Tx
+from relay.store.views import Document
+from relay.telemetry import Fleet, FleetNumbers
+from relay.web import parts
+from relay.web.auth import require_admin
+from relay.web.effects import json_response, write_json
+from relay.web.parts import Parts
+
+health = Blueprint("health", __name__)
+
+STANDS_FOR = 1.0  # seconds that a look at the database stands for: anyone may ask
+CHECKS = ("relay_readiness_checks_total", "")
+
+
+@health.get("/healthz")
+def healthz() -> Response:
+    """Say that this process serves requests, and which version it is."""
+    return json_response(write_json({"status": "ok", "version": parts.current().version}))
+
+
+@health.get("/readyz")
+def readyz() -> Response:
+    """Say whether the database can be written and is migrated (503 if not), and how the provider is doing."""
+    document = _readiness().look(parts.current())
+    return json_response(write_json(document), 200 if document["status"] == "ready" else 503)
+
+
+@health.get("/metrics")
+def metrics() -> Response:
+    """Show the fleet's metrics to the operator."""
+    require_admin()
+    text, content_type = telemetry.render(_fleet())
+    return Response(text, content_type=content_type)
+
+
+class Readiness:
+    """Looks at the database at most once a second."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._document: Document = {}
+        self._looked_at = -STANDS_FOR
+
+    def look(self, here: Parts) -> Document:
+        """The body of `/readyz`."""
+        with self._lock:
+            if time.monotonic() - self._looked_at >= STANDS_FOR:
+                self._document = _look(here)
+                self._looked_at = time.monotonic()
+            return self._document
+
+
+def _look(here: Parts) -> Document:
+    try:
+        migrated, provider = here.store.write(_try_database)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with the database, the answer is "not ready"
+        return {"status": "not ready", "database": type(error).__name__, "migrations": None, "provider": None}
+    return {
+        "status": "ready" if migrated else "not ready",
+        "database": "ok",
+        "migrations": "current" if migrated else "behind: run python -m relay migrate",
+        "provider": provider,
+    }
+
+
+def _try_database(tx: Tx) -> tuple[bool, Document]:
+    """Write a little, as a full disk or a read-only database shows only then."""
+    migrated = migrate.is_current(tx)
+    if not migrated:
+        return False, {}
+    fleet.add_totals(tx, {CHECKS: 1})
+    return True, _provider(tx)
+
+
+def _provider(tx: Tx) -> Document:
+    state = jobs.upstream_state(tx)
+    if state is None or (state.answered_at is None and state.down_since is None):
+        return {"status": "unknown"}
+    if state.down_since is None:
+        return {"status": "ok", "answered_at": rfc3339(state.answered_at)}
+    return {"status": "failing", "since": rfc3339(state.down_since), "code": state.error_code}
+
+
+def install(here: Parts) -> None:
+    """Prepare what lives as long as the app: the readiness and the reader of the fleet's numbers."""
+    current_app.extensions["relay.readiness"] = Readiness()
+    current_app.extensions["relay.fleet"] = telemetry.register_fleet(lambda: _numbers(here))
+
+
+def _numbers(here: Parts) -> FleetNumbers:
+    return FleetNumbers(**asdict(here.store.read(fleet.numbers, here.clock.now())))
+
+
+def _readiness() -> Readiness:
+    readiness = current_app.extensions["relay.readiness"]
+    assert isinstance(readiness, Readiness)
+    return readiness
+
+
+def _fleet() -> Fleet:
+    found = current_app.extensions["relay.fleet"]
+    assert isinstance(found, Fleet)
+    return found

@@ -1,0 +1,136 @@
+"""A receiver made of bare sockets: each connection runs a script that may do what a hostile peer can."""
+
+import contextlib
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+Script = Callable[["Line"], None]
+
+
+class Line:
+    """One accepted connection, as a script sees it."""
+
+    def __init__(self, connection: socket.socket, stopping: threading.Event) -> None:
+        self._connection = connection
+        self._buffer = b""
+        self._stopping = stopping
+
+    def read_request(self) -> bytes | None:
+        """The next whole request, headers and body; None when the peer has gone."""
+        while b"\r\n\r\n" not in self._buffer:
+            if not self._more():
+                return None
+        head, _, _ = self._buffer.partition(b"\r\n\r\n")
+        lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+        whole = len(head) + 4 + (int(lengths[0].split(b":")[1]) if lengths else 0)
+        while len(self._buffer) < whole:
+            if not self._more():
+                return None
+        request, self._buffer = self._buffer[:whole], self._buffer[whole:]
+        return request
+
+    def send(self, data: bytes) -> None:
+        self._connection.sendall(data)
+
+    def drip(self, data: bytes, every: float) -> None:
+        """Send byte by byte, so many seconds apart, until the test ends or the peer hangs up."""
+        for at in range(len(data)):
+            self.send(data[at : at + 1])
+            if self._stopping.wait(every):
+                return
+
+    def flood(self, data: bytes) -> None:
+        """Send the same bytes until the test ends or the peer hangs up."""
+        while not self._stopping.is_set():
+            self.send(data)
+
+    def hang(self) -> None:
+        """Say nothing more until the test ends."""
+        self._stopping.wait()
+
+    def reset(self) -> None:
+        """Close with RST instead of FIN."""
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._connection.close()
+
+    def _more(self) -> bool:
+        data = self._connection.recv(65536)
+        self._buffer += data
+        return bool(data)
+
+
+class Chaos:
+    """Runs `script` on each connection; counts connections and keeps every whole request."""
+
+    def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
+        self._script = script
+        self._tls = tls
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, 0), family=family, backlog=1024)
+        self._stopping = threading.Event()
+        self._connections: set[socket.socket] = set()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self.connections = 0
+
+    @property
+    def port(self) -> int:
+        return int(self._listener.getsockname()[1])
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._run, args=(connection,), daemon=True).start()
+
+    def _run(self, connection: socket.socket) -> None:
+        self._connections.add(connection)
+        with contextlib.suppress(OSError), connection:
+            if self._tls is None:
+                self._script(Line(connection, self._stopping))
+                return
+            with self._tls.wrap_socket(connection, server_side=True) as secured:
+                self._script(Line(secured, self._stopping))
+        self._connections.discard(connection)
+
+
+def answering(answer: bytes) -> Script:
+    """A script that sends the same bytes to each request and keeps the connection."""
+
+    def script(line: Line) -> None:
+        while line.read_request() is not None:
+            line.send(answer)
+
+    return script
+
+
+def once(act: Callable[[Line], None]) -> Script:
+    """A script that reads one request, acts, and closes."""
+
+    def script(line: Line) -> None:
+        if line.read_request() is not None:
+            act(line)
+
+    return script

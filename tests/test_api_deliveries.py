@@ -1,0 +1,212 @@
+"""Jobs, deliveries and attempts as subscribers read them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import insert, update
+
+from relay.core.ids import Mint
+from relay.core.records import SECOND, JobReport
+from relay.core.states import EndpointStatus, JobStatus, WatchStatus
+from relay.store import jobs, watches
+from relay.store.clock import Clock
+from relay.store.engine import Store, Tx
+from relay.store.tables import Attempt, Delivery, Endpoint
+from relay.store.vault import Vault
+from tests.support_api import Caller, new_caller, new_job_id, parts_for_tests, serving
+
+
+@pytest.fixture(scope="module")
+def port(store: Store, vault: Vault) -> Iterator[int]:
+    with serving(parts_for_tests(store, vault)) as port:
+        yield port
+
+
+@pytest.fixture
+def caller(port: int, store: Store, vault: Vault, mint: Mint) -> Caller:
+    return new_caller(port, store, vault, mint)
+
+
+@pytest.fixture
+def other(port: int, store: Store, vault: Vault, mint: Mint) -> Caller:
+    return new_caller(port, store, vault, mint)
+
+
+REPORT = JobReport("", JobStatus.SUCCESS, "AIVideoTag", "0", "OK", "m1", "2020-06-28T02:04:32Z", "…:47Z")
+
+End = Callable[[JobReport], None]
+
+
+@pytest.fixture
+def end(store: Store, clock: Clock, mint: Mint) -> End:
+    """Ends a job as a poll does."""
+
+    def end_job(report: JobReport) -> None:
+        def settle(tx: Tx) -> None:
+            now = clock.now()
+            job = jobs.find_or_make(tx, [report.job_id], now)[report.job_id]
+            jobs.finish(tx, {job.id: report}, now)
+            watches.end(tx, watches.waiting_for(tx, [job.id]), WatchStatus(report.status), now, mint)
+
+        store.write(settle)
+
+    return end_job
+
+
+def ended(caller: Caller, end: End, data: str | None = None) -> tuple[str, str, str]:
+    """A watch whose job has ended: its id, its job's, and its delivery's."""
+    watch = caller.watch().json
+    end(replace(REPORT, job_id=watch["job_id"], data=data, data_is_json=bool(data and data[:1] in " {")))
+    (delivery_id,) = caller.get(f"/v1/watches/{watch['id']}").json["delivery_ids"]
+    return watch["id"], watch["job_id"], delivery_id
+
+
+def test_a_jobs_data_is_spliced_in_as_the_provider_wrote_it(caller: Caller, end: End) -> None:
+    data = ' {"a": 1.10, "a": 12345678901234567890123, "嗯": "\\u00e9"} '
+    _, job_id, _ = ended(caller, end, data)
+    got = caller.get(f"/v1/jobs/{job_id}")
+    assert got.status == 200
+    assert got.body.decode().endswith(f',"data":{data.strip()}}}')
+    facts = got.json
+    assert {facts[name] for name in ("job_id", "status", "type", "code", "message", "media_id")} == {
+        job_id, "success", "AIVideoTag", "0", "OK", "m1",
+    }  # fmt: skip
+    assert facts["finished_at"]
+
+
+@pytest.mark.parametrize("data", ["not json", "[1,", '"\ufffd"'])
+def test_a_jobs_data_that_is_no_json_is_a_text(caller: Caller, end: End, data: str) -> None:
+    _, job_id, _ = ended(caller, end, data)
+    assert caller.get(f"/v1/jobs/{job_id}").json["data"] == data
+
+
+def test_an_open_job_has_no_data_and_only_its_watchers_see_it(caller: Caller, other: Caller) -> None:
+    job_id = caller.watch().json["job_id"]
+    shown = caller.get(f"/v1/jobs/{job_id}")
+    assert (shown.status, shown.json["status"], shown.json["data"]) == (200, "open", None)
+    assert other.get(f"/v1/jobs/{job_id}").status == 404
+    for unknown in (new_job_id(), "a%00b", "a" * 65, "%C3%A4"):
+        assert caller.get(f"/v1/jobs/{unknown}").status == 404
+
+
+def test_a_watch_on_a_job_that_has_ended_owes_its_delivery_at_once(caller: Caller, end: End) -> None:
+    _, job_id, _ = ended(caller, end)
+    got = caller.watch(job_id=job_id)
+    assert (got.status, got.json["status"]) == (201, "success")
+    deliveries = caller.get(f"/v1/deliveries?watch_id={got.json['id']}").json["data"]
+    assert [one["event"] for one in deliveries] == ["ai_job.success"]
+
+
+def test_a_delivery_is_shown_with_its_attempts(caller: Caller, end: End, store: Store, mint: Mint) -> None:
+    watch_id, _, delivery_id = ended(caller, end)
+    attempt = {
+        "delivery_id": delivery_id,
+        "number": 1,
+        "id": mint("att"),
+        "started_at": 1_700_000_000_123_456,
+    }
+    failed = attempt | {
+        "duration": 1500,
+        "status_code": 503,
+        "error": "http_5xx",
+        "detail": "no",
+        "response_body": "b",
+    }
+    lost = attempt | {"number": 2, "id": mint("att"), "error": "lost"}
+
+    def record(tx: Tx) -> None:
+        tx.execute(insert(Attempt), [failed])
+        tx.execute(insert(Attempt), [lost])
+
+    store.write(record)
+    shown = caller.get(f"/v1/deliveries/{delivery_id}").json
+    assert shown.pop("attempts") == [
+        {
+            "id": failed["id"], "number": 1, "started_at": "2023-11-14T22:13:20.123Z", "duration_ms": 1,
+            "status_code": 503, "error": "http_5xx", "detail": "no", "response_body": "b",
+        },
+        {
+            "id": lost["id"], "number": 2, "started_at": "2023-11-14T22:13:20.123Z", "duration_ms": None,
+            "status_code": None, "error": "lost", "detail": None, "response_body": None,
+        },
+    ]  # fmt: skip
+    assert shown == {
+        "id": delivery_id, "watch_id": watch_id, "endpoint_id": shown["endpoint_id"],
+        "event": "ai_job.success", "status": "pending", "attempt_count": 0,
+        "created_at": shown["created_at"], "next_attempt_at": shown["created_at"],
+        "delivered_at": None, "last_error": None,
+    }  # fmt: skip
+    assert caller.get("/v1/deliveries").json["data"] == [shown]
+
+
+@pytest.mark.parametrize("status", [EndpointStatus.PAUSED, EndpointStatus.DISABLED])
+def test_a_pending_delivery_of_an_endpoint_that_does_not_send_reads_held(
+    caller: Caller, end: End, store: Store, status: EndpointStatus
+) -> None:
+    _, _, delivery_id = ended(caller, end)
+    endpoint_id = caller.get(f"/v1/deliveries/{delivery_id}").json["endpoint_id"]
+    stop = update(Endpoint).where(Endpoint.id == endpoint_id).values(status=status, ready_at=None)
+    store.write(lambda tx: tx.execute(stop))
+    shown = caller.get(f"/v1/deliveries/{delivery_id}").json
+    assert (shown["status"], shown["next_attempt_at"]) == ("held", None)
+    assert len(caller.get("/v1/deliveries?status=held").json["data"]) == 1
+    assert caller.get("/v1/deliveries?status=pending").json["data"] == []
+
+
+def test_deliveries_are_filtered(caller: Caller, end: End) -> None:
+    first, second = ended(caller, end), ended(caller, end)
+    endpoint_id = caller.get(f"/v1/deliveries/{first[2]}").json["endpoint_id"]
+
+    def ids(query: str) -> list[str]:
+        return [one["id"] for one in caller.get(f"/v1/deliveries?{query}").json["data"]]
+
+    both = [second[2], first[2]]
+    now = datetime.now(UTC)
+    past, future = (f"{now + timedelta(hours=hours):%Y-%m-%dT%H:%M:%SZ}" for hours in (-1, 1))
+    assert ids("status=pending") == both
+    assert ids("status=delivered") == []
+    assert ids(f"endpoint_id={endpoint_id}") == both
+    assert ids(f"watch_id={first[0]}") == [first[2]]
+    assert ids(f"since={past}&until={future}") == both
+    assert ids(f"since={future}") == ids(f"until={past}") == []
+    assert ids("since=1950-01-01T00:00:00%2B05:30") == ids("since=0001-01-01T00:00:00%2B23:59") == both
+    assert ids("limit=1") == both[:1]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "since=yesterday",
+        "until=2026-01-02",
+        "since=2026-13-01T00:00:00Z",
+        "since=2026-01-02T03:04:05",
+        "until=9999-12-31T23:59:60Z",
+        "watch_id=x",
+        "status=waiting",
+    ],
+)
+def test_a_wrong_filter_is_refused(caller: Caller, query: str) -> None:
+    got = caller.get(f"/v1/deliveries?{query}")
+    assert (got.status, got.pointers) == (422, [f"/{query.partition('=')[0]}"])
+
+
+def test_deliveries_of_another_subscriber_are_not_found(caller: Caller, other: Caller, end: End) -> None:
+    watch_id, _, delivery_id = ended(caller, end)
+    assert other.get(f"/v1/deliveries/{delivery_id}").status == 404
+    assert other.get(f"/v1/deliveries?watch_id={watch_id}").json["data"] == []
+
+
+def test_C9_deleting_an_endpoint_cancels_its_retries_and_lets_what_is_in_flight_finish(
+    caller: Caller, end: End, store: Store, clock: Clock
+) -> None:
+    waiting, flying = ended(caller, end)[2], ended(caller, end)[2]
+    endpoint_id = caller.get(f"/v1/deliveries/{waiting}").json["endpoint_id"]
+    lease = clock.now() + 60 * SECOND
+    claim = update(Delivery).where(Delivery.id == flying).values(token="t", due_at=lease)
+    store.write(lambda tx: tx.execute(claim))
+    assert caller.delete(f"/v1/endpoints/{endpoint_id}").status == 204
+    assert caller.get(f"/v1/deliveries/{waiting}").json["status"] == "cancelled"
+    shown = caller.get(f"/v1/deliveries/{flying}").json
+    assert (shown["status"], shown["next_attempt_at"]) == ("pending", None)

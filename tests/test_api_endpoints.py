@@ -1,0 +1,281 @@
+"""Endpoints and signing secrets over HTTP."""
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from relay.core.ids import Mint
+from relay.store import endpoints, secrets
+from relay.store.clock import Clock
+from relay.store.engine import Store, Tx
+from relay.store.tables import Endpoint, SigningSecret, Watch
+from relay.store.vault import Vault
+from tests.support_api import Caller, new_caller, parts_for_tests, serving
+
+
+@pytest.fixture(scope="module")
+def port(store: Store, vault: Vault) -> Iterator[int]:
+    with serving(parts_for_tests(store, vault)) as port:
+        yield port
+
+
+@pytest.fixture
+def caller(port: int, store: Store, vault: Vault, mint: Mint) -> Caller:
+    return new_caller(port, store, vault, mint)
+
+
+@pytest.fixture
+def other(port: int, store: Store, vault: Vault, mint: Mint) -> Caller:
+    return new_caller(port, store, vault, mint)
+
+
+URL = "https://h.example.com/in"
+
+
+def row_of(store: Store, endpoint_id: str) -> Any:
+    return store.read(
+        lambda tx: tx.execute(select(Endpoint.__table__).where(Endpoint.id == endpoint_id)).one()
+    )
+
+
+def signing_texts(store: Store, vault: Vault, endpoint_id: str, later: float = 0) -> list[str]:
+    """The secrets that sign for an endpoint, `later` seconds from now, newest first."""
+    now = Clock(store).now() + round(later * 1_000_000)
+    found = store.read(secrets.signing, [endpoint_id], now)[endpoint_id]
+    return [vault.open(one.id, one.text) for one in found]
+
+
+def test_a_new_endpoint_is_shown_once_with_its_secret(caller: Caller) -> None:
+    got = caller.post("/v1/endpoints", {"url": URL, "description": "büro", "max_in_flight": 3})
+    made = got.json
+    assert got.status == 201
+    assert got.headers["Location"] == f"/v1/endpoints/{made['id']}"
+    secret = made.pop("secret")
+    assert len(base64.b64decode(secret.removeprefix("whsec_"))) == 32
+    assert made == {
+        "id": made["id"], "url": URL, "description": "büro", "headers": {}, "status": "active",
+        "disabled_reason": None, "failing_since": None, "next_probe_at": None, "last_error": None,
+        "max_in_flight": 3, "rate_per_second": None, "created_at": made["created_at"],
+    }  # fmt: skip
+    assert caller.get(f"/v1/endpoints/{made['id']}").json == made
+    assert caller.get("/v1/endpoints").json["data"] == [made]
+    assert caller.get(f"/v1/endpoints/{made['id']}/secret").json == {"secret": secret}
+
+
+def test_custom_headers_are_sealed_at_rest_and_masked_when_read(caller: Caller, store: Store) -> None:
+    got = caller.post(
+        "/v1/endpoints", {"url": URL, "headers": {"Authorization": "Bearer s3cret", "X-A": "b"}}
+    )
+    assert got.json["headers"] == {"Authorization": "•••", "X-A": "•••"}
+    assert b"s3cret" not in got.body
+    assert "s3cret" not in row_of(store, got.json["id"]).headers_sealed
+
+
+def test_a_url_that_is_taken_is_a_conflict(caller: Caller, other: Caller) -> None:
+    assert caller.post("/v1/endpoints", {"url": URL}).status == 201
+    assert caller.post("/v1/endpoints", {"url": "HTTPS://H.example.com:443/in"}).status == 409
+    assert other.post("/v1/endpoints", {"url": URL}).status == 201
+    found = caller.watch(callback_url="https://h.example.com/found").json["endpoint_id"]
+    assert caller.post("/v1/endpoints", {"url": "https://h.example.com/found"}).status == 409
+    assert caller.patch(f"/v1/endpoints/{found}", {"url": URL}).status == 409
+    assert caller.get(f"/v1/endpoints/{found}").json["url"] == "https://h.example.com/found"
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"url": "https://h.example.com/in?a=b"}, "/url"),
+        ({"url": "https://h.example.com/in?"}, "/url"),
+        ({"url": "https://10.1.2.3/"}, "/url"),
+        ({"url": None}, "/url"),
+        ({"description": "x" * 501}, "/description"),
+        ({"description": "a\0b"}, "/description"),
+        ({"description": "a\nb"}, "/description"),
+        ({"description": 5}, "/description"),
+        ({"max_in_flight": 0}, "/max_in_flight"),
+        ({"max_in_flight": 1001}, "/max_in_flight"),
+        ({"max_in_flight": 2.0}, "/max_in_flight"),
+        ({"rate_per_second": 0}, "/rate_per_second"),
+        ({"rate_per_second": 10_001}, "/rate_per_second"),
+        ({"rate_per_second": 10**300}, "/rate_per_second"),
+        ({"rate_per_second": "5"}, "/rate_per_second"),
+        ({"headers": []}, "/headers"),
+        ({"secret": "whsec_mine"}, ""),
+    ],
+)
+def test_a_wrong_member_is_refused_with_its_pointer(
+    caller: Caller, change: dict[str, Any], pointer: str
+) -> None:
+    got = caller.post("/v1/endpoints", {"url": URL} | change)
+    assert (got.status, got.pointers) == (422, [pointer])
+    made = caller.post("/v1/endpoints", {"url": URL}).json
+    got = caller.patch(f"/v1/endpoints/{made['id']}", change)
+    assert (got.status, got.pointers) == (422, [pointer])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        *({name: "v"} for name in ("", "Zebra Name", "Zebra\r", "Zebra\n", "Zebra\0", "Zebra:", "Zebrä")),
+        *(
+            {"Zebra": value}
+            for value in ("", "Tiger\r\nX: y", "Tiger\n", "Tiger\0", " Tiger", "Tiger ", "Tigeř")
+        ),
+        *(
+            {name: "v"}
+            for name in ("Host", "content-LENGTH", "Transfer-Encoding", "Connection", "Webhook-Zebra")
+        ),
+        *({name: "v"} for name in ("Content-Type", "User-Agent", "Expect", "TE", "Upgrade", "Keep-Alive")),
+        {"Proxy-Authorization": "v"},
+        {"Zebra": 5},
+        {"Zebra": None},
+        {"Zebra": ["Tiger"]},
+        {"Zebra": "Tiger", "zebra": "Tiger"},
+        {f"Zebra-{index}": "v" for index in range(21)},
+        {"Zebra": "T" * 4092},
+    ],
+)
+def test_K1_headers_that_could_break_a_request_are_refused_when_saved(
+    caller: Caller, headers: dict[str, Any]
+) -> None:
+    got = caller.post("/v1/endpoints", {"url": URL, "headers": headers})
+    assert (got.status, got.pointers) == (422, ["/headers"])
+    assert b"Zebr" not in got.body
+    assert b"Tige" not in got.body
+
+
+def test_K1_headers_that_are_fine_are_taken(caller: Caller) -> None:
+    headers = {"Authorization": "Bearer a:b c", "X-Latin": "\xe9\xa0\xe9", "x": "T" * 4000}
+    assert caller.post("/v1/endpoints", {"url": URL, "headers": headers}).status == 201
+
+
+def test_a_patch_changes_what_it_names_and_nothing_else(caller: Caller, store: Store) -> None:
+    made = caller.post(
+        "/v1/endpoints", {"url": URL, "description": "a", "headers": {"X-A": "b"}, "rate_per_second": 2}
+    ).json
+    path = f"/v1/endpoints/{made['id']}"
+    got = caller.patch(path, {"max_in_flight": 1})
+    assert got.status == 200
+    assert got.json == {**{k: v for k, v in made.items() if k != "secret"}, "max_in_flight": 1}
+    assert row_of(store, made["id"]).allowance == 1
+    cleared = caller.patch(path, {"description": None, "headers": None, "rate_per_second": None}).json
+    assert (cleared["description"], cleared["headers"], cleared["rate_per_second"]) == (None, {}, None)
+    assert caller.patch(path, {}).json == cleared
+    assert caller.patch(path, {"max_in_flight": None}).status == 422
+
+
+def test_a_new_url_starts_slowly_and_counts_for_the_watches_that_wait(caller: Caller, store: Store) -> None:
+    watch = caller.watch(callback_url=f"{URL}?x=1").json
+    endpoint_id = watch["endpoint_id"]
+    proven = {"proven": 1, "allowance": 10, "failure_streak": 1, "failing_since": 5, "last_error": "dns: no"}
+    store.write(lambda tx: tx.execute(update(Endpoint).where(Endpoint.id == endpoint_id).values(proven)))
+    caller.patch(f"/v1/endpoints/{endpoint_id}", {"url": URL})
+    assert row_of(store, endpoint_id).proven == 1
+    got = caller.patch(f"/v1/endpoints/{endpoint_id}", {"url": "https://new.example.com/"})
+    assert (got.status, got.json["failing_since"], got.json["last_error"]) == (200, None, None)
+    row = row_of(store, endpoint_id)
+    assert (row.proven, row.allowance, row.failure_streak) == (0, 2, 0)
+    assert caller.get(f"/v1/watches/{watch['id']}").json["callback_url"] == "https://new.example.com/?x=1"
+    assert caller.watch(callback_url=URL).json["endpoint_id"] != endpoint_id
+
+
+def test_deleting_an_endpoint_cancels_what_waits_and_frees_its_url(caller: Caller, store: Store) -> None:
+    watch = caller.watch(callback_url=URL).json
+    path = f"/v1/endpoints/{watch['endpoint_id']}"
+    gone = caller.delete(path)
+    assert (gone.status, gone.body) == (204, b"")
+    assert caller.get(f"/v1/watches/{watch['id']}").json["status"] == "cancelled"
+    assert [caller.get(path).status, caller.delete(path).status, caller.patch(path, {}).status] == [404] * 3
+    assert caller.get(f"{path}/secret").status == 404
+    assert caller.post(f"{path}/secret/rotate").status == 404
+    assert caller.get("/v1/endpoints").json["data"] == []
+    assert caller.watch(endpoint_id=watch["endpoint_id"], callback_url=None).status == 422
+    assert caller.watch(callback_url=URL).json["endpoint_id"] != watch["endpoint_id"]
+    assert row_of(store, watch["endpoint_id"]).ready_at is None
+
+
+def test_deleting_an_endpoint_with_many_watches_leaves_none_waiting(caller: Caller, store: Store) -> None:
+    watches = [{"job_id": f"j{index}", "callback_url": URL} for index in range(1000)]
+    made = caller.post("/v1/watches/batch", {"watches": watches}).json["data"]
+    assert caller.delete(f"/v1/endpoints/{made[0]['endpoint_id']}").status == 204
+    statuses = store.read(
+        lambda tx: set(tx.scalars(select(Watch.status).where(Watch.endpoint_id == made[0]["endpoint_id"])))
+    )
+    assert statuses == {"cancelled"}
+
+
+def test_a_found_endpoint_signs_with_the_subscribers_secret(
+    caller: Caller, store: Store, vault: Vault
+) -> None:
+    endpoint_id = caller.watch().json["endpoint_id"]
+    assert caller.get("/v1/secret").json == {"secret": caller.secret}
+    assert caller.get(f"/v1/endpoints/{endpoint_id}/secret").json == {"secret": caller.secret}
+    assert signing_texts(store, vault, endpoint_id) == [caller.secret]
+
+
+def test_after_a_rotation_the_old_secret_signs_too_until_the_overlap_ends(
+    caller: Caller, store: Store, vault: Vault
+) -> None:
+    endpoint_id = caller.watch().json["endpoint_id"]
+    first = caller.post("/v1/secret/rotate")
+    second = caller.post("/v1/secret/rotate", {"overlap_seconds": 60}).json["secret"]
+    assert first.status == 200
+    assert caller.get("/v1/secret").json == {"secret": second}
+    now_signing = signing_texts(store, vault, endpoint_id)
+    assert now_signing[0] == second
+    assert sorted(now_signing) == sorted([second, first.json["secret"], caller.secret])
+    assert signing_texts(store, vault, endpoint_id, later=61) == [second]
+
+
+def test_a_rotation_without_overlap_ends_every_old_secret_at_once(
+    caller: Caller, store: Store, vault: Vault
+) -> None:
+    endpoint_id = caller.watch().json["endpoint_id"]
+    caller.post("/v1/secret/rotate", {"overlap_seconds": 604_800})
+    only = caller.post("/v1/secret/rotate", {"overlap_seconds": 0}).json["secret"]
+    assert signing_texts(store, vault, endpoint_id) == [only]
+    kept = select(SigningSecret.id).where(SigningSecret.subscriber_id == caller.subscriber_id)
+    assert len(store.read(lambda tx: tx.execute(kept).all())) == 1
+
+
+def test_a_found_endpoint_that_rotates_gets_its_own_and_the_subscribers_signs_on_for_a_while(
+    caller: Caller, other: Caller, store: Store, vault: Vault
+) -> None:
+    endpoint_id = caller.watch().json["endpoint_id"]
+    path = f"/v1/endpoints/{endpoint_id}/secret"
+    assert other.post(f"{path}/rotate").status == 404
+    own = caller.post(f"{path}/rotate", {"overlap_seconds": 100}).json["secret"]
+    assert caller.get(path).json == {"secret": own}
+    assert caller.get("/v1/secret").json == {"secret": caller.secret}
+    assert signing_texts(store, vault, endpoint_id) == [own, caller.secret]
+    assert signing_texts(store, vault, endpoint_id, later=101) == [own]
+    caller.post("/v1/secret/rotate", {"overlap_seconds": 0})
+    assert signing_texts(store, vault, endpoint_id) == [own, caller.secret]
+
+
+def test_only_so_many_secrets_sign_at_once_but_a_leak_can_always_be_ended(caller: Caller) -> None:
+    statuses = [caller.post("/v1/secret/rotate").status for _ in range(secrets.SIGN_AT_ONCE)]
+    assert statuses == [200] * (secrets.SIGN_AT_ONCE - 1) + [409]
+    assert caller.post("/v1/secret/rotate", {"overlap_seconds": 0}).status == 200
+
+
+@pytest.mark.parametrize("overlap", [-1, 604_801, None, "60", 1.5])
+def test_a_wrong_overlap_is_refused(caller: Caller, overlap: Any) -> None:
+    got = caller.post("/v1/secret/rotate", {"overlap_seconds": overlap})
+    assert (got.status, got.pointers) == (422, ["/overlap_seconds"])
+
+
+def test_a_rate_that_was_raised_holds_nothing_back(caller: Caller, store: Store) -> None:
+    made = caller.post("/v1/endpoints", {"url": URL, "rate_per_second": 0.01}).json
+    later = Clock(store).now() + 90_000_000
+
+    def hold_back(tx: Tx) -> None:
+        tx.execute(update(Endpoint).where(Endpoint.id == made["id"]).values(not_before=later))
+        endpoints.look_again(tx, [made["id"]], later)
+
+    store.write(hold_back)
+    caller.patch(f"/v1/endpoints/{made['id']}", {"rate_per_second": 100})
+    assert row_of(store, made["id"]).not_before == 0
