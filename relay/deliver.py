@@ -6,7 +6,7 @@ waits for a receiver. Free slots are refilled as transfers end; settles are flus
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from queue import Empty
 from threading import Event as Flag
 
@@ -19,7 +19,8 @@ from relay.core.states import ErrorClass, Event
 from relay.net.courier import Courier
 from relay.store import delivery_claims, delivery_settles
 from relay.store.clock import Clock
-from relay.store.delivery_claims import Claimed, Room
+from relay.store.delivery_claims import Room
+from relay.store.delivery_payloads import Claimed
 from relay.store.delivery_settles import Done
 from relay.store.engine import Store
 from relay.store.keyring import Keyring
@@ -124,15 +125,16 @@ class Dispatcher:
             pass
 
     def _note(self, reply: Reply) -> None:
-        flight = self._flights.pop(reply.delivery_id)
+        flight = self._flights.pop(reply.key)
         if not self._done:
             self._flush_at = time.monotonic() + FLUSH_AFTER
         self._done.append(
             Done(
+                delivery_id=flight.claimed.id,
                 token=flight.claimed.token,
                 number=flight.claimed.number,
                 endpoint_id=flight.claimed.endpoint_id,
-                reply=replace(reply, delivery_id=flight.claimed.id),
+                reply=reply,
                 started_at=flight.started_at,
                 attempt_id=self._rules.mint("att"),
                 dice=self._rules.dice(),
@@ -259,7 +261,7 @@ def _tell(one: delivery_settles.Settled) -> None:
     """One log line per attempt; one whose claim was no longer ours was told of by whoever followed."""
     if one.status is not None:
         telemetry.attempt_ended(
-            delivery_id=one.done.reply.delivery_id,
+            delivery_id=one.done.delivery_id,
             endpoint_id=one.done.endpoint_id,
             number=one.done.number,
             status_code=one.done.reply.status_code,

@@ -18,7 +18,7 @@ from relay.core.schedule import CLOSEST_POLLS, GIVE_UP_AFTER, next_poll, upstrea
 from relay.core.states import JobStatus, WatchStatus
 from relay.core.verdict import Answer, RefusalKind, Refused
 from relay.net.listaijob import Answered, Outcome, Unreachable, Unreadable
-from relay.store import jobs, watches
+from relay.store import budget, jobs, watches
 from relay.store.clock import Clock
 from relay.store.engine import Store, Tx
 from relay.store.jobs import ClaimedJob, PollClaim
@@ -164,7 +164,7 @@ class Poller:
     def _wait_for_a_call(self) -> None:
         """Take another call of the budget, for a part of a batch."""
         interval = self._rules.call_interval
-        while (free_at := self._store.write(jobs.take_call, self._clock.now(), interval)) is not None:
+        while (free_at := self._store.write(budget.take_call, self._clock.now(), interval)) is not None:
             time.sleep(max((free_at - self._clock.now()) / SECOND, 0.001))
 
     def _failed(self, claim: PollClaim, outcome: Refused | Unreachable | Unreadable) -> Tally:
@@ -213,7 +213,7 @@ def settle(tx: Tx, claim: PollClaim, answer: Answer, now: Micros, rules: PollRul
         )
         watches.end(tx, unknown, WatchStatus.MISSING, now, rules.mint)
         jobs.rest(tx, missing)
-    jobs.upstream_answered(tx, now)
+    budget.answered(tx, now)
     lost = [job.job_id for job in claim.jobs if job.key not in live]
     return Tally(ended=len(ended), missing=len(missing), lost=lost)
 
@@ -233,7 +233,7 @@ def give_back(
 
     The budget's row is locked before the jobs, as the claim does.
     """
-    jobs.upstream_failed(tx, now, code=code, detail=detail, hold=hold)
+    budget.failed(tx, now, code=code, detail=detail, hold=hold)
     live = jobs.lock_claimed(tx, claim)
     due = {key: None if row.deadline is None else now + CLOSEST_POLLS for key, row in live.items()}
     jobs.put_off_silent(tx, due)

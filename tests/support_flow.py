@@ -14,7 +14,8 @@ from relay.core.records import SECOND, JobReport, Micros, Reply
 from relay.core.states import ErrorClass, JobStatus, WatchStatus
 from relay.register import Registered, WatchRequest
 from relay.store import delivery_claims, delivery_settles, jobs, watches
-from relay.store.delivery_claims import Claim, Claimed, Room
+from relay.store.delivery_claims import Claim, Room
+from relay.store.delivery_payloads import Claimed
 from relay.store.delivery_settles import Done, Settled
 from relay.store.engine import Store, Tx
 from relay.store.tables import Attempt, Delivery, Endpoint, Job, Subscriber, Watch
@@ -126,6 +127,7 @@ class World:
     ) -> Done:
         detail = None if error is None else "it did not work"
         return Done(
+            delivery_id=one.id,
             token=one.token,
             number=one.number,
             endpoint_id=one.endpoint_id,

@@ -76,7 +76,7 @@ def exchange(courier: Courier, script: Script, *, deadline: float = 10.0) -> Rep
 
 def test_a_2xx_is_success_and_its_body_is_kept(courier: Courier) -> None:
     reply = exchange(courier, answering(OK))
-    assert (reply.delivery_id, reply.status_code, reply.error, reply.detail) == ("msg_1", 200, None, None)
+    assert (reply.key, reply.status_code, reply.error, reply.detail) == ("msg_1", 200, None, None)
     assert reply.body == b"ok"
     assert 0 < reply.duration < 10 * SECOND
     assert courier.idle
@@ -138,7 +138,7 @@ def test_200_transfers_run_at_once(courier: Courier) -> None:
         for n in range(200):
             courier.submit(parcel(f"http://127.0.0.1:{receiver.port}/{n}", id=f"msg_{n}", deadline=20))
         replies = [courier.results.get(timeout=30) for _ in range(200)]
-    assert {reply.delivery_id for reply in replies} == {f"msg_{n}" for n in range(200)}
+    assert {reply.key for reply in replies} == {f"msg_{n}" for n in range(200)}
     assert {reply.error for reply in replies} == {None}
 
 
@@ -152,7 +152,7 @@ def test_every_parcel_has_exactly_one_reply_from_many_threads(courier: Courier) 
         with ThreadPoolExecutor(8) as threads:
             list(threads.map(submit, range(2000)))
         replies = [courier.results.get(timeout=30) for _ in range(2000)]
-    assert sorted(int(reply.delivery_id) for reply in replies) == list(range(2000))
+    assert sorted(int(reply.key) for reply in replies) == list(range(2000))
     assert courier.in_flight == 0
     with pytest.raises(queue.Empty):
         courier.results.get(timeout=0.05)
@@ -164,7 +164,7 @@ def test_a_parcel_that_our_code_chokes_on_fails_alone_and_tells_nothing(courier:
         courier.submit(Parcel("bad", url, (("x-key", "hush\r\nx: y"),), b"", 5))
         courier.submit(Parcel("wide", url, (("x-key", "hush\u20ac"),), b"", 5))
         courier.submit(parcel(url))
-        replies = {reply.delivery_id: reply for reply in (courier.results.get(timeout=10) for _ in range(3))}
+        replies = {reply.key: reply for reply in (courier.results.get(timeout=10) for _ in range(3))}
     assert replies["msg_1"].error is None
     for name in ("bad", "wide"):
         assert replies[name].error is ErrorClass.INTERNAL
@@ -597,7 +597,7 @@ def test_I6_a_thousand_names_that_never_resolve_delay_no_other(make: MakeCourier
         first = [courier.results.get(timeout=10) for _ in range(20)]
         took = monotonic() - started
         rest = [courier.results.get(timeout=10) for _ in range(1000)]
-    assert {reply.delivery_id for reply in first} == {f"good{n}" for n in range(20)}
+    assert {reply.key for reply in first} == {f"good{n}" for n in range(20)}
     assert took < 2
     assert {reply.error for reply in rest} == {ErrorClass.DNS}
     assert monotonic() - started < 5

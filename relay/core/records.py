@@ -31,9 +31,12 @@ class JobReport:
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """One attempt, ready to leave: where, what, and how long it may take as a whole (seconds)."""
+    """One attempt, ready to leave: where, what, and how long it may take as a whole (seconds).
 
-    delivery_id: str
+    `key` names the attempt between sender and courier; its reply carries the same.
+    """
+
+    key: str
     url: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
@@ -49,7 +52,7 @@ class Reply:
     2xx). `retry_after` is the raw header, judged by `schedule`.
     """
 
-    delivery_id: str
+    key: str
     status_code: int | None
     error: ErrorClass | None
     detail: str | None

@@ -112,7 +112,7 @@ class Courier:
             with self._lock:
                 self._taking = False
             for parcel in self._incoming:
-                self._deliver(Reply(parcel.delivery_id, None, ErrorClass.LOST, STOPPED, b"", 0))
+                self._deliver(Reply(parcel.key, None, ErrorClass.LOST, STOPPED, b"", 0))
 
     def _run_engine(self) -> None:
         engine = Engine(self._options, self._sockets, self._deliver)

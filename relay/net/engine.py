@@ -251,4 +251,4 @@ def _name_too_slow(errand: _Errand) -> str:
 
 def _refusal(parcel: Parcel, error: ErrorClass, detail: str, started: float) -> Reply:
     duration = round((monotonic() - started) * SECOND)
-    return Reply(parcel.delivery_id, None, error, detail, b"", duration)
+    return Reply(parcel.key, None, error, detail, b"", duration)

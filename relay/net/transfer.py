@@ -117,7 +117,7 @@ class Transfer:
         """Say what came of the attempt that ended with libcurl's code and message (E_OK and "" if well)."""
         diagnosis = self._diagnose(code, message)
         return Reply(
-            delivery_id=self._parcel.delivery_id,
+            key=self._parcel.key,
             status_code=self._status if self._answered(code) else None,
             error=diagnosis.error if diagnosis else None,
             detail=diagnosis.detail if diagnosis else None,
@@ -128,7 +128,7 @@ class Transfer:
 
     def abandoned(self, error: ErrorClass, detail: str, now: float) -> Reply:
         """Say that the attempt was given up before it ended."""
-        return Reply(self._parcel.delivery_id, None, error, detail, b"", self._duration(now))
+        return Reply(self._parcel.key, None, error, detail, b"", self._duration(now))
 
     def _duration(self, now: float) -> Micros:
         return round((now - self._started) * SECOND)

@@ -30,7 +30,6 @@ from relay.telemetry.lines import printable
 
 DONE_WITHIN = 45.0  # seconds from the last watch to the last settled webhook; about 17 on a machine at rest
 TAIL = 10  # lines of each log that are shown when something went wrong
-FOREVER = 3600  # seconds of a job that is not to end in here
 SHORT = 15  # seconds of the watch that is to expire: after its last look, and before anybody gets bored
 
 

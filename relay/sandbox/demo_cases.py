@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from relay.core.states import DeliveryStatus, WatchStatus
 from relay.sandbox.receiver import Received
 
+FOREVER = 3600  # seconds of a job that is not to end in here
 HOME, OTHER, FLAKY = "/hooks/videos", "/hooks/search", "/hooks/flaky"
 SUCCESS, FAIL = WatchStatus.SUCCESS, WatchStatus.FAIL
 

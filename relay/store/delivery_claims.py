@@ -9,7 +9,7 @@ itself.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -25,13 +25,13 @@ from sqlalchemy import (
 )
 
 from relay.core.ids import Mint
-from relay.core.records import SECOND, JobReport, Micros
+from relay.core.records import SECOND, Micros
 from relay.core.schedule import GIVE_UP_AFTER, SUSPECT_AFTER
-from relay.core.states import DeliveryStatus, ErrorClass, JobStatus
-from relay.core.webhook import DATA_LIMIT
+from relay.core.states import DeliveryStatus, ErrorClass
 from relay.store import endpoints
+from relay.store.delivery_payloads import Claimed, Due, load
 from relay.store.engine import Tx, among, insert_rows, lock, update_rows
-from relay.store.tables import ID, Attempt, Delivery, Endpoint, Job, Watch
+from relay.store.tables import ID, Attempt, Delivery, Endpoint
 
 ENDPOINTS_PER_CLAIM = 64
 LOST_DETAIL = "the process that sent this ended before the answer was recorded"
@@ -48,45 +48,11 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
-    """A claimed delivery with all that its body and its POST are made from."""
-
-    id: str
-    token: str
-    number: int
-    lost_count: int
-    endpoint_id: str
-    subscriber_id: str
-    unproven: bool
-    payload_bytes: int
-    event: str
-    created_at: Micros
-    url: str
-    headers_sealed: str | None
-    watch_id: str | None
-    metadata: str | None
-    job: JobReport | None
-    data_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class Claim:
     """What one claim took, and how many attempts it found lost."""
 
     taken: list[Claimed]
     lost: int
-
-
-class Due(NamedTuple):
-    """A due row as the claim first sees it."""
-
-    id: str
-    endpoint_id: str
-    token: str | None
-    attempt_count: int
-    lost_count: int
-    cancel_requested: int
-    payload_bytes: int
 
 
 def next_ready(tx: Tx) -> Micros | None:
@@ -126,7 +92,7 @@ def claim(tx: Tx, *, now: Micros, lease: Micros, token: str, room: Room, mint: M
     taken = [row for row in kept if row not in over]
     _lease(tx, taken, now + lease, token)
     _pace_claimed(tx, ready, free, kept, now)
-    return Claim(_load(tx, taken, token, {row.id for row in ready if not row.proven}), len(lost))
+    return Claim(load(tx, taken, token, {row.id for row in ready if not row.proven}), len(lost))
 
 
 def _ready_endpoints(tx: Tx, now: Micros, room: Room) -> list[Any]:
@@ -313,76 +279,3 @@ def _pace_claimed(
     }
     endpoints.wait_for_a_slot(tx, full, now)
     endpoints.look_again(tx, started.keys() - full, now)
-
-
-def _load(tx: Tx, taken: Sequence[Due], token: str, unproven: set[str]) -> list[Claimed]:
-    """Read what the bodies are made from; data beyond the limit of a body stays in the database."""
-    if not taken:
-        return []
-    rows = tx.execute(
-        select(
-            Delivery.id,
-            Delivery.event,
-            Delivery.created_at,
-            Delivery.subscriber_id,
-            Delivery.watch_id,
-            Watch.query,
-            Watch.user_metadata,
-            Endpoint.url,
-            Endpoint.headers_sealed,
-            Job.job_id,
-            Job.status,
-            Job.type,
-            Job.code,
-            Job.message,
-            Job.media_id,
-            Job.creation_time,
-            Job.complete_time,
-            case((Job.data_bytes <= DATA_LIMIT, Job.data), else_=null()).label("data"),
-            Job.data_bytes,
-            Job.data_is_json,
-        )
-        .select_from(Delivery)
-        .join(Endpoint, Endpoint.id == Delivery.endpoint_id)
-        .outerjoin(Watch, Watch.id == Delivery.watch_id)
-        .outerjoin(Job, Job.id == Watch.job)
-        .where(among(tx, Delivery.id, [row.id for row in taken]))
-    )
-    found = {row.id: row for row in rows}
-    return [_claimed(row, found[row.id], token, unproven) for row in taken]
-
-
-def _claimed(due: Due, row: Any, token: str, unproven: set[str]) -> Claimed:
-    return Claimed(
-        id=due.id,
-        token=token,
-        number=due.attempt_count + 1,
-        lost_count=due.lost_count + (due.token is not None),
-        endpoint_id=due.endpoint_id,
-        subscriber_id=row.subscriber_id,
-        unproven=due.endpoint_id in unproven,
-        payload_bytes=due.payload_bytes,
-        event=row.event,
-        created_at=row.created_at,
-        url=row.url if row.query is None else f"{row.url}?{row.query}",
-        headers_sealed=row.headers_sealed,
-        watch_id=row.watch_id,
-        metadata=row.user_metadata,
-        job=_report(row) if row.job_id is not None else None,
-        data_bytes=row.data_bytes or 0,
-    )
-
-
-def _report(row: Any) -> JobReport:
-    return JobReport(
-        job_id=row.job_id,
-        status=JobStatus(row.status),
-        type=row.type,
-        code=row.code,
-        message=row.message,
-        media_id=row.media_id,
-        creation_time=row.creation_time,
-        complete_time=row.complete_time,
-        data=row.data,
-        data_is_json=bool(row.data_is_json),
-    )

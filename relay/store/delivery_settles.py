@@ -22,6 +22,7 @@ from relay.store.tables import Attempt, Delivery
 class Done:
     """An attempt that has ended: whose claim it was, what came of it, and the id and dice for its record."""
 
+    delivery_id: str
     token: str
     number: int
     endpoint_id: str
@@ -43,8 +44,8 @@ class Settled:
 def settle(tx: Tx, batch: Sequence[Done], *, now: Micros, steps: Sequence[float]) -> list[Settled]:
     """Record a batch of attempts; `steps` is the retry schedule in seconds."""
     owners = endpoints.lock_in_order(tx, (done.endpoint_id for done in batch))
-    rows = _lock(tx, [done.reply.delivery_id for done in batch])
-    settled = [_judge(done, rows.get(done.reply.delivery_id), now, steps) for done in batch]
+    rows = _lock(tx, [done.delivery_id for done in batch])
+    settled = [_judge(done, rows.get(done.delivery_id), now, steps) for done in batch]
     live = [one for one in settled if one.status is not None]
     _write(tx, live, now)
     insert_rows(tx, Attempt, [_attempt(one.done) for one in live])
@@ -90,7 +91,7 @@ def _judge(done: Done, row: Any, now: Micros, steps: Sequence[float]) -> Settled
 
 
 def _write(tx: Tx, live: Sequence[Settled], now: Micros) -> None:
-    delivered = [one.done.reply.delivery_id for one in live if one.status is DeliveryStatus.DELIVERED]
+    delivered = [one.done.delivery_id for one in live if one.status is DeliveryStatus.DELIVERED]
     if delivered:
         tx.execute(
             update(Delivery)
@@ -125,7 +126,7 @@ def _write(tx: Tx, live: Sequence[Settled], now: Micros) -> None:
 def _row_of(one: Settled, now: Micros) -> dict[str, Any]:
     pending = one.status is DeliveryStatus.PENDING
     return {
-        "row": one.done.reply.delivery_id,
+        "row": one.done.delivery_id,
         "new_status": one.status,
         "new_due": one.next_attempt_at,
         "steps_used": int(pending),
@@ -142,7 +143,7 @@ def error_text(reply: Reply) -> str | None:
 def _attempt(done: Done) -> dict[str, Any]:
     reply = done.reply
     return {
-        "delivery_id": reply.delivery_id,
+        "delivery_id": done.delivery_id,
         "number": done.number,
         "id": done.attempt_id,
         "started_at": done.started_at,

@@ -1,20 +1,20 @@
-"""Jobs in SQL: finding or making them, the claim of a poll and its settle, and the fleet's call budget."""
+"""Jobs in SQL: finding or making them, the claim of a poll and its settle."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, case, func, null, or_, select, update
+from sqlalchemy import bindparam, case, null, or_, select, update
 
-from relay.core.records import SECOND, JobReport, Micros
+from relay.core.records import JobReport, Micros
 from relay.core.schedule import CLOSEST_POLLS, SUSPECT_AFTER
 from relay.core.states import JobStatus
+from relay.store import budget
+from relay.store.budget import SOURCE
 from relay.store.engine import Tx, among, insert_if_absent, lock, update_rows
 from relay.store.tables import Job, Upstream, Watch
 
-SOURCE = "default"  # one provider account and region for now
 IDS_PER_CALL = 10  # the provider's limit
-ANSWERED_EVERY = 5 * SECOND  # so that settles do not queue for the budget's row
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,8 @@ def next_due(tx: Tx) -> Micros | None:
     due_at = tx.scalar(select(Job.due_at).where(Job.due_at.is_not(None)).order_by(Job.due_at).limit(1))
     if due_at is None:
         return None
-    budget = tx.scalar(select(Upstream.next_call_at).where(Upstream.source == SOURCE))
-    return max(due_at, budget or 0)
+    next_call_at = tx.scalar(select(Upstream.next_call_at).where(Upstream.source == SOURCE))
+    return max(due_at, next_call_at or 0)
 
 
 def claim(tx: Tx, *, now: Micros, lease: Micros, token: str, call_interval: Micros) -> PollClaim:
@@ -94,7 +94,7 @@ def claim(tx: Tx, *, now: Micros, lease: Micros, token: str, call_interval: Micr
 
     A call costs the same for one id as for ten, so none leaves with fewer while more jobs wait.
     """
-    next_call_at = _lock_budget(tx)
+    next_call_at = budget.lock_budget(tx)
     if next_call_at > now:
         return PollClaim(token, (), next_call_at)
     due = _due(tx, now)
@@ -104,21 +104,8 @@ def claim(tx: Tx, *, now: Micros, lease: Micros, token: str, call_interval: Micr
         due += _due_next(tx, now, IDS_PER_CALL - len(due))
     until = now + lease
     _lease(tx, [row.id for row in due], until, token, now)
-    _spend_call(tx, now, call_interval)
+    budget.spend_call(tx, now, call_interval)
     return PollClaim(token, tuple(_claimed(row) for row in due))
-
-
-def _lock_budget(tx: Tx) -> Micros:
-    statement = lock(select(Upstream.next_call_at).where(Upstream.source == SOURCE))
-    next_call_at = tx.scalar(statement)
-    if next_call_at is None:
-        insert_if_absent(tx, Upstream, [{"source": SOURCE, "next_call_at": 0, "failure_streak": 0}])
-        next_call_at = tx.execute(statement).scalar_one()
-    return next_call_at
-
-
-def _spend_call(tx: Tx, now: Micros, call_interval: Micros) -> None:
-    tx.execute(update(Upstream).where(Upstream.source == SOURCE).values(next_call_at=now + call_interval))
 
 
 _COLUMNS = (Job.id, Job.job_id, Job.token, Job.attempt_count, Job.lost_count)
@@ -273,46 +260,3 @@ def _row_of(report: JobReport) -> dict[str, Any]:
         "data_bytes": 0 if data is None else len(data.encode()),
         "data_is_json": int(report.data_is_json),
     }
-
-
-def take_call(tx: Tx, now: Micros, call_interval: Micros) -> Micros | None:
-    """Take one call of the budget by itself; None if it was free, else when it will be."""
-    next_call_at = _lock_budget(tx)
-    if next_call_at > now:
-        return next_call_at
-    _spend_call(tx, now, call_interval)
-    return None
-
-
-def upstream_answered(tx: Tx, now: Micros) -> None:
-    """The provider has answered: whatever was wrong is over. Written at most every few seconds."""
-    stale = Upstream.answered_at.is_(None) | (Upstream.answered_at < now - ANSWERED_EVERY)
-    tx.execute(
-        update(Upstream)
-        .where(Upstream.source == SOURCE, (Upstream.failure_streak > 0) | stale)
-        .values(failure_streak=0, down_since=null(), error_code=null(), error_detail=null(), answered_at=now)
-    )
-
-
-def upstream_failed(tx: Tx, now: Micros, *, code: str, detail: str, hold: Callable[[int], Micros]) -> None:
-    """The provider did not answer: the fleet's calls wait as long as `hold` says of the failures in a row."""
-    row = tx.execute(
-        lock(select(Upstream.failure_streak, Upstream.next_call_at).where(Upstream.source == SOURCE))
-    ).one()
-    streak = row.failure_streak + 1
-    tx.execute(
-        update(Upstream)
-        .where(Upstream.source == SOURCE)
-        .values(
-            failure_streak=streak,
-            down_since=func.coalesce(Upstream.down_since, now),
-            error_code=code[:200],
-            error_detail=detail[:500],
-            next_call_at=max(row.next_call_at, now + hold(streak)),
-        )
-    )
-
-
-def upstream_state(tx: Tx) -> Any:
-    """The row that says how the provider is doing; None before the first poll."""
-    return tx.execute(select(Upstream.__table__).where(Upstream.source == SOURCE)).one_or_none()

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from relay.store import secrets
-from relay.store.delivery_claims import Claimed
+from relay.store.delivery_payloads import Claimed
 from relay.store.engine import Store
 from relay.store.vault import Vault
 

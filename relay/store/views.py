@@ -19,7 +19,7 @@ from relay.core.records import Micros
 from relay.core.states import DeliveryStatus, EndpointStatus, JobStatus
 from relay.core.webhook import rfc3339
 from relay.store.engine import Tx, among
-from relay.store.jobs import SOURCE
+from relay.store.budget import SOURCE
 from relay.store.tables import Attempt, Delivery, Endpoint, Job, Watch
 from relay.store.vault import Vault
 

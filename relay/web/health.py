@@ -11,7 +11,7 @@ from flask import Blueprint, Response, current_app
 
 from relay import telemetry
 from relay.core.webhook import rfc3339
-from relay.store import fleet, jobs, migrate
+from relay.store import budget, fleet, migrate
 from relay.store.engine import Tx
 from relay.store.views import Document
 from relay.telemetry import Fleet, FleetNumbers
@@ -87,7 +87,7 @@ def _try_database(tx: Tx) -> tuple[bool, Document]:
 
 
 def _provider(tx: Tx) -> Document:
-    state = jobs.upstream_state(tx)
+    state = budget.state(tx)
     if state is None or (state.answered_at is None and state.down_since is None):
         return {"status": "unknown"}
     if state.down_since is None:
