@@ -127,7 +127,9 @@ def test_what_is_unknown_is_not_found(store: Store, mint: Mint) -> None:
             store.write(subscribers.revoke_key, name, 1)
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/v1/watches/", "/%ff", "/v1/a%00b"])
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v1/nothing", "/v1/watches/", "/v1//watches", "/%ff", "/v1/a%00b"]
+)
 def test_an_unknown_path_is_404_as_a_problem(caller: Caller, path: str) -> None:
     got = caller.get(path)
     assert (got.status, got.headers["Content-Type"]) == (404, "application/problem+json")

@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 
 from relay import register
 from relay.core.ids import Mint
-from relay.core.records import SECOND, Micros
+from relay.core.records import SECOND, JobReport, Micros
 from relay.core.schedule import GIVE_UP_AFTER, POLL_GAP
 from relay.core.states import JobStatus, WatchStatus
 from relay.core.verdict import Answer, RefusalKind, Refused
@@ -15,7 +15,7 @@ from relay.net.listaijob import Answered, Outcome, Unreachable
 from relay.poll import PROBE_AFTER, Poller, PollRules, settle
 from relay.store import jobs
 from relay.store.clock import Clock
-from relay.store.engine import Store
+from relay.store.engine import Store, longest_text
 from relay.store.tables import Delivery, Job, Upstream, Watch
 from relay.tidy import Tidier
 from tests.support_flow import World, fresh_job_id
@@ -354,3 +354,16 @@ def test_a_job_made_due_by_hand_is_claimed_only_once(world: World) -> None:
     assert (len(first.jobs), len(second.jobs)) == (1, 0)
     assert world.store.read(lambda tx: tx.scalars(select(Job.token)).one()) == "a" * 32
     assert world.rows(Job)[0].status == JobStatus.OPEN
+
+
+def test_data_beyond_what_the_database_takes_is_left_out_and_the_job_still_ends(world: World) -> None:
+    watch_id = world.watch("huge")
+    limit = world.store.read(longest_text)
+    if limit > 1 << 28:
+        pytest.skip("this database takes every answer that can come")
+    report = JobReport("huge", JobStatus.SUCCESS, "AIVideoTag", data="x" * (limit + 1))
+    turn(world, lambda _ids: Answered(Answer({"huge": report}, frozenset(), None), 0))
+    row = world.rows(Job)[0]
+    assert (row.status, row.data, row.data_bytes) == ("success", None, limit + 1)
+    assert world.rows(Watch, Watch.id == watch_id)[0].status == WatchStatus.SUCCESS
+    assert len(world.claim().taken) == 1

@@ -69,10 +69,10 @@ def http_date(value: str, now: Micros) -> Micros | None:
     if match is None:
         return None
     year = int(match["year"])
-    if year < 100:
-        this_year = datetime.fromtimestamp(now / SECOND, UTC).year
-        year += this_year // 100 * 100
-        year -= 100 if year > this_year + 50 else 0
+    if len(match["year"]) == 2:
+        latest = datetime.fromtimestamp(now // SECOND, UTC).year + 50
+        year = latest - (latest - year) % 100
+    leap = match["second"] == "60"  # the same moment as the next minute's first second
     try:
         at = datetime(
             year,
@@ -80,12 +80,12 @@ def http_date(value: str, now: Micros) -> Micros | None:
             int(match["day"]),
             int(match["hour"]),
             int(match["minute"]),
-            min(int(match["second"]), 59),  # a leap second
+            int(match["second"]) - leap,
             tzinfo=UTC,
         )
     except ValueError:
         return None
-    return round(at.timestamp()) * SECOND
+    return (round(at.timestamp()) + leap) * SECOND
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def single_cases(mark: str) -> list[Case]:
 def batch_cases(mark: str) -> list[Case]:
     """Watches to register at once."""
     return [
-        Case("batch", f"sandbox-{kind}-{end}-{seconds}s-{mark}-{end.value}", end, path=OTHER)
+        Case("batch", f"sandbox-{kind}-{end}-{seconds}s-{mark}-batch", end, path=OTHER)
         for kind in ("tag", "dna")
         for end, seconds in ((SUCCESS, 1), (SUCCESS, 3), (SUCCESS, 5), (SUCCESS, 7), (FAIL, 2), (FAIL, 6))
     ]

@@ -8,6 +8,7 @@ their token, registrations by their unique keys.
 
 import contextlib
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.url import URL
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from relay.core.errors import StoreUnavailable
@@ -51,10 +52,18 @@ LOCK_TIMEOUT = 5  # seconds; transactions are short, so a longer wait is a fault
 CONNECT_TIMEOUT = 5  # seconds
 READ_ONLY = "relay_read_only"
 
-# SQLSTATEs: serialization failure, deadlock, lock not available, statement time-out, server going or coming.
-POSTGRES_AGAIN = ("40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "25P03", "53300")
-# Lock wait time-out, deadlock, statement time-outs (MySQL, MariaDB), read-only while failing over, too many.
-MYSQL_AGAIN = (1205, 1213, 3024, 1969, 1290, 1040)
+# SQLSTATEs and classes of them: connection lost, serialization failure, deadlock, lock not available,
+# statement time-out, server going or coming, idle too long, no disk or connections left, read-only (standby).
+POSTGRES_AGAIN = ("08", "40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "25P03", "53", "25006")
+# Lock wait time-out, deadlock, statement time-outs (MySQL, MariaDB), read-only while failing over, too many
+# connections, out of disk (two codes), shutting down, connection killed; 2000 to 2999 are the client's own:
+# it lost its server or never had one.
+MYSQL_AGAIN = (1205, 1213, 3024, 1969, 1290, 1040, 1021, 1114, 1053, 1927, *range(2000, 3000))
+MYSQL_DUPLICATE = 1062
+# Busy, locked, read-only, I/O error, full, can't open, WAL lock.
+SQLITE_AGAIN = (5, 6, 8, 10, 13, 14, 15)
+# Where messages quote values: "Duplicate entry '…' for key", "Incorrect value: '…'", "invalid input: \"…\"".
+QUOTED_VALUE = re.compile(r"'.*'(?= for (?:key|column))|(?<=: )(['\"]).*\1", re.DOTALL)
 
 
 def driver_url(database_url: str) -> URL:
@@ -63,26 +72,33 @@ def driver_url(database_url: str) -> URL:
     return url.set(drivername=DRIVERS[url.get_backend_name()])
 
 
-def connect(database_url: str, *, pool_size: int = 5) -> Engine:
-    """An engine with the session settings that every transaction of ours relies on."""
+def connect(
+    database_url: str,
+    *,
+    pool_size: int = 5,
+    statement_timeout: int = STATEMENT_TIMEOUT,
+    lock_timeout: int = LOCK_TIMEOUT,
+) -> Engine:
+    """An engine with the session settings that every transaction of ours relies on; time-outs in seconds."""
     url = driver_url(database_url)
     match url.get_backend_name():
         case "sqlite":
-            return _connect_sqlite(url, pool_size)
+            return _connect_sqlite(url, pool_size, lock_timeout)
         case "postgresql":
-            return _connect_postgresql(url, pool_size)
+            return _connect_postgresql(url, pool_size, statement_timeout, lock_timeout)
         case _:
-            return _connect_mysql(url, pool_size)
+            return _connect_mysql(url, pool_size, statement_timeout, lock_timeout)
 
 
-def _connect_sqlite(url: URL, pool_size: int) -> Engine:
+def _connect_sqlite(url: URL, pool_size: int, lock_timeout: int) -> Engine:
     """WAL, so that readers and the writer do not stop each other; FULL, so that a 201 survives power loss."""
     engine = create_engine(
         url,
         hide_parameters=True,
         pool_size=pool_size,
         max_overflow=20,
-        connect_args={"timeout": LOCK_TIMEOUT, "isolation_level": None},
+        pool_timeout=LOCK_TIMEOUT,
+        connect_args={"timeout": lock_timeout, "isolation_level": None},
     )
 
     def prepare(connection: Any, _record: Any) -> None:
@@ -98,10 +114,10 @@ def _connect_sqlite(url: URL, pool_size: int) -> Engine:
     return engine
 
 
-def _connect_postgresql(url: URL, pool_size: int) -> Engine:
+def _connect_postgresql(url: URL, pool_size: int, statement_timeout: int, lock_timeout: int) -> Engine:
     options = (
-        f"-c statement_timeout={STATEMENT_TIMEOUT * 1000} -c lock_timeout={LOCK_TIMEOUT * 1000}"
-        f" -c idle_in_transaction_session_timeout={STATEMENT_TIMEOUT * 1000} -c timezone=UTC"
+        f"-c statement_timeout={statement_timeout * 1000} -c lock_timeout={lock_timeout * 1000}"
+        f" -c idle_in_transaction_session_timeout={statement_timeout * 1000} -c timezone=UTC"
     )
     return create_engine(
         url,
@@ -114,7 +130,7 @@ def _connect_postgresql(url: URL, pool_size: int) -> Engine:
     )
 
 
-def _connect_mysql(url: URL, pool_size: int) -> Engine:
+def _connect_mysql(url: URL, pool_size: int, statement_timeout: int, lock_timeout: int) -> Engine:
     """READ COMMITTED: under the default level a SKIP LOCKED claim blocks inserts by its gap locks."""
     engine = create_engine(
         url.update_query_dict({"charset": "utf8mb4"}),
@@ -125,20 +141,20 @@ def _connect_mysql(url: URL, pool_size: int) -> Engine:
         isolation_level="READ COMMITTED",
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT,
-            "read_timeout": STATEMENT_TIMEOUT + 5,
-            "write_timeout": STATEMENT_TIMEOUT + 5,
+            "read_timeout": statement_timeout + 5,
+            "write_timeout": statement_timeout + 5,
         },
     )
 
     def prepare(connection: Any, _record: Any) -> None:
         limit = (
-            f"max_statement_time={STATEMENT_TIMEOUT}"
+            f"max_statement_time={statement_timeout}"
             if "MariaDB" in connection.get_server_info()
-            else f"max_execution_time={STATEMENT_TIMEOUT * 1000}"
+            else f"max_execution_time={statement_timeout * 1000}"
         )
         with connection.cursor() as cursor:
             cursor.execute(
-                f"SET SESSION innodb_lock_wait_timeout={LOCK_TIMEOUT}, {limit}, time_zone='+00:00'"
+                f"SET SESSION innodb_lock_wait_timeout={lock_timeout}, {limit}, time_zone='+00:00'"
             )
 
     event.listen(engine, "connect", prepare)
@@ -182,6 +198,7 @@ class Store:
                     return work(tx, *args, **kwargs)
             except (DBAPIError, PoolTimeout) as error:
                 if not should_retry(error):
+                    hide_values(error)
                     raise
                 if time.monotonic() + pause > give_up_at:
                     raise StoreUnavailable(sentence_of(error)) from error
@@ -203,14 +220,29 @@ def should_retry(error: DBAPIError | PoolTimeout) -> bool:
     """Whether running the whole transaction again may help: contention, or a database that is away."""
     if isinstance(error, PoolTimeout | InterfaceError) or error.connection_invalidated:
         return True
-    state = getattr(error.orig, "sqlstate", None)
+    origin = error.orig
+    code = origin.args[0] if origin is not None and origin.args else None
+    if isinstance(code, int):  # before the SQLSTATE, which PyMySQL has too: HY000 for a lock wait time-out
+        return code in MYSQL_AGAIN
+    sqlite_code = getattr(origin, "sqlite_errorcode", None)
+    if sqlite_code is not None:
+        return sqlite_code & 0xFF in SQLITE_AGAIN
+    state = getattr(origin, "sqlstate", None)
     if state is not None:
-        return state in POSTGRES_AGAIN or state.startswith("08")
-    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
-    if isinstance(code, int):
-        return code in MYSQL_AGAIN or code >= 2000  # 2000 and up: the client lost or never had a server
-    # psycopg without a SQLSTATE: no server answered. SQLite: busy, disk full, read-only, can't open.
-    return isinstance(error, OperationalError)
+        return bool(state.startswith(POSTGRES_AGAIN))
+    return isinstance(error, OperationalError)  # psycopg without a SQLSTATE: no server answered
+
+
+def hide_values(error: DBAPIError | PoolTimeout) -> None:
+    """Take the row's values, which servers quote whatever `hide_parameters` says, out of an error's text."""
+    origin = getattr(error, "orig", None)
+    if origin is None or not origin.args:
+        return
+    # PostgreSQL quotes whole rows in DETAIL; its primary message names the constraint and is enough.
+    *code, said = origin.args
+    text_ = getattr(getattr(origin, "diag", None), "message_primary", None) or str(said)
+    origin.args = (*code, QUOTED_VALUE.sub("'…'", text_))
+    error.args = (f"({type(origin).__name__}) {origin}",)
 
 
 def sentence_of(error: Exception) -> str:
@@ -234,7 +266,19 @@ def insert_if_absent(tx: Tx, table: Any, rows: Sequence[Mapping[str, Any]]) -> i
             statement = sqlite.insert(table).on_conflict_do_nothing()
         case _:
             statement = insert(table).prefix_with("IGNORE")
-    return tx.execute(statement.values(list(rows))).rowcount
+    result = tx.execute(statement.values(list(rows)))
+    if tx.dialect.name in {"mysql", "mariadb"} and result.context.cursor.warning_count:
+        _raise_ignored(tx)
+    return result.rowcount
+
+
+def _raise_ignored(tx: Tx) -> None:
+    """IGNORE turns every error into a warning, a broken CHECK too; only those of UNIQUE keys were meant."""
+    codes = {code for _, code, _ in tx.exec_driver_sql("SHOW WARNINGS")} - {MYSQL_DUPLICATE}
+    if codes:
+        raise IntegrityError(
+            "INSERT IGNORE", None, ValueError(f"the row was refused or altered, code {codes}")
+        )
 
 
 def insert_rows(tx: Tx, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -263,6 +307,13 @@ def lock(statement: Select[*Columns], *, skip: bool = False) -> Select[*Columns]
     it: a write transaction there is alone.
     """
     return statement.with_for_update(key_share=True, skip_locked=skip)
+
+
+def longest_text(tx: Tx) -> int:
+    """How many bytes of text a statement can carry: MySQL takes no packet beyond its limit, escapes too."""
+    if tx.dialect.name in {"postgresql", "sqlite"}:
+        return 500_000_000
+    return tx.execute(text("SELECT @@max_allowed_packet")).scalar_one() // 2 - 65_536
 
 
 def database_now(tx: Tx) -> int:

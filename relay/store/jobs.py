@@ -11,7 +11,7 @@ from relay.core.schedule import CLOSEST_POLLS, SUSPECT_AFTER
 from relay.core.states import JobStatus
 from relay.store import budget
 from relay.store.budget import SOURCE
-from relay.store.engine import Tx, among, insert_if_absent, lock, update_rows
+from relay.store.engine import Tx, among, insert_if_absent, lock, longest_text, update_rows
 from relay.store.tables import Job, Upstream, Watch
 
 IDS_PER_CALL = 10  # the provider's limit
@@ -235,19 +235,21 @@ def _save(
     statement = (
         update(Job)
         .where(Job.id == bindparam("row"))
-        .values({column: bindparam(f"new_{column}") for column in _row_of(JobReport("", JobStatus.OPEN))})
+        .values({column: bindparam(f"new_{column}") for column in _row_of(JobReport("", JobStatus.OPEN), 0)})
         .values(due_at=bindparam("next"), token=null(), lost_count=0, finished_at=bindparam("ended"))
     )
+    limit = longest_text(tx)
     rows = [
-        {f"new_{column}": value for column, value in _row_of(reports[key]).items()}
+        {f"new_{column}": value for column, value in _row_of(reports[key], limit).items()}
         | {"row": key, "next": due[key], "ended": finished_at}
         for key in sorted(reports)
     ]
     update_rows(tx, statement, rows)
 
 
-def _row_of(report: JobReport) -> dict[str, Any]:
-    data = report.data
+def _row_of(report: JobReport, limit: int) -> dict[str, Any]:
+    """A report's columns; `Data` beyond what the database takes is left out, and its length kept."""
+    size = 0 if report.data is None else len(report.data.encode())
     return {
         "status": report.status,
         "type": report.type,
@@ -256,7 +258,7 @@ def _row_of(report: JobReport) -> dict[str, Any]:
         "media_id": report.media_id,
         "creation_time": report.creation_time,
         "complete_time": report.complete_time,
-        "data": data,
-        "data_bytes": 0 if data is None else len(data.encode()),
+        "data": report.data if size <= limit else None,
+        "data_bytes": size,
         "data_is_json": int(report.data_is_json),
     }

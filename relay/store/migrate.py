@@ -19,6 +19,7 @@ from relay.store.tables import Base
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 LOCK_NAME = "relay migrations"
 LOCK_NUMBER = 7_305_911  # PostgreSQL's advisory locks are numbers; any will do that nobody else uses
+TIMEOUT = 3600  # seconds, of one statement and of the wait for another's migration: big tables take long
 
 
 def upgrade(database_url: str) -> tuple[str | None, str]:
@@ -74,7 +75,7 @@ def _alone(database_url: str) -> Iterator[Connection]:
     On SQLite foreign keys are off: batch mode copies a table and drops the old one, and with cascades on
     that drop deletes child rows. They are checked before the commit instead.
     """
-    engine = connect(database_url, pool_size=1)
+    engine = connect(database_url, pool_size=1, statement_timeout=TIMEOUT, lock_timeout=TIMEOUT)
     try:
         with engine.connect() as connection:
             if engine.dialect.name == "sqlite":
@@ -93,13 +94,13 @@ def _alone(database_url: str) -> Iterator[Connection]:
 def _lock(connection: Connection) -> None:
     match connection.dialect.name:
         case "postgresql":
-            connection.execute(text("SET LOCAL statement_timeout = 0"))
-            connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": LOCK_NUMBER})
         case "sqlite":
             pass  # BEGIN IMMEDIATE is this lock
         case _:
-            connection.execute(text("SELECT GET_LOCK(:name, 600)"), {"name": LOCK_NAME})
+            name = {"name": LOCK_NAME, "seconds": TIMEOUT}
+            if connection.scalar(text("SELECT GET_LOCK(:name, :seconds)"), name) != 1:
+                raise RuntimeError(f"another migration has held its lock for {TIMEOUT} seconds; look at it")
 
 
 def _unlock(connection: Connection) -> None:

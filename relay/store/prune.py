@@ -6,65 +6,72 @@ leased, held or waiting is ever deleted: those rows have `due_at` set.
 
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 
 from relay.core.ids import first_id
 from relay.core.records import Micros
-from relay.store.engine import Tx, among
+from relay.store.engine import Tx, among, lock
 from relay.store.tables import Delivery, Endpoint, IdempotentAnswer, Job, SigningSecret, Watch
 
 BATCH = 500
-DAY: Micros = 86_400_000_000
 
 
 def batch(tx: Tx, before: Micros) -> dict[str, int]:
     """Delete at most a batch of each table's rows that ended before this moment; counts by table."""
     return {
-        "deliveries": _delete(tx, Delivery, _old_deliveries(before)),
-        "watches": _delete(tx, Watch, _old_watches(before)),
-        "jobs": _delete(tx, Job, _old_jobs(before)),
-        "idempotent_answers": _delete(
-            tx,
-            IdempotentAnswer,
-            select(IdempotentAnswer.key).where(IdempotentAnswer.created_at < before),
-        ),
-        "signing_secrets": _delete(
-            tx, SigningSecret, select(SigningSecret.id).where(SigningSecret.expires_at < before)
-        ),
-        "endpoints": _delete(tx, Endpoint, _old_endpoints(before)),
+        "deliveries": _delete(tx, Delivery, *_old_deliveries(before)),
+        "watches": _delete(tx, Watch, *_old_watches(before)),
+        "jobs": _delete(tx, Job, *_old_jobs(tx, before)),
+        "idempotent_answers": _delete(tx, IdempotentAnswer, IdempotentAnswer.created_at < before),
+        "signing_secrets": _delete(tx, SigningSecret, _old_secrets(before)),
+        "endpoints": _delete(tx, Endpoint, *_old_endpoints(before)),
     }
 
 
-def _delete(tx: Tx, table: Any, old: Any) -> int:
+def _delete(tx: Tx, table: Any, *conditions: Any) -> int:
+    """Lock a batch of the rows, passing over those in use, and delete what still meets the conditions.
+
+    They are asked again because the first look is older than the locks: a delivery may just have been made
+    pending again by hand, a job may just have been given a watch.
+    """
     key = table.__table__.primary_key.columns[0]
-    keys = list(tx.scalars(old.order_by(key).limit(BATCH)))
-    if keys:
-        tx.execute(delete(table).where(among(tx, key, keys)))
-    return len(keys)
+    keys = list(tx.scalars(lock(select(key).where(*conditions).order_by(key).limit(BATCH), skip=True)))
+    if not keys:
+        return 0
+    return tx.execute(delete(table).where(among(tx, key, keys), *conditions)).rowcount
 
 
-def _old_deliveries(before: Micros) -> Any:
+def _old_deliveries(before: Micros) -> tuple[Any, ...]:
     """Their attempts go with them, by the foreign key's cascade."""
-    return select(Delivery.id).where(
-        Delivery.id < first_id("msg", before), Delivery.due_at.is_(None), Delivery.finished_at < before
-    )
+    return (Delivery.id < first_id("msg", before), Delivery.due_at.is_(None), Delivery.finished_at < before)
 
 
-def _old_watches(before: Micros) -> Any:
+def _old_watches(before: Micros) -> tuple[Any, ...]:
     owed = select(Delivery.id).where(Delivery.watch_id == Watch.id).exists()
-    return select(Watch.id).where(
-        Watch.id < first_id("wat", before), Watch.due_at.is_(None), Watch.finished_at < before, ~owed
-    )
+    return (Watch.id < first_id("wat", before), Watch.due_at.is_(None), Watch.finished_at < before, ~owed)
 
 
-def _old_jobs(before: Micros) -> Any:
+def _old_jobs(tx: Tx, before: Micros) -> tuple[Any, ...]:
+    """Jobs that nobody watches. Their keys count up, so those before the first newer one are a range."""
+    newer = tx.scalar(select(Job.id).where(Job.created_at >= before).order_by(Job.id).limit(1))
     watched = select(Watch.id).where(Watch.job == Job.id).exists()
-    return select(Job.id).where(Job.created_at < before, Job.due_at.is_(None), ~watched)
+    in_range = () if newer is None else (Job.id < newer,)
+    return (*in_range, Job.created_at < before, Job.due_at.is_(None), ~watched)
 
 
-def _old_endpoints(before: Micros) -> Any:
-    """Only those that were deleted by hand, when nothing refers to them any more."""
+def _old_secrets(before: Micros) -> Any:
+    """Those that ran out, and those of endpoints that are about to go: nothing is left to sign."""
+    gone = select(Endpoint.id).where(*_deleted_and_unused(before))
+    return or_(SigningSecret.expires_at < before, SigningSecret.endpoint_id.in_(gone))
+
+
+def _old_endpoints(before: Micros) -> tuple[Any, ...]:
+    signed = select(SigningSecret.id).where(SigningSecret.endpoint_id == Endpoint.id).exists()
+    return (*_deleted_and_unused(before), ~signed)
+
+
+def _deleted_and_unused(before: Micros) -> tuple[Any, ...]:
+    """Endpoints that were deleted by hand, when nothing refers to them any more."""
     owed = select(Delivery.id).where(Delivery.endpoint_id == Endpoint.id).exists()
     watched = select(Watch.id).where(Watch.endpoint_id == Endpoint.id).exists()
-    signed = select(SigningSecret.id).where(SigningSecret.endpoint_id == Endpoint.id).exists()
-    return select(Endpoint.id).where(Endpoint.deleted_at < before, ~owed, ~watched, ~signed)
+    return (Endpoint.deleted_at < before, ~owed, ~watched)

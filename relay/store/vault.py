@@ -7,7 +7,9 @@ row's id is the associated data, so that a sealed text moved to another row does
 import base64
 import hashlib
 import os
+import re
 import secrets
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,18 +38,22 @@ class Vault:
     def open(self, row_id: str, sealed: str) -> str:
         """Open what `seal` made; raises SettingsError when no key of the ring fits."""
         name, _, payload = sealed.partition(":")
+        if not re.fullmatch("[0-9a-f]{8}", name):
+            raise _does_not_open(row_id)
         cipher = self._ciphers.get(name)
         if cipher is None:
             raise SettingsError(
                 [f"RELAY_MASTER_KEY: a stored secret needs the key with id {name}; add it to the ring"]
             )
-        raw = base64.b64decode(payload)
         try:
+            raw = base64.b64decode(payload)
             return cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], row_id.encode()).decode()
-        except InvalidTag:
-            raise SettingsError(
-                [f"RELAY_MASTER_KEY: the secret of {row_id} does not open; it was altered or moved"]
-            ) from None
+        except (InvalidTag, ValueError):
+            raise _does_not_open(row_id) from None
+
+
+def _does_not_open(row_id: str) -> SettingsError:
+    return SettingsError([f"RELAY_MASTER_KEY: the secret of {row_id} does not open; it was altered or moved"])
 
 
 def key_id(key: bytes) -> str:
@@ -63,18 +69,17 @@ def key_beside(database: Path) -> tuple[bytes, Path | None]:
     path = database.with_name(database.name + ".key")
     if path.exists():
         return _read_key(path), None
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    descriptor, draft = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # mode 0600
     try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
         os.link(draft, path)  # whole or not at all, and never over another process's key
     except FileExistsError:
         return _read_key(path), None
     finally:
-        draft.unlink()
+        Path(draft).unlink()
     return _read_key(path), path
 
 

@@ -18,8 +18,8 @@ from relay.core.ids import first_id
 from relay.core.records import Micros
 from relay.core.states import DeliveryStatus, EndpointStatus, JobStatus
 from relay.core.webhook import rfc3339
-from relay.store.engine import Tx, among
 from relay.store.budget import SOURCE
+from relay.store.engine import Tx, among
 from relay.store.tables import Attempt, Delivery, Endpoint, Job, Watch
 from relay.store.vault import Vault
 
@@ -121,7 +121,7 @@ def job(tx: Tx, subscriber_id: str, job_id: str) -> tuple[Document, str]:
     """
     mine = select(Watch.id).where(Watch.job == Job.id, Watch.subscriber_id == subscriber_id).exists()
     row = tx.execute(
-        select(*JOB_FACTS, Job.polled_at, Job.finished_at, Job.data, Job.data_is_json).where(
+        select(*JOB_FACTS, Job.polled_at, Job.finished_at, Job.data, Job.data_bytes, Job.data_is_json).where(
             Job.source == SOURCE, Job.job_id == job_id, mine
         )
     ).one_or_none()
@@ -129,6 +129,8 @@ def job(tx: Tx, subscriber_id: str, job_id: str) -> tuple[Document, str]:
         raise NotFound("you watch no such job")
     facts = _facts(row)
     times = {"polled_at": _time(row.polled_at), "finished_at": _time(row.finished_at)}
+    if row.data is None and row.data_bytes:
+        return facts | times | {"data_omitted": True}, "null"  # longer than the database takes
     if row.data is None or row.status == JobStatus.OPEN:
         return facts | times, "null"
     text = row.data.strip(" \t\r\n") if row.data_is_json else json.dumps(row.data, ensure_ascii=False)

@@ -11,29 +11,49 @@ import re
 from typing import Any, NoReturn
 
 from flask import request
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected
 
 from relay.web.problems import Problem
 
 LIMIT = 1 << 20  # bytes of a body
 BATCH_LIMIT = 8 << 20  # bytes of a batch of watches
+LONGEST_DISCARD = 2 * BATCH_LIMIT  # bytes of a refused body that are still read; then the connection breaks
+DISCARD_CHUNK = 1 << 16
 MOST_DIGITS = 400  # of a whole number; beyond 309 no reader with doubles follows
 DEEPEST = 200  # levels; far more than any message has, far less than exhausts a stack
 
 
+class NotJson(Problem):
+    """A body that is no strict JSON; the sentence says why and quotes nothing."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(400, "not-json", detail)
+
+
 def read_bytes(limit: int = LIMIT) -> bytes:
     """Read the whole body, at most `limit` bytes."""
-    request.max_content_length = limit
+    announced = request.content_length or 0
+    if announced > limit:
+        raise _too_large(limit, announced)
+    request.max_content_length = limit + 1  # Werkzeug cuts a longer chunked body there, without a word
     try:
-        return request.get_data()
-    except RequestEntityTooLarge:
-        raise Problem(
-            413, "too-large", f"The body is longer than {limit >> 20} MiB; send less at once."
-        ) from None
+        raw = request.get_data()
     except ClientDisconnected:
         raise
-    except Exception as error:  # each server has its own errors for a body that is cut short or badly chunked
-        raise _bad("The body could not be read to its end.") from error
+    except Exception as error:  # each server has its own errors for a body that is badly chunked
+        raise NotJson("The body could not be read to its end.") from error
+    if len(raw) > limit:
+        raise _too_large(limit, LONGEST_DISCARD)
+    return raw
+
+
+def _too_large(limit: int, rest: int) -> Problem:
+    """Refuse a body, of which so many bytes may still come; a client reads no answer while it is sending."""
+    stream = request.environ["wsgi.input"]
+    for _ in range(min(rest, LONGEST_DISCARD) // DISCARD_CHUNK):
+        if not stream.read(DISCARD_CHUNK):
+            break
+    return Problem(413, "too-large", f"The body is longer than {limit >> 20} MiB; send less at once.")
 
 
 def read_json(limit: int = LIMIT, *, may_be_empty: bool = False) -> Any:
@@ -42,7 +62,7 @@ def read_json(limit: int = LIMIT, *, may_be_empty: bool = False) -> Any:
     if not raw:
         if may_be_empty:
             return {}
-        raise _bad("The body is empty; send a JSON object.")
+        raise NotJson("The body is empty; send a JSON object.")
     _check_media_type()
     return parse(raw)
 
@@ -58,11 +78,13 @@ def parse(raw: bytes) -> Any:
     try:
         value = _DECODER.decode(raw.decode())
     except UnicodeDecodeError:
-        raise _bad("The body is not UTF-8.") from None
+        raise NotJson("The body is not UTF-8.") from None
     except json.JSONDecodeError as error:
-        raise _bad(f"The body is not JSON: stopped at line {error.lineno}, column {error.colno}.") from None
+        raise NotJson(
+            f"The body is not JSON: stopped at line {error.lineno}, column {error.colno}."
+        ) from None
     except RecursionError:
-        raise _bad(TOO_DEEP) from None
+        raise NotJson(TOO_DEEP) from None
     _check_tree(value)
     return value
 
@@ -83,34 +105,34 @@ def _check_tree(root: Any) -> None:
             elif isinstance(value, list):
                 children += value
             elif isinstance(value, str) and _SURROGATE.search(value):
-                raise _bad("The body holds half a surrogate pair (\\ud800 to \\udfff), which is no text.")
+                raise NotJson("The body holds half a surrogate pair (\\ud800 to \\udfff), which is no text.")
         level = children
     if level:
-        raise _bad(TOO_DEEP)
+        raise NotJson(TOO_DEEP)
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise _bad("An object in the body has two members of one name.")
+        raise NotJson("An object in the body has two members of one name.")
     return members
 
 
 def _whole_number(text: str) -> int:
     if len(text) > MOST_DIGITS:
-        raise _bad(f"The body holds a number of more than {MOST_DIGITS} digits.")
+        raise NotJson(f"The body holds a number of more than {MOST_DIGITS} digits.")
     return int(text)
 
 
 def _number(text: str) -> float:
     value = float(text)
     if math.isinf(value):
-        raise _bad("The body holds a number that is out of range.")
+        raise NotJson("The body holds a number that is out of range.")
     return value
 
 
 def _refuse_constant(_name: str) -> NoReturn:
-    raise _bad("The body holds NaN or Infinity, which are not JSON.")
+    raise NotJson("The body holds NaN or Infinity, which are not JSON.")
 
 
 _DECODER = json.JSONDecoder(
@@ -119,7 +141,3 @@ _DECODER = json.JSONDecoder(
     parse_float=_number,
     parse_constant=_refuse_constant,
 )
-
-
-def _bad(detail: str) -> Problem:
-    return Problem(400, "not-json", detail)

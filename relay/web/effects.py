@@ -13,7 +13,7 @@ from relay.store import idempotency
 from relay.store.engine import Tx
 from relay.store.idempotency import Kept, Keyed
 from relay.store.vault import Vault
-from relay.web import bodies, parts
+from relay.web import parts
 from relay.web.auth import subscriber
 from relay.web.problems import Problem
 
@@ -76,7 +76,8 @@ def _keyed() -> Keyed | None:
         raise Problem(
             400, "idempotency-key", "The Idempotency-Key must be 1 to 255 printable ASCII characters."
         )
-    return idempotency.keyed(subscriber(), request.method, request.path, key, bodies.read_bytes())
+    body = request.get_data()  # as `bodies` has read it, within its limit
+    return idempotency.keyed(subscriber(), request.method, request.path, key, body)
 
 
 def _once(tx: Tx, post: Keyed, effect: Effect, now: Micros, vault: Vault) -> Answer:

@@ -1,0 +1,289 @@
+"""When things happen next: retries and Retry-After (R1 to R4), pace, polls. Pure code, no waiting."""
+
+import random
+from collections import Counter
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from relay.core.records import SECOND, Micros
+from relay.core.schedule import (
+    CLOSEST_POLLS,
+    FIRST_ALLOWANCE,
+    LAST_LOOK,
+    POLL_GAP,
+    UNPROVEN_AFTER,
+    Pace,
+    http_date,
+    next_poll,
+    retry_after_seconds,
+    retry_at,
+    upstream_backoff,
+)
+
+STEPS = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)  # the default schedule
+NOW: Micros = round(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()) * SECOND
+DICE = st.floats(0, 1, exclude_max=True)
+NEARLY_ONE = 1 - 2**-53
+
+
+def delay(step: int, retry_after: str | None = None, dice: float = 0.5) -> float:
+    """Seconds until the next attempt."""
+    at = retry_at(NOW, step, STEPS, retry_after=retry_after, dice=dice)
+    assert at is not None
+    return (at - NOW) / SECOND
+
+
+def in_two_minutes() -> datetime:
+    return datetime.fromtimestamp(NOW // SECOND + 120, UTC)
+
+
+ASKING_FOR_TWO_MINUTES = {
+    "seconds": "120",
+    "blanks around": " \t120 ",
+    "IMF-fixdate": format_datetime(in_two_minutes(), usegmt=True),
+    "RFC 850": f"{in_two_minutes():%A, %d-%b-%y %H:%M:%S} GMT",
+    "asctime": f"{in_two_minutes():%a %b} {in_two_minutes().day:2d} {in_two_minutes():%H:%M:%S %Y}",
+}
+
+
+@given(step=st.integers(0, len(STEPS) - 1), dice=DICE)
+def test_a_retry_is_due_after_its_step_give_or_take_a_fifth(step: int, dice: float) -> None:
+    assert 0.8 * STEPS[step] <= delay(step, dice=dice) <= 1.2 * STEPS[step]
+
+
+def test_the_jitter_uses_its_whole_width() -> None:
+    assert delay(1, dice=0.0) == 240
+    assert delay(1, dice=0.5) == 300
+    assert delay(1, dice=NEARLY_ONE) == pytest.approx(360)
+
+
+@pytest.mark.parametrize("step", [len(STEPS), len(STEPS) + 1])
+@pytest.mark.parametrize("retry_after", [None, "120"])
+def test_after_the_last_step_there_is_no_retry_whatever_is_asked_for(
+    step: int, retry_after: str | None
+) -> None:
+    assert retry_at(NOW, step, STEPS, retry_after=retry_after, dice=0.5) is None
+    assert retry_at(NOW, 0, (), retry_after=retry_after, dice=0.5) is None
+
+
+@pytest.mark.parametrize("header", ASKING_FOR_TWO_MINUTES.values(), ids=ASKING_FOR_TWO_MINUTES.keys())
+def test_R1_retry_after_is_read_in_all_its_forms(header: str) -> None:
+    assert retry_after_seconds(header, NOW) == 120
+    assert delay(0, header, dice=0.0) == 120
+    assert delay(0, header, dice=NEARLY_ONE) == pytest.approx(144)
+
+
+@given(asked=st.integers(0, STEPS[-1]), step=st.integers(0, len(STEPS) - 1), dice=DICE)
+def test_R1_a_retry_is_never_earlier_than_asked_nor_earlier_than_the_schedules_own(
+    asked: int, step: int, dice: float
+) -> None:
+    due = delay(step, str(asked), dice)
+    assert due >= asked
+    assert due >= delay(step, dice=dice)
+    assert due <= 1.2 * max(asked, STEPS[step])
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("Tue, 30 Jun 2026 23:59:60 GMT", datetime(2026, 7, 1, tzinfo=UTC)),  # a leap second
+        ("Sun Nov  6 08:49:37 2026", datetime(2026, 11, 6, 8, 49, 37, tzinfo=UTC)),
+        ("Friday, 06-Nov-76 08:49:37 GMT", datetime(2076, 11, 6, 8, 49, 37, tzinfo=UTC)),
+        ("Sunday, 06-Nov-77 08:49:37 GMT", datetime(1977, 11, 6, 8, 49, 37, tzinfo=UTC)),
+        ("Sunday, 06-Nov-94 08:49:37 GMT", datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)),
+        (
+            "Sun, 06 Nov 0094 08:49:37 GMT",
+            datetime(94, 11, 6, 8, 49, 37, tzinfo=UTC),
+        ),  # four digits are a year
+    ],
+)
+def test_R1_dates_are_exact_to_the_second(header: str, seconds: datetime) -> None:
+    assert http_date(header, NOW) == round(seconds.timestamp()) * SECOND
+
+
+def test_R1_a_two_digit_year_is_the_next_centurys_at_the_end_of_one() -> None:
+    new_years_eve = round(datetime(2099, 12, 31, 23, 59, 0, tzinfo=UTC).timestamp()) * SECOND
+    assert retry_after_seconds("Friday, 01-Jan-00 00:00:00 GMT", new_years_eve) == 60
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        " ",
+        "-5",
+        "+60",
+        "1_000",
+        "1e3",
+        "1.5",
+        "0x10",
+        "inf",
+        "-inf",
+        "nan",
+        "１２０",  # noqa: RUF001 - full-width digits are the case
+        "١٢٠",
+        "120 s",
+        "120, 240",
+        "120\n",
+        "Sun, 06 Nov 2094 08:49:37",  # no zone
+        "Sun, 06 Nov 2094 08:49:37 +0000",
+        "Sun, 06 Nov 2094 08:49:37 PST",
+        "Sun, 06 Nov 99999 08:49:37 GMT",
+        "Sun, 06 Nov 0000 08:49:37 GMT",
+        "Sun, 31 Feb 2094 08:49:37 GMT",
+        "Sun, 00 Nov 2094 08:49:37 GMT",
+        "Sun, 06 Nov 2094 24:49:37 GMT",
+        "Sun, 06 Nov 2094 08:60:37 GMT",
+        "Sun, 06 Nov 2094 08:49:61 GMT",
+        "Sun, 06 nov 2094 08:49:37 GMT",
+        "Sun, ０6 Nov 2094 08:49:37 GMT",  # noqa: RUF001 - a full-width digit is the case
+        "2094-11-06T08:49:37Z",
+        "\ud800",
+    ],
+)
+def test_R2_nonsense_is_ignored(header: str) -> None:
+    assert retry_after_seconds(header, NOW) is None
+    assert delay(0, header, dice=0.0) == 4
+
+
+@pytest.mark.parametrize(
+    "header", ["86401", "99999999999999", "9" * 20, "9" * 5000, "Fri, 31 Dec 9999 23:59:59 GMT"]
+)
+@pytest.mark.parametrize("step", [0, len(STEPS) - 1])
+def test_R2_more_than_the_longest_step_counts_as_that_step(header: str, step: int) -> None:
+    assert delay(step, header, dice=0.0) == STEPS[-1]
+    assert delay(step, header, dice=NEARLY_ONE) == pytest.approx(1.2 * STEPS[-1])
+
+
+HEADERISH = st.one_of(
+    st.text(),
+    st.text("0123456789 +-_.eE\t"),
+    st.from_regex(r"[A-Z][a-z]+, [0-9]{2}[ -][A-Z][a-z]{2}[ -][0-9]{2,5} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT"),
+    st.from_regex(r"[A-Z][a-z]{2} (Jan|Feb|Dec) [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} [0-9]{4}"),
+)
+
+
+@given(header=HEADERISH, step=st.integers(0, len(STEPS) - 1), dice=DICE)
+@example(header="0" * 5000, step=0, dice=0.0)
+def test_R2_no_text_raises_or_moves_a_retry_out_of_its_bounds(header: str, step: int, dice: float) -> None:
+    assert 0.8 * STEPS[step] <= delay(step, header, dice) <= 1.2 * STEPS[-1]
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["0", "Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"],
+)
+@pytest.mark.parametrize("dice", [0.0, 0.5, NEARLY_ONE])
+def test_R3_a_moment_in_the_past_leaves_the_schedules_own_delay(header: str, dice: float) -> None:
+    assert delay(1, header, dice) == delay(1, dice=dice)
+
+
+def busiest_to_mean(due: list[Micros]) -> float:
+    """The busiest second of these moments as a multiple of the mean over the seconds that they span."""
+    seconds = Counter(at // SECOND for at in due)
+    return max(seconds.values()) / (len(due) / (max(seconds) - min(seconds) + 1))
+
+
+def retries_of(failures: int, step: int, seed: int, retry_after: str | None = None) -> list[Micros]:
+    """When the retries of so many failures within one second are due."""
+    dice = random.Random(seed)
+    moments = (NOW + round(dice.random() * SECOND) for _ in range(failures))
+    due = (retry_at(moment, step, STEPS, retry_after=retry_after, dice=dice.random()) for moment in moments)
+    return [at for at in due if at is not None]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_R4_a_thousand_failures_of_one_second_come_back_spread_out(seed: int) -> None:
+    assert busiest_to_mean(retries_of(1000, 1, seed)) <= 3
+    # The first step's jitter is two seconds wide, so these come back within three seconds, evenly for that
+    # window; no jitter of a fifth can spread five seconds further. Half of them fall into one second.
+    first = retries_of(1000, 0, seed)
+    assert busiest_to_mean(first) <= 3
+    assert max(Counter(at // SECOND for at in first).values()) < 600
+
+
+@pytest.mark.parametrize("step", range(1, len(STEPS)))
+def test_R4_every_step_spreads_evenly(step: int) -> None:
+    # Of the longest steps' windows a thousand retries fill few seconds at all: one alone is beyond three
+    # times a mean of 0.03. So each step gets failures in proportion to its length, eight for each second.
+    failures = 8 * round(0.4 * STEPS[step])
+    due = [retry_at(NOW, step, STEPS, retry_after=None, dice=(n + 0.5) / failures) for n in range(failures)]
+    assert busiest_to_mean([at for at in due if at is not None]) <= 1.5
+    few = retries_of(1000, step, seed=step)
+    assert max(Counter(at // SECOND for at in few).values()) <= 25
+
+
+@pytest.mark.parametrize("retry_after", ["120", "290", "300", "310"])
+def test_R4_receivers_that_all_ask_for_the_same_wait_are_spread_too(retry_after: str) -> None:
+    assert busiest_to_mean(retries_of(1000, 1, 7, retry_after)) <= 3
+
+
+ANSWERS = st.lists(st.booleans(), max_size=60)
+
+
+def pace_after(answers: list[bool], limit: int) -> list[Pace]:
+    """The pace at first and after each answer; a True is a success."""
+    paces = [Pace(allowance=min(FIRST_ALLOWANCE, limit))]
+    for number, success in enumerate(answers):
+        last = paces[-1]
+        paces.append(last.after_success(limit) if success else last.after_failure(NOW + number))
+    return paces
+
+
+@given(answers=ANSWERS, limit=st.integers(1, 50))
+def test_an_allowance_stays_between_one_and_the_limit(answers: list[bool], limit: int) -> None:
+    assert all(1 <= pace.allowance <= limit for pace in pace_after(answers, limit))
+
+
+@given(answers=ANSWERS)
+def test_the_streak_counts_the_failures_since_the_last_success_and_when_they_began(
+    answers: list[bool],
+) -> None:
+    for count, pace in enumerate(pace_after(answers, 10)):
+        seen = answers[:count]
+        streak = next((back for back, success in enumerate(reversed(seen)) if success), len(seen))
+        assert pace.failure_streak == streak
+        assert pace.failing_since == (NOW + count - streak if streak else None)
+        assert pace.proven == (any(seen) and streak < UNPROVEN_AFTER)
+
+
+def test_successes_reach_the_limit_and_a_lower_limit_holds_at_once() -> None:
+    assert [pace.allowance for pace in pace_after([True] * 10, 6)] == [2, 3, 4, 5, 6, 6, 6, 6, 6, 6, 6]
+    assert Pace(allowance=40).after_success(5).allowance == 5
+
+
+def test_failures_halve_down_to_one() -> None:
+    paces = pace_after([True] * 20 + [False] * 6, 20)[20:]
+    assert [pace.allowance for pace in paces] == [20, 10, 5, 2, 1, 1, 1]
+
+
+@given(deadline=st.integers(-(10**9), 10**9), gap=st.integers(0, 60 * SECOND))
+def test_a_poll_comes_after_the_gap_or_for_a_last_look_and_never_too_soon(deadline: int, gap: int) -> None:
+    at = next_poll(NOW, NOW + deadline, gap)
+    assert NOW + CLOSEST_POLLS <= at <= NOW + max(gap, CLOSEST_POLLS)
+    last_look = NOW + deadline - LAST_LOOK
+    if NOW + CLOSEST_POLLS <= last_look <= NOW + gap:
+        assert at == last_look
+    elif last_look > NOW + gap:
+        assert at == max(NOW + gap, NOW + CLOSEST_POLLS)
+
+
+def test_a_job_is_polled_every_gap_far_from_its_deadline() -> None:
+    assert next_poll(NOW, NOW + 3600 * SECOND) == NOW + POLL_GAP
+
+
+@given(streak=st.integers(1, 10_000), dice=DICE)
+def test_the_fleet_holds_back_from_one_second_up_to_a_minute_give_or_take_half(
+    streak: int, dice: float
+) -> None:
+    middle = min(2 ** (min(streak, 10) - 1), 60) * SECOND
+    assert middle // 2 <= upstream_backoff(streak, dice) <= middle * 3 // 2
+
+
+def test_the_fleets_wait_doubles() -> None:
+    waits = [upstream_backoff(streak, 0.5) // SECOND for streak in range(1, 9)]
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
