@@ -221,7 +221,9 @@ class Receiver:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hosts", type=int, default=1)
-    parser.add_argument("--record", action="store_true", help="keep the time at which each webhook-id arrived")
+    parser.add_argument(
+        "--record", action="store_true", help="keep the time at which each webhook-id arrived"
+    )
     arguments = parser.parse_args()
     server = Server(arguments.hosts, record=arguments.record)
     print(json.dumps({"port": server.port}), flush=True)

@@ -5,6 +5,7 @@ waits for a receiver. Free slots are refilled as transfers end; settles are flus
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty
@@ -17,9 +18,9 @@ from relay.core.records import SECOND, Micros, Parcel, Reply
 from relay.core.schedule import SUSPECT_AFTER
 from relay.core.states import ErrorClass, Event
 from relay.net.courier import Courier
-from relay.store import delivery_claims, delivery_settles
+from relay.store import delivery_choice, delivery_claims, delivery_settles
 from relay.store.clock import Clock
-from relay.store.delivery_claims import Room
+from relay.store.delivery_choice import Room
 from relay.store.delivery_payloads import Claimed
 from relay.store.delivery_settles import Done
 from relay.store.engine import Store
@@ -30,6 +31,7 @@ FLUSH_ROWS = 100  # a batch of 100 costs little more than a batch of 1
 CLAIM_ROWS = 200  # at most, so that no claim holds its locks for long
 IDLE = 0.2  # seconds between two looks for work: a new delivery leaves within a quarter second
 SQL_PAUSE = 0.5  # seconds before a settle that failed is tried again
+TURNS_EVERY = 1.0  # seconds between two looks at which subscribers have something ready
 MEMORY = 128 << 20  # bytes of bodies in flight
 
 
@@ -71,6 +73,8 @@ class Dispatcher:
         self._done: list[Done] = []
         self._flush_at = 0.0
         self._claim_at = 0.0
+        self._turns: list[str] = []
+        self._turns_at = 0.0
         self._paused_until = 0.0  # the database failed: replies are still taken, SQL waits
 
     def run(self, stop: Flag) -> int:
@@ -148,21 +152,22 @@ class Dispatcher:
     def _settle(self) -> None:
         """Write a batch; if the database does not take it, it is kept and tried again."""
         batch = self._done[:FLUSH_ROWS]
-        settled = self._store.write(
+        result = self._store.write(
             delivery_settles.settle, batch, now=self._clock.now(), steps=self._rules.retry_seconds
         )
         del self._done[: len(batch)]
         self._claim_at = time.monotonic()  # there is room again
-        for one in settled:
+        for one in result.settled:
             _tell(one)
+        for turn in result.turns:
+            telemetry.endpoint_turned(turn.endpoint_id, turn.became, turn.detail)
 
     def _claim(self) -> None:
         """Take what there is room for; after an empty hand, look again in a while."""
-        room = self._room()
-        if room.slots <= 0 or self._alone is not None:
+        if len(self._flights) >= self._rules.max_in_flight or self._alone is not None:
             self._claim_at = time.monotonic() + IDLE  # a settle makes room and moves this
             return
-        taken = self._claimed(room)
+        taken = self._claimed()
         self._claim_at = time.monotonic() + (0.0 if taken else IDLE)
         for claimed in taken:
             if claimed.lost_count >= SUSPECT_AFTER:
@@ -171,26 +176,37 @@ class Dispatcher:
                 self._send(claimed)
 
     def _room(self) -> Room:
-        out = self._flights.values()
+        out = [flight.claimed for flight in self._flights.values()]
         slots = self._rules.max_in_flight - len(out)
-        unproven = sum(flight.claimed.unproven for flight in out)
+        unproven = sum(claimed.unproven for claimed in out)
         return Room(
             slots=min(slots, CLAIM_ROWS),
             unproven_slots=max(self._rules.max_in_flight // 2, 1) - unproven,
-            payload_bytes=MEMORY - sum(flight.claimed.payload_bytes for flight in out),
+            payload_bytes=MEMORY - sum(claimed.payload_bytes for claimed in out),
+            turns=self._turns,
+            held=Counter(claimed.subscriber_id for claimed in out) if len(self._turns) > 1 else {},
         )
 
-    def _claimed(self, room: Room) -> list[Claimed]:
+    def _look_who_is_ready(self, now: Micros) -> None:
+        """Once a second: the subscribers among whom the slots are shared, another one first each time."""
+        if time.monotonic() >= self._turns_at:
+            self._turns_at = time.monotonic() + TURNS_EVERY
+            turns = self._store.read(delivery_choice.ready_subscribers, now)
+            first = int(self._rules.dice() * len(turns))
+            self._turns = turns[first:] + turns[:first]
+
+    def _claimed(self) -> list[Claimed]:
         now = self._clock.now()
         ready_at = self._store.read(delivery_claims.next_ready)  # most looks of an idle relay end here
         if ready_at is None or ready_at > now:
             return []
+        self._look_who_is_ready(now)
         claim = self._store.write(
             delivery_claims.claim,
             now=now,
             lease=self._rules.lease,
             token=self._rules.new_token(),
-            room=room,
+            room=self._room(),
             mint=self._rules.mint,
         )
         if claim.lost:
@@ -245,8 +261,11 @@ class Dispatcher:
 
 def _body(claimed: Claimed) -> bytes:
     """The webhook's body; the same bytes at every attempt."""
-    if claimed.job is None or claimed.watch_id is None or claimed.metadata is None:
-        return webhook.render_test(claimed.created_at, claimed.endpoint_id)
+    if claimed.content is not None:
+        return webhook.render_notice(Event(claimed.event), claimed.created_at, claimed.content)
+    assert claimed.watch_id is not None
+    assert claimed.metadata is not None
+    assert claimed.job is not None
     return webhook.render(
         Event(claimed.event),
         claimed.created_at,

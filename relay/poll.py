@@ -18,7 +18,7 @@ from relay.core.schedule import CLOSEST_POLLS, GIVE_UP_AFTER, next_poll, upstrea
 from relay.core.states import JobStatus, WatchStatus
 from relay.core.verdict import Answer, RefusalKind, Refused
 from relay.net.listaijob import Answered, Outcome, Unreachable, Unreadable
-from relay.store import budget, jobs, watches
+from relay.store import budget, hints, jobs, watches
 from relay.store.clock import Clock
 from relay.store.engine import Store, Tx
 from relay.store.jobs import ClaimedJob, PollClaim
@@ -26,9 +26,12 @@ from relay.store.jobs import ClaimedJob, PollClaim
 IDLE = 0.25  # seconds between two looks for work: a new watch waits no longer for its first poll
 CALLS_AT_ONCE = 8  # so that 10 calls a second can be kept up while each takes most of a second
 PROBE_AFTER = 60 * SECOND  # between two calls while the provider refuses all of them
+CREDENTIALS_GRACE = 5 * SECOND  # without credentials before it is said: at the start they take a moment
 MISSING_POLLS = 3  # answers that a job does not exist, before its watch ends as missing
 
 Ask = Callable[[Sequence[str]], Outcome]
+WhyNot = Callable[[], str | None]
+"""Says why the provider can't be asked now: a sentence where there are no valid credentials, else None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,9 @@ class Tally:
 class Poller:
     """Claims on the caller's thread, asks and settles on its own few."""
 
-    def __init__(self, store: Store, clock: Clock, ask: Ask, rules: PollRules) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, ask: Ask, rules: PollRules, why_not: WhyNot = lambda: None
+    ) -> None:
         self._store = store
         self._clock = clock
         self._ask = ask
@@ -63,10 +68,12 @@ class Poller:
         self._calls = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="ask")
         self._free = threading.Semaphore(CALLS_AT_ONCE)
         self._up = True
+        self._why_not = why_not
+        self._unready_since: Micros | None = None
 
     def turn(self) -> float:
         """Claim one call's jobs if any are due; returns the seconds until the next look."""
-        wait = self._until_due()
+        wait = self._until_ready() or self._until_due()
         if wait > 0:
             return wait
         if not self._free.acquire(timeout=IDLE):
@@ -85,6 +92,20 @@ class Poller:
     def drain(self) -> None:
         """Wait until the calls under way are settled."""
         self._calls.shutdown(wait=True)
+
+    def _until_ready(self) -> float:
+        """Without credentials nothing is claimed, so that no call of the fleet's budget is spent in vain."""
+        reason = self._why_not()
+        if reason is None:
+            self._unready_since = None
+            return 0.0
+        now = self._clock.now()
+        self._unready_since = self._unready_since or now
+        if self._up and now - self._unready_since >= CREDENTIALS_GRACE:
+            self._store.write(say_down, now, code="NoCredentials", detail=reason)
+            self._up = False
+            telemetry.upstream_down("NoCredentials", reason)
+        return IDLE
 
     def _until_due(self) -> float:
         """A look without locks: most turns of an idle relay end here."""
@@ -203,6 +224,7 @@ def settle(tx: Tx, claim: PollClaim, answer: Answer, now: Micros, rules: PollRul
     ended = {key: report for key, report in said.items() if report.status is not JobStatus.OPEN}
     missing = {key for key, name in names.items() if name in answer.missing}
     due = {key: None if row.deadline is None else next_poll(now, row.deadline) for key, row in live.items()}
+    due = hints.follow_up(tx, live, due, ended, now)
     jobs.finish(tx, ended, now)
     jobs.put_off(tx, {key: said[key] for key in said if key not in ended}, due)
     jobs.put_off_silent(tx, {key: due[key] for key in live if key not in said}, missing)
@@ -235,9 +257,16 @@ def give_back(
     """
     budget.failed(tx, now, code=code, detail=detail, hold=hold)
     live = jobs.lock_claimed(tx, claim)
+    hints.was_not_asked(tx, live)
     due = {key: None if row.deadline is None else now + CLOSEST_POLLS for key, row in live.items()}
     jobs.put_off_silent(tx, due)
     return Tally(lost=[job.job_id for job in claim.jobs if job.key not in live])
+
+
+def say_down(tx: Tx, now: Micros, *, code: str, detail: str) -> None:
+    """The provider can't be asked from here; that holds back no other poller."""
+    budget.lock_budget(tx)
+    budget.failed(tx, now, code=code, detail=detail, hold=lambda _streak: 0)
 
 
 def _given_up(job: ClaimedJob) -> JobReport:

@@ -24,19 +24,12 @@ from pydantic import (
 
 from relay.core import setting_texts as texts
 from relay.core.errors import SettingsError
-from relay.core.setting_texts import KeyRing, Network, Wrong
+from relay.core.setting_texts import CallbackKeys, KeyRing, Network, Wrong
 
 LEASE_MARGIN = 15.0  # seconds between the end of an attempt and the end of its lease: time to settle
 OWN_FILES = 64  # open files that are not callbacks: the database, logs, name servers, metrics
 LARGEST_FILE = 1 << 20  # bytes of a NAME_FILE; more is surely not a setting
 
-ROLE_NAMES = (
-    "ALIBABA_CLOUD_ROLE_ARN",
-    "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
-    "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
-    "ALIBABA_CLOUD_ECS_METADATA",
-)
-HINT_NAMES = ("RELAY_VOD_CALLBACK_URL", "RELAY_VOD_CALLBACK_KEY")
 INJECTED = ("RELAY_PORT", "RELAY_SERVICE_")  # Kubernetes sets these for a service that is called relay
 
 
@@ -57,7 +50,17 @@ def _readable_file(text: str) -> Path:
 
 
 DatabaseUrl = Annotated[SecretStr, _read(texts.database_url)]
+Name = Annotated[str | None, _read(texts.printable)]
 Secret = Annotated[SecretStr | None, _read(texts.printable)]
+TokenFile = Annotated[Path | None, _read(texts.path)]
+SessionName = Annotated[
+    str, _read(texts.matching("[A-Za-z0-9.@_-]{2,64}", "2 to 64 of letters, digits, . @ _ -"))
+]
+Region = Annotated[str | None, _read(texts.matching("[a-z0-9-]{2,32}", "a region's id, as in cn-shanghai"))]
+Flag = Annotated[bool, _read(texts.flag)]
+EcsRole = Annotated[
+    str | None, _read(texts.matching("[A-Za-z0-9._-]{1,64}", "the role's name, or true to ask for the name"))
+]
 UpstreamUrl = Annotated[str, _read(texts.upstream_url)]
 UpstreamRate = Annotated[float, _read(texts.number(0.01, 10_000, "calls per second"))]
 Signature = Annotated[Literal["v3", "v1"], _read(texts.one_of("v3", "v1"))]
@@ -71,6 +74,8 @@ Transfers = Annotated[int, _read(texts.integer(1, 100_000))]
 CaFile = Annotated[Path | None, _read(_readable_file)]
 DnsServers = Annotated[tuple[str, ...], _read(texts.dns_servers)]
 Grace = Annotated[float, _read(texts.number(0, 2_592_000, "seconds"))]
+VodUrl = Annotated[str | None, _read(texts.vod_callback_url)]
+VodKeys = Annotated[CallbackKeys, _read(texts.callback_keys)]
 Address = Annotated[str | None, _read(texts.metrics_addr)]
 LogFormat = Annotated[Literal["auto", "json", "text"], _read(texts.one_of("auto", "json", "text"))]
 Days = Annotated[float, _read(texts.number(0.001, 3650, "days"))]
@@ -98,6 +103,13 @@ class Settings(BaseModel):
     access_key_id: Secret = Field(None, alias="ALIBABA_CLOUD_ACCESS_KEY_ID")
     access_key_secret: Secret = Field(None, alias="ALIBABA_CLOUD_ACCESS_KEY_SECRET")
     security_token: Secret = Field(None, alias="ALIBABA_CLOUD_SECURITY_TOKEN")
+    role_arn: Name = Field(None, alias="ALIBABA_CLOUD_ROLE_ARN")
+    oidc_provider_arn: Name = Field(None, alias="ALIBABA_CLOUD_OIDC_PROVIDER_ARN")
+    oidc_token_file: TokenFile = Field(None, alias="ALIBABA_CLOUD_OIDC_TOKEN_FILE")
+    role_session_name: SessionName = Field("relay", alias="ALIBABA_CLOUD_ROLE_SESSION_NAME")
+    sts_region: Region = Field(None, alias="ALIBABA_CLOUD_STS_REGION")
+    vpc_endpoint: Flag = Field(False, alias="ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED")
+    ecs_role: EcsRole = Field(None, alias="ALIBABA_CLOUD_ECS_METADATA")
     upstream_url: UpstreamUrl = Field("https://vod.cn-shanghai.aliyuncs.com", alias="RELAY_UPSTREAM_URL")
     upstream_rate: UpstreamRate = Field(10.0, alias="RELAY_UPSTREAM_RATE")
     upstream_signature: Signature = Field("v3", alias="RELAY_UPSTREAM_SIGNATURE")
@@ -113,6 +125,8 @@ class Settings(BaseModel):
     callback_ca_file: CaFile = Field(None, alias="RELAY_CALLBACK_CA_FILE")
     dns_servers: DnsServers = Field((), alias="RELAY_DNS_SERVERS")
     missing_grace: Grace = Field(600.0, alias="RELAY_MISSING_GRACE")
+    vod_callback_url: VodUrl = Field(None, alias="RELAY_VOD_CALLBACK_URL")
+    vod_callback_keys: VodKeys = Field(CallbackKeys(), alias="RELAY_VOD_CALLBACK_KEY")
     metrics_addr: Address = Field(None, alias="RELAY_METRICS_ADDR")
     log_format: LogFormat = Field("auto", alias="RELAY_LOG_FORMAT")
     retention_days: Days = Field(30.0, alias="RELAY_RETENTION_DAYS")
@@ -138,6 +152,26 @@ class Settings(BaseModel):
             raise Wrong("is set without the ALIBABA_CLOUD_ACCESS_KEY_ID that it belongs to")
         return token
 
+    @field_validator("oidc_token_file")
+    @classmethod
+    def _role_is_whole(cls, file: Path | None, info: ValidationInfo) -> Path | None:
+        """Judged only where the role would be used: a static key stands before it."""
+        others = [info.data[name] for name in ("role_arn", "oidc_provider_arn") if name in info.data]
+        is_used = info.data.get("access_key_id", "") is None and len(others) == 2
+        if is_used and len({value is None for value in (file, *others)}) == 2:
+            raise Wrong(
+                "and ALIBABA_CLOUD_ROLE_ARN and ALIBABA_CLOUD_OIDC_PROVIDER_ARN belong together;"
+                " set all three or none"
+            )
+        return file
+
+    @field_validator("vod_callback_keys")
+    @classmethod
+    def _hints_are_whole(cls, ring: CallbackKeys, info: ValidationInfo) -> CallbackKeys:
+        if "vod_callback_url" in info.data and bool(ring.keys) != bool(info.data["vod_callback_url"]):
+            raise Wrong("and RELAY_VOD_CALLBACK_URL belong together; set both or neither")
+        return ring
+
     @field_validator("master_keys")
     @classmethod
     def _shared_database_has_a_key(cls, ring: KeyRing, info: ValidationInfo) -> KeyRing:
@@ -158,7 +192,7 @@ class Settings(BaseModel):
 
 
 NAMES = {str(field.alias): name for name, field in Settings.model_fields.items() if field.alias}
-KNOWN = frozenset(NAMES).union(ROLE_NAMES, HINT_NAMES)
+KNOWN = frozenset(NAMES)
 
 
 def load(environ: Mapping[str, str], *, open_files: int | None = None) -> Settings:
@@ -169,7 +203,6 @@ def load(environ: Mapping[str, str], *, open_files: int | None = None) -> Settin
     """
     problems: list[str] = []
     values = _gather(environ, problems)
-    problems += _unsupported(values)
     if open_files is None:
         open_files = _open_files_limit()
     fields: dict[str, object] = {name: values[name] for name in NAMES if name in values}
@@ -220,17 +253,6 @@ def _unknown(name: str) -> str:
     return f"{ascii(name)[1:-1][:80]} is not a setting; {advice}"
 
 
-def _unsupported(values: Mapping[str, str]) -> Iterator[str]:
-    if "ALIBABA_CLOUD_ACCESS_KEY_ID" not in values and "ALIBABA_CLOUD_ACCESS_KEY_SECRET" not in values:
-        for name in filter(values.__contains__, ROLE_NAMES):
-            yield (
-                f"{name} is set, but this version takes only static or STS credentials:"
-                " set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET."
-            )
-    for name in filter(values.__contains__, HINT_NAMES):
-        yield f"{name} is set, but hints from VOD event notifications are not in this version; unset it."
-
-
 def _open_files_limit() -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 1 << 20 if soft == resource.RLIM_INFINITY else soft
@@ -265,9 +287,9 @@ def _note(attribute: str, settings: Settings) -> str:
 def _shown(attribute: str, value: object) -> str:
     if attribute == "database_url" and isinstance(value, SecretStr):
         return mask_database_url(value.get_secret_value())
-    if isinstance(value, SecretStr) or (isinstance(value, KeyRing) and value.keys):
+    if isinstance(value, SecretStr) or (isinstance(value, KeyRing | CallbackKeys) and value.keys):
         return "(set)"
-    if value in {None, (), KeyRing()}:
+    if value in {None, (), KeyRing(), CallbackKeys()}:
         return "(not set)"
     if isinstance(value, tuple):
         return ",".join(_shown("", item) for item in value)

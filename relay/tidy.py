@@ -1,59 +1,109 @@
-"""Housekeeping: watches expire at their deadline, what was deleted is cleared up, old records are pruned.
+"""Housekeeping: whatever happens because time has passed, not because an answer came.
 
-It runs beside the poller on a thread and connection of its own, in any number: every step locks what it
-changes and looks again.
+Watches expire at their deadline, subscribers are told of disabled endpoints, orders to send again are worked
+off, what was held or blocked for too long fails, old records are pruned. It runs beside the poller on a thread
+and connection of its own, in any number: every step locks what it changes and looks again.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from relay import telemetry
 from relay.core.ids import Mint
 from relay.core.records import SECOND, Micros
+from relay.core.schedule import longest_wait
 from relay.core.states import WatchStatus
-from relay.store import jobs, prune, watches
+from relay.store import bulk_retries, jobs, notices, prune, sweeps, watches
 from relay.store.clock import Clock
 from relay.store.engine import Store, Tx
 
 LOOK_EVERY = 0.25  # seconds: a watch expires within its second
+CHORES_EVERY = 1.0  # seconds: notices, orders to send again
+SWEEP_EVERY = 60.0  # seconds: what was held or blocked for too long, old records
 EXPIRE_BATCH = 100  # watches of one transaction
-PRUNE_EVERY = 60.0  # seconds
 
 
 @dataclass(slots=True)
 class Tidier:
-    """Expires and prunes; `retention` is how long (microseconds) finished records are kept."""
+    """Keeps house; `retention` is how long (microseconds) finished records and held deliveries are kept.
+
+    `retry_seconds` is the retry schedule.
+    """
 
     store: Store
     clock: Clock
     retention: Micros
+    retry_seconds: tuple[float, ...]
     mint: Mint
-    _prune_at: float = 0.0
+    _chores_at: float = 0.0
+    _sweep_at: float = 0.0
 
     def turn(self) -> float:
         """Do what is due; returns the seconds until the next look."""
         expired = self._expire()
-        if expired:
-            telemetry.watches_expired(expired)
-        if time.monotonic() >= self._prune_at:
-            self._prune()
-        return 0.0 if expired == EXPIRE_BATCH else self._until_next()
+        if expired == EXPIRE_BATCH:
+            return 0.0
+        if time.monotonic() >= self._chores_at:
+            busy = self._tell_of_disabled() + self._send_again()
+            self._chores_at = time.monotonic() + (0.0 if busy else CHORES_EVERY)
+        if time.monotonic() >= self._sweep_at:
+            busy = self._sweep() + self._prune()
+            self._sweep_at = time.monotonic() + (0.0 if busy else SWEEP_EVERY)
+        return self._until_next()
 
     def _expire(self) -> int:
         now = self.clock.now()
         overdue = self.store.read(watches.overdue, now, EXPIRE_BATCH)
-        return self.store.write(expire, overdue, now, self.mint) if overdue else 0
+        if not overdue:
+            return 0
+        expired = self.store.write(expire, overdue, now, self.mint)
+        if expired:
+            telemetry.watches_expired(expired)
+        return expired
 
-    def _prune(self) -> None:
-        """Delete batch by batch, so that nobody waits for a long transaction; more next time."""
-        counts = self.store.write(prune.batch, self.clock.now() - self.retention)
+    def _tell_of_disabled(self) -> int:
+        owed = self.store.read(notices.owed)
+        for endpoint_id in owed:
+            self.store.write(notices.give, endpoint_id, self.clock.now(), self.mint)
+        return len(owed)
+
+    def _send_again(self) -> int:
+        """Work on orders until there is none, or another tidier is at it."""
+        if not self.store.read(bulk_retries.is_due):
+            return 0
+        retried = self.store.write(bulk_retries.work, self.clock.now())
+        if retried:
+            telemetry.sent_again(retried)
+        return int(retried is not None)
+
+    def _sweep(self) -> int:
+        """Fail what was held or blocked for too long, and cancel what deleted endpoints are owed."""
+        now = self.clock.now()
+        held, blocked = now - self.retention, now - longest_wait(self.retry_seconds)
+        swept = self._fail(sweeps.held_endpoints, held, sweeps.HELD_TOO_LONG)
+        swept += self._fail(sweeps.open_endpoints, blocked, sweeps.BLOCKED_TOO_LONG)
+        for endpoint_id in self.store.read(sweeps.deleted_endpoints):
+            swept += self.store.write(sweeps.clear_deleted, endpoint_id, now)
+        return swept
+
+    def _fail(self, find: Callable[[Tx, Micros], list[str]], before: Micros, reason: str) -> int:
+        failed = 0
+        for endpoint_id in self.store.read(find, before):
+            failed += self.store.write(sweeps.fail_overdue, endpoint_id, before, reason, self.clock.now())
+        if failed:
+            telemetry.swept(failed, reason)
+        return failed
+
+    def _prune(self) -> int:
+        """Delete a batch, so that nobody waits for a long transaction."""
+        counts = self.store.write(prune.batch, self.clock.now(), self.retention)
         if any(counts.values()):
-            telemetry.pruned(counts)
-        else:
-            self._prune_at = time.monotonic() + PRUNE_EVERY
+            telemetry.pruned({table: count for table, count in counts.items() if count})
+        return sum(counts.values())
 
     def _until_next(self) -> float:
-        if self._prune_at == 0.0 or time.monotonic() >= self._prune_at:
+        if time.monotonic() >= min(self._chores_at, self._sweep_at):
             return 0.0
         deadline = self.store.read(watches.next_deadline)
         if deadline is None:

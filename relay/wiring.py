@@ -12,9 +12,10 @@ from relay.core.errors import SettingsError
 from relay.core.ids import RANDOM_BYTES, Mint, new_id
 from relay.core.records import SECOND
 from relay.deliver import DeliverRules, Dispatcher
-from relay.net import credentials
 from relay.net.courier import Courier
+from relay.net.credentials import CredentialsProvider, Fetch, Renewal, static
 from relay.net.listaijob import ListAIJob
+from relay.net.roles import ecs_role, oidc_role, sts_url
 from relay.poll import Poller, PollRules
 from relay.settings import Settings
 from relay.store.clock import Clock
@@ -27,6 +28,11 @@ from relay.web import Parts, create_app
 WEB_PATIENCE = 5.0  # seconds a caller waits for a busy database before a 503
 WORKER_PATIENCE = 10.0  # seconds a stage tries one transaction again before its turn ends
 DAY = 86_400 * SECOND
+NO_CREDENTIALS = (
+    "ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET must be set to poll the provider,"
+    " or a role: ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN, ALIBABA_CLOUD_OIDC_TOKEN_FILE,"
+    " or ALIBABA_CLOUD_ECS_METADATA."
+)
 
 
 def build_store(settings: Settings, *, patience: float = WORKER_PATIENCE) -> Store:
@@ -85,20 +91,45 @@ def build_web(settings: Settings) -> Flask:
 
 def build_provider(settings: Settings) -> ListAIJob:
     """The client of ListAIJob; raises SettingsError when no credentials are set."""
-    if settings.access_key_id is None or settings.access_key_secret is None:
-        raise SettingsError(
-            ["ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET: must be set to poll the provider"]
-        )
-    token = settings.security_token
     return ListAIJob(
         settings.upstream_url,
-        credentials.static(
+        build_credentials(settings),
+        signature=settings.upstream_signature,
+        on_clock_skew=telemetry.upstream_clock_skewed,
+    )
+
+
+def build_credentials(settings: Settings) -> CredentialsProvider:
+    """The first credentials that are set: a key, a pod's role (RRSA), an instance's role."""
+    if settings.access_key_id is not None and settings.access_key_secret is not None:
+        token = settings.security_token
+        return static(
             settings.access_key_id.get_secret_value(),
             settings.access_key_secret.get_secret_value(),
             token.get_secret_value() if token else None,
-        ),
-        signature=settings.upstream_signature,
+        )
+    renewal = Renewal(
+        _role(settings),
+        random.random,
+        on_renewed=telemetry.credentials_renewed,
+        on_failed=telemetry.credentials_not_renewed,
     )
+    renewal.start()
+    return renewal
+
+
+def _role(settings: Settings) -> Fetch:
+    if settings.role_arn and settings.oidc_provider_arn and settings.oidc_token_file:
+        return oidc_role(
+            sts_url(settings.sts_region, vpc=settings.vpc_endpoint),
+            role_arn=settings.role_arn,
+            provider_arn=settings.oidc_provider_arn,
+            token_file=settings.oidc_token_file,
+            session_name=settings.role_session_name,
+        )
+    if settings.ecs_role:
+        return ecs_role(None if settings.ecs_role.lower() == "true" else settings.ecs_role)
+    raise SettingsError([NO_CREDENTIALS])
 
 
 def build_poller(settings: Settings, store: Store, clock: Clock) -> Poller:
@@ -111,12 +142,14 @@ def build_poller(settings: Settings, store: Store, clock: Clock) -> Poller:
         new_token=new_token,
         dice=random.random,
     )
-    return Poller(store, clock, build_provider(settings).ask, rules)
+    provider = build_provider(settings)
+    return Poller(store, clock, provider.ask, rules, provider.why_not)
 
 
 def build_tidier(settings: Settings, store: Store, clock: Clock) -> Tidier:
     """Housekeeping."""
-    return Tidier(store, clock, round(settings.retention_days * DAY), minting(clock))
+    retention = round(settings.retention_days * DAY)
+    return Tidier(store, clock, retention, settings.retry_schedule, minting(clock))
 
 
 def build_dispatcher(settings: Settings, store: Store, clock: Clock) -> Dispatcher:

@@ -14,7 +14,8 @@ from relay.core.records import SECOND, JobReport, Micros, Reply
 from relay.core.states import ErrorClass, JobStatus, WatchStatus
 from relay.register import Registered, WatchRequest
 from relay.store import delivery_claims, delivery_settles, jobs, watches
-from relay.store.delivery_claims import Claim, Room
+from relay.store.delivery_choice import Room
+from relay.store.delivery_claims import Claim
 from relay.store.delivery_payloads import Claimed
 from relay.store.delivery_settles import Done, Settled
 from relay.store.engine import Store, Tx
@@ -116,7 +117,7 @@ class World:
         self, claimed: Sequence[Claimed], status: int | None = 200, error: ErrorClass | None = None
     ) -> list[Settled]:
         batch = [self.done(one, status, error) for one in claimed]
-        return self.store.write(delivery_settles.settle, batch, now=self.now, steps=STEPS)
+        return self.store.write(delivery_settles.settle, batch, now=self.now, steps=STEPS).settled
 
     def done(
         self,

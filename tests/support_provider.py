@@ -52,6 +52,15 @@ class Provider:
         order = {"body": body, "content_type": content_type, "status": status, "times": times}
         requests.post(f"{self.url}/sandbox/raw", json=order, timeout=10).raise_for_status()
 
+    def fault(self, kind: str, **order: Any) -> None:
+        """Let a fault stand for `times` calls, or until cleared."""
+        requests.post(
+            f"{self.url}/sandbox/faults", json={"kind": kind, **order}, timeout=10
+        ).raise_for_status()
+
+    def clear_faults(self) -> None:
+        requests.delete(f"{self.url}/sandbox/faults", timeout=10).raise_for_status()
+
     def calls(self) -> dict[str, Any]:
         counts: dict[str, Any] = requests.get(f"{self.url}/sandbox/calls", timeout=10).json()
         return counts

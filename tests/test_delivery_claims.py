@@ -6,10 +6,11 @@ from collections import Counter
 import pytest
 
 from relay import register
-from relay.core.schedule import FIRST_ALLOWANCE, GIVE_UP_AFTER, SUSPECT_AFTER
+from relay.core.pace import FIRST_ALLOWANCE
+from relay.core.schedule import GIVE_UP_AFTER, SUSPECT_AFTER
 from relay.core.states import DeliveryStatus, ErrorClass, WatchStatus
 from relay.store import deliveries, delivery_claims, delivery_settles
-from relay.store.delivery_claims import Room
+from relay.store.delivery_choice import Room
 from relay.store.engine import Store
 from relay.store.tables import Watch
 from tests.support_flow import LEASE, ROOM, STEPS, World

@@ -300,7 +300,7 @@ def test_A8_a_watch_added_in_the_moment_its_job_ends_gets_exactly_one_delivery(
 
 def test_a_watch_expires_at_its_deadline_even_if_the_provider_is_down(world: World) -> None:
     watch_id = world.watch(timeout=60)
-    tidier = Tidier(world.store, StillClock(world), 30 * 86_400 * SECOND, world.mint)
+    tidier = Tidier(world.store, StillClock(world), 30 * 86_400 * SECOND, (5.0,), world.mint)
     world.later(59.9)
     tidier.turn()
     assert world.rows(Watch, Watch.id == watch_id)[0].status == WatchStatus.WAITING

@@ -9,14 +9,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from relay.core.pace import FIRST_ALLOWANCE, OPEN_AFTER, UNPROVEN_AFTER, Pace
 from relay.core.records import SECOND, Micros
 from relay.core.schedule import (
     CLOSEST_POLLS,
-    FIRST_ALLOWANCE,
     LAST_LOOK,
     POLL_GAP,
-    UNPROVEN_AFTER,
-    Pace,
     http_date,
     next_poll,
     retry_after_seconds,
@@ -226,11 +224,14 @@ ANSWERS = st.lists(st.booleans(), max_size=60)
 
 
 def pace_after(answers: list[bool], limit: int) -> list[Pace]:
-    """The pace at first and after each answer; a True is a success."""
+    """The pace at first and after each answer, one microsecond apart; a True is a success."""
     paces = [Pace(allowance=min(FIRST_ALLOWANCE, limit))]
     for number, success in enumerate(answers):
-        last = paces[-1]
-        paces.append(last.after_success(limit) if success else last.after_failure(NOW + number))
+        last, now = paces[-1], NOW + number
+        after = (
+            last.after_success(now, limit) if success else last.after_failure(now, started_at=now, dice=0.5)
+        )
+        paces.append(after)
     return paces
 
 
@@ -249,11 +250,12 @@ def test_the_streak_counts_the_failures_since_the_last_success_and_when_they_beg
         assert pace.failure_streak == streak
         assert pace.failing_since == (NOW + count - streak if streak else None)
         assert pace.proven == (any(seen) and streak < UNPROVEN_AFTER)
+        assert pace.is_open == (streak >= OPEN_AFTER)
 
 
 def test_successes_reach_the_limit_and_a_lower_limit_holds_at_once() -> None:
     assert [pace.allowance for pace in pace_after([True] * 10, 6)] == [2, 3, 4, 5, 6, 6, 6, 6, 6, 6, 6]
-    assert Pace(allowance=40).after_success(5).allowance == 5
+    assert Pace(allowance=40).after_success(NOW, 5).allowance == 5
 
 
 def test_failures_halve_down_to_one() -> None:

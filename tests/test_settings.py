@@ -45,6 +45,13 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
             "ALIBABA_CLOUD_ACCESS_KEY_ID": "id",
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "secret",
             "ALIBABA_CLOUD_SECURITY_TOKEN": "CAISfakeTok+en/==",
+            "ALIBABA_CLOUD_ROLE_ARN": "acs:ram::1234567890123456:role/relay",
+            "ALIBABA_CLOUD_OIDC_PROVIDER_ARN": "acs:ram::1234567890123456:oidc-provider/ack-rrsa-c1",
+            "ALIBABA_CLOUD_OIDC_TOKEN_FILE": "/var/run/secrets/ack.alibabacloud.com/rrsa-tokens/token",
+            "ALIBABA_CLOUD_ROLE_SESSION_NAME": "relay-1@prod",
+            "ALIBABA_CLOUD_STS_REGION": "cn-shanghai",
+            "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED": "True",
+            "ALIBABA_CLOUD_ECS_METADATA": "relay-role",
             "RELAY_UPSTREAM_URL": "http://127.0.0.1:9999",
             "RELAY_UPSTREAM_RATE": "2.5",
             "RELAY_UPSTREAM_SIGNATURE": "V1",
@@ -59,6 +66,8 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
             "RELAY_CALLBACK_CA_FILE": str(bundle),
             "RELAY_DNS_SERVERS": "10.0.0.2,10.0.0.2:5353,fd00::2,[fd00::2]:53",
             "RELAY_MISSING_GRACE": "0",
+            "RELAY_VOD_CALLBACK_URL": "https://relay.example.com/hooks/vod?a=b",
+            "RELAY_VOD_CALLBACK_KEY": "NewKey1, OldKey2",
             "RELAY_METRICS_ADDR": "[::1]:9100",
             "RELAY_LOG_FORMAT": "json",
             "RELAY_RETENTION_DAYS": "0.5",
@@ -74,6 +83,9 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
     assert list(settings.retry_schedule) == [0.5, 2.0]
     assert settings.dns_servers == ("10.0.0.2", "10.0.0.2:5353", "fd00::2", "[fd00::2]:53")
     assert (settings.upstream_signature, settings.callback_ca_file) == ("v1", bundle)
+    assert settings.vod_callback_url == "https://relay.example.com/hooks/vod?a=b"
+    assert settings.vod_callback_keys.keys == ("NewKey1", "OldKey2")
+    assert settings.vpc_endpoint
     assert settings.model_fields_set == {*NAMES.values(), "open_files"}
 
 
@@ -90,6 +102,12 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         ("DATABASE_URL", "postgresql://u:p[x@h/db"),
         ("DATABASE_URL", "mysql://h:99999/db"),
         ("ALIBABA_CLOUD_ACCESS_KEY_ID", "two words"),
+        ("ALIBABA_CLOUD_ROLE_SESSION_NAME", "x"),
+        ("ALIBABA_CLOUD_STS_REGION", "cn-shanghai.evil.example"),
+        ("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "yes"),
+        ("ALIBABA_CLOUD_ECS_METADATA", "../role"),
+        ("RELAY_VOD_CALLBACK_URL", "relay.example.com/hooks/vod"),
+        ("RELAY_VOD_CALLBACK_KEY", "one,two,three"),
         ("RELAY_UPSTREAM_URL", "ftp://h"),
         ("RELAY_UPSTREAM_URL", "https://user@h"),
         ("RELAY_UPSTREAM_URL", "https://h/?Action=x"),
@@ -127,7 +145,9 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_value_is_one_sentence_that_names_the_variable(name: str, value: str) -> None:
-    whole_key = {"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "s"} if name.startswith("ALIBABA") else {}
+    whole_key = {"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "s"} if name == "ALIBABA_CLOUD_ACCESS_KEY_ID" else {}
+    if name == "RELAY_VOD_CALLBACK_KEY":
+        whole_key = {"RELAY_VOD_CALLBACK_URL": "https://relay.example.com/hooks/vod"}
     with_key = {"RELAY_MASTER_KEY": KEY} if name == "DATABASE_URL" else {}
     (sentence,) = problems({name: value} | whole_key | with_key)
     assert re.fullmatch(rf"{name} \S.*[^.]\.", sentence)
@@ -210,10 +230,26 @@ def test_a_security_token_needs_its_key() -> None:
     assert "ALIBABA_CLOUD_ACCESS_KEY_ID" in sentence
 
 
-def test_role_credentials_are_refused_unless_a_static_key_stands_before_them() -> None:
-    role = {"ALIBABA_CLOUD_ROLE_ARN": "acs:ram::1:role/r", "ALIBABA_CLOUD_ECS_METADATA": "r"}
-    assert len(problems(role)) == 2
-    load(role | {"ALIBABA_CLOUD_ACCESS_KEY_ID": "id", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "s"})
+ROLE = {
+    "ALIBABA_CLOUD_ROLE_ARN": "acs:ram::1:role/r",
+    "ALIBABA_CLOUD_OIDC_PROVIDER_ARN": "acs:ram::1:oidc-provider/p",
+    "ALIBABA_CLOUD_OIDC_TOKEN_FILE": "/nowhere/token",
+}
+
+
+@pytest.mark.parametrize("missing", ROLE)
+def test_part_of_a_role_is_an_error_unless_a_static_key_stands_before_it(missing: str) -> None:
+    part = {name: value for name, value in ROLE.items() if name != missing}
+    (sentence,) = problems(part)
+    assert "belong together" in sentence
+    load(part | {"ALIBABA_CLOUD_ACCESS_KEY_ID": "id", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "s"})
+    load(ROLE)
+
+
+@pytest.mark.parametrize("name", ["RELAY_VOD_CALLBACK_URL", "RELAY_VOD_CALLBACK_KEY"])
+def test_half_of_what_hints_need_is_an_error(name: str) -> None:
+    (sentence,) = problems({name: "https://relay.example.com/hooks/vod"})
+    assert "belong together" in sentence
 
 
 def test_C4_a_lease_shorter_than_the_attempt_and_its_settling_is_refused() -> None:
@@ -244,9 +280,13 @@ def test_neither_repr_nor_description_shows_a_secret() -> None:
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "hush-secret",
             "RELAY_MASTER_KEY": KEY,
             "RELAY_ADMIN_TOKEN": "hush-token",
+            "RELAY_VOD_CALLBACK_URL": "https://relay.example.com/hooks/vod",
+            "RELAY_VOD_CALLBACK_KEY": "hush-one,hush-two",
         }
     )
-    shown = f"{settings!r} {settings} {describe(settings)} {settings.master_keys}"
+    shown = (
+        f"{settings!r} {settings} {describe(settings)} {settings.master_keys} {settings.vod_callback_keys}"
+    )
     assert "hush" not in shown
     assert KEY not in shown
     assert repr(bytes(range(32))) not in shown

@@ -14,7 +14,7 @@ from relay.core.documents import clean, data_is_json
 from relay.core.records import SECOND, JobReport
 from relay.core.states import Event, JobStatus
 from relay.core.verdict import read_answer
-from relay.core.webhook import BODY_LIMIT, render, render_test, rfc3339
+from relay.core.webhook import BODY_LIMIT, render, render_notice, rfc3339
 
 DATA = Path(__file__).parent / "data"
 PAGE_JOB = "53d4a9c7b00c*****cdcb4b0c2c854c7"
@@ -201,10 +201,11 @@ def test_bytes_count_and_not_characters() -> None:
     assert parsed(left_out)["data"]["job"]["data_omitted"] is True
 
 
-def test_the_body_of_a_test_names_the_endpoint() -> None:
-    message = parsed(render_test(CREATED, "ep_1"))
-    assert (message["type"], message["timestamp"]) == ("relay.test", "2026-01-02T03:04:05.678Z")
-    assert message["data"]["endpoint_id"] == "ep_1"
+def test_a_message_that_tells_of_no_watch_carries_its_content_as_it_is() -> None:
+    body = render_notice(Event.TEST, CREATED, '{"endpoint_id":"ep_1","n":1.10}')
+    assert body == (
+        b'{"type":"relay.test","timestamp":"2026-01-02T03:04:05.678Z","data":{"endpoint_id":"ep_1","n":1.10}}'
+    )
 
 
 @given(at=st.integers(10**15, 4 * 10**15))

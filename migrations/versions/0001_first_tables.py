@@ -20,6 +20,7 @@ def upgrade() -> None:
     _subscribers()
     _upstreams()
     _api_keys()
+    _bulk_retries()
     _endpoints()
     _signing_secrets()
     _watches()
@@ -33,6 +34,7 @@ def downgrade() -> None:
     op.drop_table("watches")
     op.drop_table("signing_secrets")
     op.drop_table("endpoints")
+    op.drop_table("bulk_retries")
     op.drop_table("api_keys")
     op.drop_table("upstreams")
     op.drop_table("subscribers")
@@ -91,11 +93,14 @@ def _jobs() -> None:
         sa.Column("lost_count", sa.Integer(), nullable=False),
         sa.Column("missing_count", sa.Integer(), nullable=False),
         sa.Column("polled_at", sa.BigInteger(), nullable=True),
+        sa.Column("hinted_at", sa.BigInteger(), nullable=True),
+        sa.Column("hint_polls", sa.Integer(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("finished_at", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("(status = 'open') = (finished_at IS NULL)", name=op.f("ck_jobs_finished")),
         sa.CheckConstraint("status = 'open' OR due_at IS NULL", name=op.f("ck_jobs_due")),
         sa.CheckConstraint("status IN ('open', 'success', 'fail')", name=op.f("ck_jobs_status")),
+        sa.CheckConstraint("(hinted_at IS NULL) = (hint_polls IS NULL)", name=op.f("ck_jobs_hint")),
         sa.CheckConstraint("token IS NULL OR due_at IS NOT NULL", name=op.f("ck_jobs_claim")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
         sa.UniqueConstraint("source", "job_id", name=op.f("uq_jobs_source_job_id")),
@@ -108,6 +113,14 @@ def _jobs() -> None:
         unique=False,
         postgresql_where=sa.text("due_at IS NOT NULL"),
         sqlite_where=sa.text("due_at IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_jobs_hinted",
+        "jobs",
+        ["hinted_at"],
+        unique=False,
+        postgresql_where=sa.text("hinted_at IS NOT NULL"),
+        sqlite_where=sa.text("hinted_at IS NOT NULL"),
     )
 
 
@@ -158,6 +171,36 @@ def _api_keys() -> None:
     op.create_index(op.f("ix_api_keys_subscriber_id"), "api_keys", ["subscriber_id"], unique=False)
 
 
+def _bulk_retries() -> None:
+    op.create_table(
+        "bulk_retries",
+        sa.Column("id", ascii_text(40), nullable=False),
+        sa.Column("subscriber_id", ascii_text(40), nullable=False),
+        sa.Column("status", ascii_text(16), nullable=False),
+        sa.Column("endpoint_id", ascii_text(40), nullable=True),
+        sa.Column("from_id", ascii_text(40), nullable=False),
+        sa.Column("to_id", ascii_text(40), nullable=False),
+        sa.Column("after_id", ascii_text(40), nullable=False),
+        sa.Column("retried", sa.Integer(), nullable=False),
+        sa.Column("due_at", sa.BigInteger(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["subscriber_id"], ["subscribers.id"], name=op.f("fk_bulk_retries_subscriber_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_bulk_retries")),
+        **INNODB,
+    )
+    op.create_index(
+        "ix_bulk_retries_due",
+        "bulk_retries",
+        ["due_at"],
+        unique=False,
+        postgresql_where=sa.text("due_at IS NOT NULL"),
+        sqlite_where=sa.text("due_at IS NOT NULL"),
+    )
+    op.create_index(op.f("ix_bulk_retries_subscriber_id"), "bulk_retries", ["subscriber_id"], unique=False)
+
+
 def _endpoints() -> None:
     op.create_table(
         "endpoints",
@@ -177,9 +220,17 @@ def _endpoints() -> None:
         sa.Column("allowance", sa.Integer(), nullable=False),
         sa.Column("failure_streak", sa.Integer(), nullable=False),
         sa.Column("failing_since", sa.BigInteger(), nullable=True),
+        sa.Column("opened_at", sa.BigInteger(), nullable=True),
+        sa.Column("open_until", sa.BigInteger(), nullable=False),
+        sa.Column("probe_count", sa.Integer(), nullable=False),
+        sa.Column("recovered_at", sa.BigInteger(), nullable=True),
+        sa.Column("held_at", sa.BigInteger(), nullable=True),
+        sa.Column("notices", sa.SmallInteger(), nullable=False),
+        sa.Column("notice_at", sa.BigInteger(), nullable=True),
         sa.Column("last_error", short_text(500), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("deleted_at", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint("(status = 'active') = (held_at IS NULL)", name=op.f("ck_endpoints_held")),
         sa.CheckConstraint(
             "ready_at IS NULL OR (status = 'active' AND deleted_at IS NULL)", name=op.f("ck_endpoints_ready")
         ),
@@ -193,11 +244,35 @@ def _endpoints() -> None:
         sa.UniqueConstraint("subscriber_id", "url_key", name=op.f("uq_endpoints_subscriber_id_url_key")),
         **INNODB,
     )
+    op.create_index(
+        "ix_endpoints_held",
+        "endpoints",
+        ["held_at"],
+        unique=False,
+        postgresql_where=sa.text("held_at IS NOT NULL"),
+        sqlite_where=sa.text("held_at IS NOT NULL"),
+    )
     op.create_index("ix_endpoints_list", "endpoints", ["subscriber_id", "id"], unique=False)
+    op.create_index(
+        "ix_endpoints_notice",
+        "endpoints",
+        ["notice_at"],
+        unique=False,
+        postgresql_where=sa.text("notice_at IS NOT NULL"),
+        sqlite_where=sa.text("notice_at IS NOT NULL"),
+    )
     op.create_index(
         "ix_endpoints_ready",
         "endpoints",
         ["proven", "ready_at"],
+        unique=False,
+        postgresql_where=sa.text("ready_at IS NOT NULL"),
+        sqlite_where=sa.text("ready_at IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_endpoints_turn",
+        "endpoints",
+        ["subscriber_id", "proven", "ready_at"],
         unique=False,
         postgresql_where=sa.text("ready_at IS NOT NULL"),
         sqlite_where=sa.text("ready_at IS NOT NULL"),
@@ -292,9 +367,12 @@ def _deliveries() -> None:
         sa.Column("event", ascii_text(32), nullable=False),
         sa.Column("status", ascii_text(16), nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=True),
+        sa.Column("solo_at", sa.BigInteger(), nullable=True),
         sa.Column("token", ascii_text(32), nullable=True),
         sa.Column("attempt_count", sa.Integer(), nullable=False),
         sa.Column("lost_count", sa.Integer(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("content", long_text(), nullable=True),
         sa.Column("step", sa.Integer(), nullable=False),
         sa.Column("cancel_requested", sa.SmallInteger(), nullable=False),
         sa.Column("payload_bytes", sa.BigInteger(), nullable=False),
@@ -305,18 +383,23 @@ def _deliveries() -> None:
         sa.CheckConstraint(
             "(status = 'delivered') <= (delivered_at IS NOT NULL)", name=op.f("ck_deliveries_delivered")
         ),
-        sa.CheckConstraint("(status = 'pending') = (due_at IS NOT NULL)", name=op.f("ck_deliveries_due")),
+        sa.CheckConstraint(
+            "(status = 'pending') = (due_at IS NOT NULL OR solo_at IS NOT NULL)",
+            name=op.f("ck_deliveries_due"),
+        ),
         sa.CheckConstraint(
             "(status = 'pending') = (finished_at IS NULL)", name=op.f("ck_deliveries_finished")
         ),
         sa.CheckConstraint(
-            "event IN ('ai_job.success', 'ai_job.fail', 'ai_job.missing', 'watch.expired', 'relay.test')",
+            "event IN ('ai_job.success', 'ai_job.fail', 'ai_job.missing', 'watch.expired',"
+            " 'endpoint.disabled', 'relay.test')",
             name=op.f("ck_deliveries_event"),
         ),
         sa.CheckConstraint(
             "status IN ('pending', 'delivered', 'failed', 'cancelled')", name=op.f("ck_deliveries_status")
         ),
-        sa.CheckConstraint("token IS NULL OR due_at IS NOT NULL", name=op.f("ck_deliveries_claim")),
+        sa.CheckConstraint("token IS NULL OR status = 'pending'", name=op.f("ck_deliveries_claim")),
+        sa.CheckConstraint("due_at IS NULL OR solo_at IS NULL", name=op.f("ck_deliveries_solo")),
         sa.ForeignKeyConstraint(["endpoint_id"], ["endpoints.id"], name=op.f("fk_deliveries_endpoint_id")),
         sa.ForeignKeyConstraint(
             ["subscriber_id"], ["subscribers.id"], name=op.f("fk_deliveries_subscriber_id")
@@ -343,6 +426,14 @@ def _deliveries() -> None:
     )
     op.create_index("ix_deliveries_endpoint", "deliveries", ["endpoint_id", "id"], unique=False)
     op.create_index("ix_deliveries_list", "deliveries", ["subscriber_id", "id"], unique=False)
+    op.create_index(
+        "ix_deliveries_solo",
+        "deliveries",
+        ["solo_at"],
+        unique=False,
+        postgresql_where=sa.text("solo_at IS NOT NULL"),
+        sqlite_where=sa.text("solo_at IS NOT NULL"),
+    )
     op.create_index(op.f("ix_deliveries_watch_id"), "deliveries", ["watch_id"], unique=False)
 
 

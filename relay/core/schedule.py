@@ -1,19 +1,15 @@
-"""When things happen next: retries and their jitter, Retry-After, an endpoint's pace, the next poll.
+"""When things happen next: retries and their jitter, Retry-After, the next poll.
 
 Times are microseconds, `dice` are numbers in [0, 1).
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from relay.core.records import SECOND, Micros
 
 JITTER = 0.2  # of the step, either way: enough that a thousand failures of one second do not return as one
-
-FIRST_ALLOWANCE = 2  # in flight, for an endpoint that has not answered yet
-UNPROVEN_AFTER = 3  # failures in a row after which an endpoint counts as failing
 
 SUSPECT_AFTER = 2  # attempts lost in a row after which a row is worked on alone
 GIVE_UP_AFTER = 5  # attempts lost in a row after which it fails
@@ -47,6 +43,11 @@ def retry_at(
     if asked is not None:
         delay = max(delay, min(asked, max(steps)) * (1 + JITTER * dice))
     return now + round(delay * SECOND)
+
+
+def longest_wait(steps: Sequence[float]) -> Micros:
+    """How long a delivery may wait behind an open circuit before it fails: twice the schedule's length."""
+    return round(2 * sum(steps) * SECOND)
 
 
 def retry_after_seconds(value: str | None, now: Micros) -> float | None:
@@ -86,30 +87,6 @@ def http_date(value: str, now: Micros) -> Micros | None:
     except ValueError:
         return None
     return (round(at.timestamp()) + leap) * SECOND
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How fast an endpoint may be sent to now, from what it answered last."""
-
-    allowance: int = FIRST_ALLOWANCE
-    proven: bool = False
-    failure_streak: int = 0
-    failing_since: Micros | None = None
-
-    def after_success(self, max_in_flight: int) -> "Pace":
-        """One more in flight for each success (so it doubles each round trip), up to the limit."""
-        return Pace(allowance=min(self.allowance + 1, max_in_flight), proven=True)
-
-    def after_failure(self, now: Micros) -> "Pace":
-        """Half as many in flight for each failure, down to one; a run of failures loses the proof."""
-        streak = self.failure_streak + 1
-        return Pace(
-            allowance=max(self.allowance // 2, 1),
-            proven=self.proven and streak < UNPROVEN_AFTER,
-            failure_streak=streak,
-            failing_since=self.failing_since or now,
-        )
 
 
 def next_poll(now: Micros, earliest_deadline: Micros, gap: Micros = POLL_GAP) -> Micros:

@@ -10,6 +10,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -27,6 +28,13 @@ class KeyRing:
     """Master keys of 32 bytes: the first seals, all open. No repr shows them."""
 
     keys: tuple[bytes, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackKeys:
+    """What VOD signs its notifications with: one key, or two while they are exchanged. No repr shows them."""
+
+    keys: tuple[str, ...] = field(default=(), repr=False)
 
 
 def number(least: float, most: float, unit: str) -> Callable[[str], float]:
@@ -61,6 +69,29 @@ def one_of(*choices: str) -> Callable[[str], str]:
         return text.lower()
 
     return parse
+
+
+def matching(pattern: str, allowed: str) -> Callable[[str], str]:
+    """Make a reader of texts of one form; `allowed` says which, in words."""
+
+    def parse(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise Wrong(f"must be {allowed}")
+        return text
+
+    return parse
+
+
+def flag(text: str) -> bool:
+    """Read true or false, in any letter case."""
+    return one_of("true", "false")(text) == "true"
+
+
+def path(text: str) -> Path:
+    """Read a path, whether there is a file or not."""
+    if not text.isprintable():
+        raise Wrong("must be a path without control characters")
+    return Path(text)
 
 
 def _items(text: str) -> list[str]:
@@ -181,6 +212,26 @@ def _is_dns_server(text: str) -> bool:
     except ValueError:
         return False
     return "%" not in host and port > 0
+
+
+def vod_callback_url(text: str) -> str:
+    """Check for a URL; the text itself is signed, so it is kept to the letter."""
+    parts = _split_url(text)
+    if (
+        parts.scheme not in {"http", "https"}
+        or not parts.hostname
+        or not re.fullmatch(r"[!-~]{1,2048}", text)
+    ):
+        raise Wrong("must be the http or https URL that is configured at VOD, to the letter")
+    return text
+
+
+def callback_keys(text: str) -> CallbackKeys:
+    """Read one or two keys."""
+    keys = _items(text)
+    if not 1 <= len(keys) <= 2 or not all(re.fullmatch("[!-~]{1,256}", key) for key in keys):
+        raise Wrong("must be one or two keys as configured at VOD, separated by a comma")
+    return CallbackKeys(tuple(keys))
 
 
 def printable(text: str) -> str:

@@ -57,7 +57,15 @@ class Event(StrEnum):
     JOB_FAIL = "ai_job.fail"
     JOB_MISSING = "ai_job.missing"
     WATCH_EXPIRED = "watch.expired"
+    ENDPOINT_DISABLED = "endpoint.disabled"
     TEST = "relay.test"
+
+
+class DisabledReason(StrEnum):
+    """Why the relay gave an endpoint up: it said 410 Gone, or failed for days."""
+
+    GONE = "gone"
+    FAILING = "failing"
 
 
 class ErrorClass(StrEnum):

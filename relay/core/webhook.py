@@ -45,10 +45,9 @@ def render(
     return _body(event, created_at, watch_id, metadata, _compact(_facts(job) | omitted))
 
 
-def render_test(created_at: Micros, endpoint_id: str) -> bytes:
-    """The body of `relay.test`, which a subscriber sends to itself to try an endpoint."""
-    data = {"endpoint_id": endpoint_id, "message": "A test from Relay: this endpoint can be reached."}
-    return _compact({"type": Event.TEST, "timestamp": rfc3339(created_at), "data": data}).encode()
+def render_notice(event: Event, created_at: Micros, content: str) -> bytes:
+    """The body of a message that does not tell of a watch; `content` is its `data` as JSON text."""
+    return f'{{"type":"{event}","timestamp":"{rfc3339(created_at)}","data":{content}}}'.encode()
 
 
 def rfc3339(at: Micros) -> str:

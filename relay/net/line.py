@@ -5,8 +5,9 @@ alike, whatever object of `ssl`, `http.client` or `urllib3` is reading at that m
 """
 
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
@@ -16,6 +17,16 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 _PIECE = 65_536  # bytes of a body taken at once
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to send. No repr shows it: URL, headers and body may hold signatures and secrets."""
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    method: str = "GET"
+    body: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +51,19 @@ class Line:
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, _Adapter(self))
 
-    def fetch(self, url: str, headers: dict[str, str], *, seconds: float, max_bytes: int) -> Response:
-        """Send a GET and take the whole response; each single step, not the whole, may take `seconds`.
+    def fetch(self, request: Request, *, seconds: float, max_bytes: int) -> Response:
+        """Send a request and take the whole response; each single step, not the whole, may take `seconds`.
 
         Raises `requests.RequestException`; so does a fetch that is cut.
         """
-        with self._session.get(
-            url, headers=headers, timeout=seconds, stream=True, allow_redirects=False
+        with self._session.request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            data=request.body,
+            timeout=seconds,
+            stream=True,
+            allow_redirects=False,
         ) as response:
             body = _take(response, max_bytes)
         self._let_go_if_closed()

@@ -1,33 +1,24 @@
-"""Asks ListAIJob about up to ten jobs, and bounds the call as a whole: in time, in bytes, in hops.
-
-`requests` bounds each read, not the call, so a peer that drips a byte now and then would hold it for ever.
-Hence each call runs on a thread of its own; when its time is up it is abandoned and its connection is cut,
-which ends the thread too, and the next call dials afresh. (A name lookup can't be cut: such a thread ends
-with the system's own time-out, and finds its line closed.)
-"""
+"""Asks ListAIJob about up to ten jobs: signs, sends within bounds, and reads what comes as an outcome."""
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from functools import partial
-from threading import Thread
 from typing import Literal
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import requests
-from urllib3.exceptions import NameResolutionError
 
 from relay import __version__
 from relay.core.errors import UnreadableAnswer
-from relay.core.provider_signing import canonical_query, sign_v1, sign_v3
+from relay.core.provider_signing import Credentials, canonical_query, sign_v1, sign_v3
 from relay.core.records import SECOND, Micros
 from relay.core.verdict import Answer, RefusalKind, Refused, read_answer, read_refusal
-from relay.net.credentials import CredentialsProvider
-from relay.net.line import Line, Response
+from relay.net.bounded import fetch, what_failed
+from relay.net.credentials import CredentialsProvider, NotGiven
+from relay.net.line import Line, Request, Response
 
 MAX_IDS = 10  # in one call, by the provider's page
 _ACTION, _VERSION = "ListAIJob", "2017-03-21"
@@ -63,7 +54,8 @@ class ListAIJob:
 
     `url` is the endpoint's scheme and host (a path in it is not used), `timeout` the seconds of a whole
     `ask`, `max_bytes` the longest body, decompressed. `clock` tells the wall time and `nonce` makes an id
-    for one signature; both are there to be scripted. Raises `ValueError` for a `url` that is none.
+    for one signature; both are there to be scripted. `on_clock_skew` is told by how many seconds the
+    provider's clock is ahead, when it finds our time wrong. Raises `ValueError` for a `url` that is none.
     """
 
     def __init__(
@@ -76,6 +68,7 @@ class ListAIJob:
         max_bytes: int = 64 * 1024 * 1024,
         clock: Callable[[], Micros] = lambda: time.time_ns() // 1_000,
         nonce: Callable[[], str] = lambda: uuid4().hex,
+        on_clock_skew: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         parts = urlsplit(url)
         self._host = parts.netloc.rpartition("@")[2]
@@ -86,6 +79,7 @@ class ListAIJob:
         self._max_bytes = max_bytes
         self._clock = clock
         self._nonce = nonce
+        self._on_clock_skew = on_clock_skew
         self._idle: list[Line] = []
         self.clock_offset: Micros = 0
         """How far the provider's clock was ahead of ours when it last found our time wrong."""
@@ -100,6 +94,11 @@ class ListAIJob:
             outcome = self._ask(job_ids, deadline)
         return outcome
 
+    def why_not(self) -> str | None:
+        """Why no call can be made now: a sentence where there are no valid credentials, else None."""
+        credentials = self._credentials()
+        return credentials.reason if isinstance(credentials, NotGiven) else None
+
     def close(self) -> None:
         """Close the connections that wait for the next call."""
         while line := self._idle_line():
@@ -107,22 +106,24 @@ class ListAIJob:
 
     def _ask(self, job_ids: Sequence[str], deadline: float) -> Outcome:
         started = time.monotonic()
-        url, headers = self._signed(job_ids)
+        credentials = self._credentials()
+        if isinstance(credentials, NotGiven):
+            return Unreachable(credentials.reason)
         try:
-            response = self._send(url, headers, deadline)
+            response = self._send(self._signed(job_ids, credentials), deadline)
         except TimeoutError:
             return Unreachable(f"{self._host} gave no whole answer within {self._timeout:g} s.")
         except requests.RequestException as error:
-            return Unreachable(f"{self._host} {_what_failed(error)}.")
+            return Unreachable(f"{self._host} {what_failed(error)}.")
         outcome = self._read(response, job_ids, started)
         if isinstance(outcome, Refused):
             self._correct_clock(outcome, response.headers)
         return outcome
 
-    def _signed(self, job_ids: Sequence[str]) -> tuple[str, dict[str, str]]:
-        """The URL and the headers of one call, signed with a nonce of its own."""
+    def _signed(self, job_ids: Sequence[str], credentials: Credentials) -> Request:
+        """One call, signed with a nonce of its own."""
         params = {"JobIds": ",".join(job_ids)}
-        credentials, nonce, now = self._credentials(), self._nonce(), self._clock() + self.clock_offset
+        nonce, now = self._nonce(), self._clock() + self.clock_offset
         headers = {"Accept": "application/json", "User-Agent": f"relay/{__version__}"}
         if self._signature == "v3":
             headers |= sign_v3(
@@ -145,20 +146,13 @@ class ListAIJob:
                 nonce=nonce,
                 time=now,
             )
-        return f"{self._root}?{canonical_query(params)}", headers
+        return Request(f"{self._root}?{canonical_query(params)}", headers)
 
-    def _send(self, url: str, headers: dict[str, str], deadline: float) -> Response:
-        """Do the call on a thread; raises `TimeoutError` at the deadline, or what `requests` raised."""
+    def _send(self, request: Request, deadline: float) -> Response:
+        """Do the call; raises `TimeoutError` at the deadline, or what `requests` raised."""
         line = self._idle_line() or Line()
-        result: Future[Response] = Future()
         seconds = max(deadline - time.monotonic(), 0.001)
-        fetch = partial(line.fetch, url, headers, seconds=seconds, max_bytes=self._max_bytes)
-        Thread(target=_settle, args=(result, fetch), name="listaijob", daemon=True).start()
-        try:
-            response = result.result(seconds)
-        except BaseException:
-            line.cut()
-            raise
+        response = fetch(line, request, seconds=seconds, max_bytes=self._max_bytes, thread_name="listaijob")
         if response.body is None:
             line.cut()
         else:
@@ -192,30 +186,4 @@ class ListAIJob:
             except ValueError:
                 return
             self.clock_offset = round(theirs.timestamp()) * SECOND - self._clock()
-
-
-def _settle(result: Future[Response], work: Callable[[], Response]) -> None:
-    try:
-        result.set_result(work())
-    except BaseException as error:  # noqa: BLE001 - it is raised where the result is waited for
-        result.set_exception(error)
-
-
-def _what_failed(error: requests.RequestException) -> str:
-    """Say what went wrong; never the exception's own text, which holds the URL with its signature."""
-    causes: list[BaseException | None] = [error]
-    while (cause := causes[-1]) is not None:
-        causes.append(cause.__context__)
-    if any(isinstance(cause, NameResolutionError) for cause in causes):
-        return "could not be resolved"
-    match error:
-        case requests.exceptions.SSLError():
-            return "failed the TLS handshake"
-        case requests.Timeout():
-            return "did not answer in time"
-        case requests.exceptions.ChunkedEncodingError() | requests.exceptions.ContentDecodingError():
-            return "broke off its answer or sent it garbled"
-        case requests.ConnectionError():
-            return "refused or closed the connection"
-        case _:
-            return f"could not be asked ({type(error).__name__})"
+            self._on_clock_skew(self.clock_offset / SECOND)

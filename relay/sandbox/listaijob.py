@@ -4,8 +4,10 @@
     POST /sandbox/jobs     {"jobs": [{"type", "outcome", "seconds", "init_seconds"?, "job_id"?, "data"?}]}
                            makes jobs that end after `seconds` → {"job_ids": [...]}
     GET  /sandbox/jobs/ID  the job as it is now, and its timetable
-    GET  /sandbox/calls    what was asked so far → {"calls", "ids", "ids_per_call": [the last 1000]}
+    GET  /sandbox/calls    what was asked so far → {"calls", "ids", "ids_per_call", "at"}: of the last 10,000
+                           calls the ids and when they came, in seconds of a clock that only goes forward
     POST /sandbox/raw      {"body", "content_type", "status"?, "times"?}: the next calls answer exactly this
+    POST /sandbox/faults   faults on demand; GET shows, DELETE clears them: see `faults`
 
 An id like `sandbox-tag-success-20s-anything` needs no control API: its time starts when it is first asked.
 """
@@ -13,7 +15,7 @@ An id like `sandbox-tag-success-20s-anything` needs no control API: its time sta
 import json
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from html import escape
 from threading import Lock
@@ -26,12 +28,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from relay.core.provider_signing import Credentials
 from relay.core.records import SECOND, Micros
+from relay.sandbox import faults
+from relay.sandbox.faults import Fault, Faults
 from relay.sandbox.gate import Call, Failure, Gate
 from relay.sandbox.jobs import Job, JobOutcome, Jobs, JobType
 from relay.sandbox.server import listen
 
 ACCESS_KEY_ID = "sandbox"
 ACCESS_KEY_SECRET = "sandbox-secret"  # noqa: S105 - it opens nothing but the sandbox
+REMEMBERED = 10_000  # calls
 CREDENTIALS = Credentials(ACCESS_KEY_ID, ACCESS_KEY_SECRET)
 
 
@@ -55,11 +60,12 @@ def build(
     app.add_url_rule("/sandbox/jobs/<job_id>", view_func=sandbox.show_job)
     app.add_url_rule("/sandbox/calls", view_func=sandbox.show_calls)
     app.add_url_rule("/sandbox/raw", view_func=sandbox.answer_raw, methods=["POST"])
+    app.add_url_rule("/sandbox/faults", view_func=sandbox.change_faults, methods=["GET", "POST", "DELETE"])
     app.register_error_handler(ValidationError, _invalid)
 
     @app.after_request
     def date(response: Response) -> Response:
-        response.headers["Date"] = formatdate(clock() / SECOND, usegmt=True)
+        response.headers["Date"] = formatdate(sandbox.now() / SECOND, usegmt=True)
         return response
 
     return app
@@ -95,59 +101,77 @@ class _RawOrder(BaseModel):
 
 
 class _Sandbox:
-    """The views, over shared state; `_steps` are tried in turn until one answers a ListAIJob call."""
+    """The views, over shared state."""
 
     def __init__(
         self, credentials: Credentials, clock: Callable[[], Micros], new_id: Callable[[], UUID]
     ) -> None:
         self._clock = clock
         self._new_id = new_id
-        self._gate = Gate(credentials, clock)
+        self._gate = Gate(credentials, self.now)
+        self._faults = Faults()
         self._jobs = Jobs(clock)
         self._lock = Lock()
         self._call_count = self._id_count = 0
-        self._ids_per_call: deque[int] = deque(maxlen=1000)
+        self._ids_per_call: deque[int] = deque(maxlen=REMEMBERED)
+        self._at: deque[float] = deque(maxlen=REMEMBERED)
         self._raw: _RawOrder | None = None
         self._raw_left = 0
-        self._steps: tuple[Callable[[Call], Response | None], ...] = (self._give_raw, self._refuse)
+
+    def now(self) -> Micros:
+        """The time that signatures are judged by: the clock's, unless it was ordered to be wrong."""
+        return self._clock() + self._faults.clock_ahead()
 
     def list_ai_job(self) -> Response:
         """Answer one ListAIJob call."""
         call = _received()
         self._count(call)
-        early = next((answer for step in self._steps if (answer := step(call))), None)
-        return early or self._list(call)
+        taken = self._faults.take(call)
+        faults.wait_out(taken)
+        return self._give_raw() or self._fail(call, taken) or self._refuse(call) or self._list(call, taken)
 
     def _count(self, call: Call) -> None:
         with self._lock:
             self._call_count += 1
             self._id_count += len(call.job_ids)
             self._ids_per_call.append(len(call.job_ids))
+            self._at.append(time.monotonic())
 
-    def _give_raw(self, _call: Call) -> Response | None:
+    def _give_raw(self) -> Response | None:
         with self._lock:
             raw = self._raw if self._raw_left else None
             self._raw_left -= 1 if raw else 0
         return Response(raw.body, status=raw.status, content_type=raw.content_type) if raw else None
 
+    def _fail(self, call: Call, taken: Sequence[Fault]) -> Response | None:
+        answer = next(filter(None, map(faults.answer, taken)), None)
+        return self._write_failure(call, answer) if isinstance(answer, Failure) else answer
+
     def _refuse(self, call: Call) -> Response | None:
         failure = self._gate.refuse(call)
-        return self._render(call, "Error", _error(failure), failure.status) if failure else None
+        return self._write_failure(call, failure) if failure else None
 
-    def _list(self, call: Call) -> Response:
-        now = self._clock()
-        found = {job_id: self._jobs.find(job_id) for job_id in call.job_ids}
+    def _write_failure(self, call: Call, failure: Failure) -> Response:
         return self._render(
-            call,
-            "ListAIJobResponse",
-            {
-                "NonExistAIJobIds": {"String": [job_id for job_id, job in found.items() if job is None]},
-                "AIJobList": {"AIJob": [job.as_reported(now) for job in found.values() if job]},
-            },
+            call, "Error", {"RequestId": self._request_id(), **_error(failure)}, failure.status
         )
 
-    def _render(self, call: Call, name: str, document: dict[str, Any], status: int = 200) -> Response:
-        document = {"RequestId": str(self._new_id()).upper(), **document}
+    def _list(self, call: Call, taken: Sequence[Fault]) -> Response:
+        now = self._clock()
+        found = {job_id: self._jobs.find(job_id) for job_id in call.job_ids}
+        document = {
+            "RequestId": self._request_id(),
+            "NonExistAIJobIds": {"String": [job_id for job_id, job in found.items() if job is None]},
+            "AIJobList": {"AIJob": [job.as_reported(now) for job in found.values() if job]},
+        }
+        return self._render(call, "ListAIJobResponse", faults.reshaped(document, taken))
+
+    def _request_id(self) -> str:
+        return str(self._new_id()).upper()
+
+    def _render(self, call: Call, name: str, document: dict[str, Any] | str, status: int = 200) -> Response:
+        if isinstance(document, str):
+            return Response(document, status=status, content_type="application/json;charset=utf-8")
         if call.wants_json:
             text = json.dumps(document, ensure_ascii=False)
             return Response(text, status=status, content_type="application/json;charset=utf-8")
@@ -182,7 +206,16 @@ class _Sandbox:
                 "calls": self._call_count,
                 "ids": self._id_count,
                 "ids_per_call": list(self._ids_per_call),
+                "at": list(self._at),
             }
+
+    def change_faults(self) -> ResponseReturnValue:
+        """Order a fault, show those that stand, or clear them."""
+        if request.method == "POST":
+            self._faults.order(request.get_data())
+        if request.method == "DELETE":
+            self._faults.clear()
+        return {"faults": self._faults.shown()}, 201 if request.method == "POST" else 200
 
     def answer_raw(self) -> ResponseReturnValue:
         """Have the next calls answered with a fixed body."""

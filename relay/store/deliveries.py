@@ -1,16 +1,21 @@
 """Deliveries in SQL: what is owed, cancelled, and sent again by hand. Claims and settles are next door."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import null, select, update
 
 from relay.core.errors import Conflict, NotFound
+from relay.core.ids import Mint
 from relay.core.records import Micros
-from relay.core.states import DeliveryStatus, EndpointStatus
+from relay.core.states import DeliveryStatus, EndpointStatus, Event
 from relay.store import endpoints
-from relay.store.engine import Tx, insert_rows, lock
+from relay.store.engine import Tx, among, insert_rows, lock
 from relay.store.tables import Delivery, Endpoint
+
+CANCEL_BATCH = 5_000  # deliveries of a deleted endpoint that one transaction cancels
+CHUNK = 500  # rows of one statement
 
 
 def owe(tx: Tx, rows: Sequence[Mapping[str, Any]], now: Micros) -> None:
@@ -39,6 +44,7 @@ def new_row(
         "status": DeliveryStatus.PENDING,
         "due_at": now,
         "payload_bytes": payload_bytes,
+        "since": now,
         "created_at": now,
     }
 
@@ -57,6 +63,49 @@ def cancel_of_watch(tx: Tx, watch_id: str, now: Micros) -> None:
     endpoints.look_again(tx, owners, now)
 
 
+def cancel_of_endpoint(tx: Tx, endpoint_id: str, now: Micros) -> int:
+    """Cancel a batch of what a deleted endpoint is owed, which is locked; returns how many rows it touched.
+
+    A row in flight is marked, and cancelled by its settle or, once its lease has run out, here.
+    """
+    owed = (Delivery.endpoint_id == endpoint_id) & Delivery.due_at.is_not(None)
+    flying = Delivery.token.is_not(None) & (Delivery.due_at > now)
+    ids = list(
+        tx.scalars(select(Delivery.id).where(owed, ~flying).order_by(Delivery.due_at).limit(CANCEL_BATCH))
+    )
+    tx.execute(
+        update(Delivery).where(owed, flying, Delivery.cancel_requested == 0).values(cancel_requested=1)
+    )
+    for start in range(0, len(ids), CHUNK):
+        tx.execute(
+            update(Delivery)
+            .where(among(tx, Delivery.id, sorted(ids[start : start + CHUNK])))
+            .values(status=DeliveryStatus.CANCELLED, due_at=null(), token=null(), finished_at=now)
+        )
+    return len(ids)
+
+
+def send_test(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros, mint: Mint) -> str:
+    """Owe an endpoint a `relay.test`, also while it is paused or disabled; returns the delivery's id.
+
+    It is sent once, by itself, and changes nothing of the endpoint's health. Raises NotFound.
+    """
+    if not endpoints.owned(tx, subscriber_id, [endpoint_id]):
+        raise NotFound("there is no such endpoint")
+    content = {"endpoint_id": endpoint_id, "message": "A test from Relay: this endpoint can be reached."}
+    row = new_row(
+        mint("msg"),
+        subscriber_id=subscriber_id,
+        watch_id=None,
+        endpoint_id=endpoint_id,
+        event=Event.TEST,
+        payload_bytes=0,
+        now=now,
+    )
+    insert_rows(tx, Delivery, [row | {"due_at": None, "solo_at": now, "content": json.dumps(content)}])
+    return str(row["id"])
+
+
 def retry(tx: Tx, subscriber_id: str, delivery_id: str, now: Micros) -> None:
     """Send a delivery again, by hand: the same id, due now, with a fresh schedule.
 
@@ -69,13 +118,15 @@ def retry(tx: Tx, subscriber_id: str, delivery_id: str, now: Micros) -> None:
     endpoints.lock_in_order(tx, [owner])
     row = tx.execute(
         lock(
-            select(Delivery.token, Delivery.due_at, Endpoint.status, Endpoint.deleted_at)
+            select(Delivery.event, Delivery.token, Delivery.due_at, Endpoint.status, Endpoint.deleted_at)
             .join(Endpoint, Endpoint.id == Delivery.endpoint_id)
             .where(mine)
         )
     ).one()
     if row.deleted_at is not None:
         raise Conflict("its endpoint was deleted; register a new watch instead")
+    if row.event == Event.TEST:
+        raise Conflict("a test is sent once; POST to the endpoint's /test sends another")
     if row.token is not None and row.due_at > now:
         raise Conflict("it is in flight right now; look at its attempts when that has ended")
     if row.due_at is not None and row.status != EndpointStatus.ACTIVE:
@@ -86,6 +137,7 @@ def retry(tx: Tx, subscriber_id: str, delivery_id: str, now: Micros) -> None:
         .values(
             status=DeliveryStatus.PENDING,
             due_at=now,
+            since=now,
             step=0,
             lost_count=0,
             cancel_requested=0,

@@ -14,7 +14,7 @@ from relay.store.tables import Delivery, Endpoint, Job, Watch
 
 
 class Due(NamedTuple):
-    """A due row as the claim first sees it."""
+    """A due row as the claim first sees it; `due_at` is None for a test."""
 
     id: str
     endpoint_id: str
@@ -23,6 +23,7 @@ class Due(NamedTuple):
     lost_count: int
     cancel_requested: int
     payload_bytes: int
+    due_at: Micros | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Claimed:
     headers_sealed: str | None
     watch_id: str | None
     metadata: str | None
+    content: str | None
     job: JobReport | None
     data_bytes: int
 
@@ -60,6 +62,7 @@ def load(tx: Tx, taken: Sequence[Due], token: str, unproven: set[str]) -> list[C
             Delivery.watch_id,
             Watch.query,
             Watch.user_metadata,
+            Delivery.content,
             Endpoint.url,
             Endpoint.headers_sealed,
             Job.job_id,
@@ -100,6 +103,7 @@ def _claimed(due: Due, row: Any, token: str, unproven: set[str]) -> Claimed:
         headers_sealed=row.headers_sealed,
         watch_id=row.watch_id,
         metadata=row.user_metadata,
+        content=row.content,
         job=_report(row) if row.job_id is not None else None,
         data_bytes=row.data_bytes or 0,
     )

@@ -6,13 +6,14 @@ delivered, due later, failed or cancelled. A late process can't overwrite its su
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import BigInteger, bindparam, null, select, update
+from sqlalchemy import BigInteger, bindparam, case, null, select, update
 
-from relay.core.records import Micros, Reply
-from relay.core.schedule import Pace, retry_at
-from relay.core.states import DeliveryStatus
+from relay.core.pace import Pace, why_disable
+from relay.core.records import SECOND, Micros, Reply
+from relay.core.schedule import longest_wait, retry_after_seconds, retry_at
+from relay.core.states import DeliveryStatus, DisabledReason, EndpointStatus, Event
 from relay.store import endpoints
 from relay.store.engine import Tx, among, insert_rows, lock, update_rows
 from relay.store.tables import Attempt, Delivery
@@ -34,24 +35,72 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What a settle made of one attempt; `status` None: the claim was no longer ours, nothing was written."""
+    """What a settle made of one attempt; `status` None: the claim was no longer ours, nothing was written.
+
+    `retries_used` is 1 where the schedule went on by a step.
+    """
 
     done: Done
     status: DeliveryStatus | None
     next_attempt_at: Micros | None = None
+    retries_used: int = 0
 
 
-def settle(tx: Tx, batch: Sequence[Done], *, now: Micros, steps: Sequence[float]) -> list[Settled]:
+@dataclass(slots=True)
+class Health:
+    """An endpoint while a batch is settled: as the database has it, and as the batch's answers make it."""
+
+    row: Any
+    pace: Pace
+    error: str | None = None
+    given_up: DisabledReason | None = None
+
+    @property
+    def is_disabled(self) -> bool:
+        """Whether what it is owed is held, from before or by this batch."""
+        return self.given_up is not None or self.row.status == EndpointStatus.DISABLED
+
+    def note(self, done: Done, now: Micros) -> None:
+        """Learn from one answer."""
+        if done.reply.error is None:
+            self.pace = self.pace.after_success(now, self.row.max_in_flight)
+            return
+        self.pace = self.pace.after_failure(now, started_at=done.started_at, dice=done.dice)
+        self.error = error_text(done.reply)
+        self.given_up = self.given_up or why_disable(self.pace, now, done.reply.status_code)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A change in an endpoint's health that people want to hear of."""
+
+    endpoint_id: str
+    became: Literal["open", "closed", "disabled"]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What came of a batch: each attempt, and how it changed the endpoints."""
+
+    settled: list[Settled]
+    turns: list[Turn]
+
+
+def settle(tx: Tx, batch: Sequence[Done], *, now: Micros, steps: Sequence[float]) -> Batch:
     """Record a batch of attempts; `steps` is the retry schedule in seconds."""
     owners = endpoints.lock_in_order(tx, (done.endpoint_id for done in batch))
+    healths = {endpoint_id: Health(row, endpoints.pace_of(row)) for endpoint_id, row in owners.items()}
     rows = _lock(tx, [done.delivery_id for done in batch])
-    settled = [_judge(done, rows.get(done.delivery_id), now, steps) for done in batch]
+    settled = [
+        _settle_one(done, rows.get(done.delivery_id), healths[done.endpoint_id], now, steps) for done in batch
+    ]
     live = [one for one in settled if one.status is not None]
     _write(tx, live, now)
     insert_rows(tx, Attempt, [_attempt(one.done) for one in live])
-    endpoints.save_paces(tx, _new_paces(owners, live, now))
+    _save_healths(tx, healths, now)
     endpoints.look_again(tx, {one.done.endpoint_id for one in live}, now)
-    return settled
+    return Batch(settled, [turn for health in healths.values() if (turn := _turn_of(health)) is not None])
 
 
 def release(tx: Tx, claims: Sequence[tuple[str, str, str]], now: Micros) -> None:
@@ -65,29 +114,65 @@ def release(tx: Tx, claims: Sequence[tuple[str, str, str]], now: Micros) -> None
         tx.execute(
             update(Delivery)
             .where(Delivery.id == delivery_id, Delivery.token == token)
-            .values(due_at=now, token=null(), attempt_count=Delivery.attempt_count - 1)
+            .values(
+                due_at=case((Delivery.due_at.is_not(None), now), else_=null()),
+                solo_at=case((Delivery.solo_at.is_not(None), now), else_=null()),
+                token=null(),
+                attempt_count=Delivery.attempt_count - 1,
+            )
         )
     endpoints.look_again(tx, owners, now)
 
 
 def _lock(tx: Tx, ids: Sequence[str]) -> dict[str, Any]:
-    columns = (Delivery.id, Delivery.token, Delivery.attempt_count, Delivery.step, Delivery.cancel_requested)
+    columns = (
+        Delivery.id,
+        Delivery.event,
+        Delivery.token,
+        Delivery.attempt_count,
+        Delivery.step,
+        Delivery.since,
+        Delivery.cancel_requested,
+    )
     rows = tx.execute(lock(select(*columns).where(among(tx, Delivery.id, sorted(ids))).order_by(Delivery.id)))
     return {row.id: row for row in rows}
 
 
-def _judge(done: Done, row: Any, now: Micros, steps: Sequence[float]) -> Settled:
-    """Delivered, due later, failed or cancelled; None where another claim has followed ours."""
+def _settle_one(done: Done, row: Any, health: Health, now: Micros, steps: Sequence[float]) -> Settled:
+    """Judge one attempt by the state its endpoint was in, and let the endpoint learn from it."""
     if row is None or row.token != done.token or row.attempt_count != done.number:
         return Settled(done, None)
+    if row.event == Event.TEST:  # sent once, and no sign of health either way
+        return Settled(done, DeliveryStatus.DELIVERED if done.reply.error is None else DeliveryStatus.FAILED)
+    was_open = health.pace.is_open
+    health.note(done, now)
     if done.reply.error is None:
         return Settled(done, DeliveryStatus.DELIVERED)
     if row.cancel_requested:
         return Settled(done, DeliveryStatus.CANCELLED)
+    if health.is_disabled:
+        return Settled(done, DeliveryStatus.PENDING, now)  # held, with no retry used up
+    return _after_a_probe(done, row, now, steps) if was_open else _after_a_failure(done, row, now, steps)
+
+
+def _after_a_failure(done: Done, row: Any, now: Micros, steps: Sequence[float]) -> Settled:
+    """The schedule goes on by a step, or is at its end."""
     due_at = retry_at(now, row.step, steps, retry_after=done.reply.retry_after, dice=done.dice)
     if due_at is None:
         return Settled(done, DeliveryStatus.FAILED)
-    return Settled(done, DeliveryStatus.PENDING, due_at)
+    return Settled(done, DeliveryStatus.PENDING, due_at, retries_used=1)
+
+
+def _after_a_probe(done: Done, row: Any, now: Micros, steps: Sequence[float]) -> Settled:
+    """A failure while the circuit is open uses up no retry; the row goes to the end of its queue.
+
+    What has waited twice the schedule's length by then fails.
+    """
+    if now - row.since > longest_wait(steps):
+        return Settled(done, DeliveryStatus.FAILED)
+    asked = retry_after_seconds(done.reply.retry_after, now) or 0.0
+    wait = round(max(min(asked, max(steps)), 0.0) * SECOND)
+    return Settled(done, DeliveryStatus.PENDING, now + wait)
 
 
 def _write(tx: Tx, live: Sequence[Settled], now: Micros) -> None:
@@ -99,6 +184,7 @@ def _write(tx: Tx, live: Sequence[Settled], now: Micros) -> None:
             .values(
                 status=DeliveryStatus.DELIVERED,
                 due_at=null(),
+                solo_at=null(),
                 token=null(),
                 lost_count=0,
                 delivered_at=now,
@@ -112,6 +198,7 @@ def _write(tx: Tx, live: Sequence[Settled], now: Micros) -> None:
         .values(
             status=bindparam("new_status"),
             due_at=bindparam("new_due"),
+            solo_at=null(),
             token=null(),
             lost_count=0,
             step=Delivery.step + bindparam("steps_used"),
@@ -129,7 +216,7 @@ def _row_of(one: Settled, now: Micros) -> dict[str, Any]:
         "row": one.done.delivery_id,
         "new_status": one.status,
         "new_due": one.next_attempt_at,
-        "steps_used": int(pending),
+        "steps_used": one.retries_used,
         "ended": None if pending else now,
         "error": error_text(one.done.reply),
     }
@@ -160,20 +247,23 @@ def printable(body: bytes) -> str:
     return body.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
 
 
-def _new_paces(
-    owners: Mapping[str, Any], live: Sequence[Settled], now: Micros
-) -> dict[str, tuple[Pace, str | None]]:
-    """Each endpoint's pace after its attempts in the order in which they ended; only those that changed."""
-    paces: dict[str, tuple[Pace, str | None]] = {}
-    for one in live:
-        owner = owners[one.done.endpoint_id]
-        pace, error = paces.get(owner.id, (endpoints.pace_of(owner), None))
-        if one.done.reply.error is None:
-            paces[owner.id] = (pace.after_success(owner.max_in_flight), error)
-        else:
-            paces[owner.id] = (pace.after_failure(now), error_text(one.done.reply))
-    return {
-        endpoint_id: (pace, error)
-        for endpoint_id, (pace, error) in paces.items()
-        if error is not None or pace != endpoints.pace_of(owners[endpoint_id])
+def _save_healths(tx: Tx, healths: Mapping[str, Health], now: Micros) -> None:
+    """Write what the answers have changed, and give up the endpoints that they say are gone."""
+    changed = {
+        endpoint_id: (health.pace, health.error)
+        for endpoint_id, health in healths.items()
+        if health.error is not None or health.pace != endpoints.pace_of(health.row)
     }
+    endpoints.save_paces(tx, changed)
+    for endpoint_id, health in sorted(healths.items()):
+        if health.given_up is not None and health.row.status != EndpointStatus.DISABLED:
+            endpoints.disable(tx, endpoint_id, health.given_up, now)
+
+
+def _turn_of(health: Health) -> Turn | None:
+    if health.given_up is not None and health.row.status != EndpointStatus.DISABLED:
+        return Turn(health.row.id, "disabled", health.given_up)
+    was_open, is_open = health.row.opened_at is not None, health.pace.is_open
+    if is_open and not was_open:
+        return Turn(health.row.id, "open", health.error or "")
+    return Turn(health.row.id, "closed", "") if was_open and not is_open else None

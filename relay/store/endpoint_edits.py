@@ -4,17 +4,17 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import case, null, select, update
+from sqlalchemy import case, func, null, select, update
 from sqlalchemy.exc import IntegrityError
 
 from relay.core.errors import Conflict, NotFound
 from relay.core.ids import Mint
+from relay.core.pace import Pace
 from relay.core.records import Micros
-from relay.core.schedule import FIRST_ALLOWANCE
-from relay.core.states import DeliveryStatus, WatchStatus
-from relay.store import endpoints, jobs, secrets
+from relay.core.states import EndpointStatus, WatchStatus
+from relay.store import deliveries, endpoints, jobs, secrets
 from relay.store.engine import Tx, among, insert_if_absent
-from relay.store.tables import Delivery, Endpoint, Watch
+from relay.store.tables import Endpoint, Watch
 from relay.store.vault import Vault
 
 CHUNK = 500  # jobs of one statement: few enough parameters for every database
@@ -27,7 +27,7 @@ def create(
     """Make an endpoint with a secret of its own; returns its id and the secret.
 
     `wanted` holds `url` (without a query) and any of `description`, `headers` (name → value),
-    `max_in_flight`, `rate_per_second`.
+    `max_in_flight`, `rate_per_second`, `notices`.
 
     Raises:
         Conflict: the subscriber has an endpoint with this URL.
@@ -67,7 +67,8 @@ def change(
 def delete(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
     """Delete an endpoint: its watches that wait and what it is still owed are cancelled, history stays.
 
-    What is in flight finishes and is then not sent again. A watch that is being registered at this very
+    What is in flight finishes and is then not sent again. Of a long backlog the first part is cancelled here,
+    the rest by the tidier, and all of it reads as cancelled. A watch that is being registered at this very
     moment is cancelled when its job ends.
 
     Raises:
@@ -87,17 +88,26 @@ def delete(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
             .values(status=WatchStatus.CANCELLED, due_at=null(), waiting_key=null(), finished_at=now)
         )
         jobs.rest(tx, chunk)
-    _cancel_owed(tx, endpoint_id, now)
+    deliveries.cancel_of_endpoint(tx, endpoint_id, now)
     tx.execute(
         update(Endpoint)
         .where(Endpoint.id == endpoint_id)
-        .values(deleted_at=now, url_key=null(), ready_at=null())
+        .values(
+            deleted_at=now,
+            url_key=null(),
+            ready_at=null(),
+            status=EndpointStatus.DISABLED,
+            held_at=func.coalesce(Endpoint.held_at, now),
+            notice_at=null(),
+        )
     )
 
 
 def _columns(wanted: Mapping[str, Any], endpoint_id: str, vault: Vault) -> dict[str, Any]:
     """What was asked for, as columns; custom headers are sealed for the endpoint's row."""
     values = {name: value for name, value in wanted.items() if name != "headers"}
+    if "notices" in values:
+        values["notices"] = int(values["notices"])
     if "headers" in wanted:
         headers = wanted["headers"]
         values["headers_sealed"] = vault.seal(endpoint_id, json.dumps(headers)) if headers else None
@@ -116,27 +126,8 @@ def _move(tx: Tx, endpoint_id: str, url: str) -> None:
         tx.execute(
             update(Endpoint)
             .where(Endpoint.id == endpoint_id, Endpoint.url != url)
-            .values(
-                url=url,
-                url_key=endpoints.url_key(url),
-                proven=0,
-                allowance=case(
-                    (Endpoint.allowance > FIRST_ALLOWANCE, FIRST_ALLOWANCE), else_=Endpoint.allowance
-                ),
-                failure_streak=0,
-                failing_since=null(),
-                last_error=null(),
-            )
+            .values(url=url, url_key=endpoints.url_key(url), last_error=null())
+            .values(endpoints.columns_of(Pace()))
         )
     except IntegrityError:
         raise Conflict(TAKEN) from None
-
-
-def _cancel_owed(tx: Tx, endpoint_id: str, now: Micros) -> None:
-    owed = (Delivery.endpoint_id == endpoint_id) & Delivery.due_at.is_not(None)
-    tx.execute(update(Delivery).where(owed, Delivery.token.is_not(None)).values(cancel_requested=1))
-    tx.execute(
-        update(Delivery)
-        .where(owed, Delivery.token.is_(None))
-        .values(status=DeliveryStatus.CANCELLED, due_at=null(), finished_at=now)
-    )

@@ -6,10 +6,11 @@ from typing import Any
 
 from sqlalchemy import Case, ScalarSelect, bindparam, case, func, null, select, update
 
+from relay.core.errors import NotFound
 from relay.core.ids import Mint
+from relay.core.pace import FIRST_ALLOWANCE, Pace
 from relay.core.records import Micros
-from relay.core.schedule import FIRST_ALLOWANCE, Pace
-from relay.core.states import EndpointStatus
+from relay.core.states import DisabledReason, EndpointStatus
 from relay.store.engine import Tx, among, insert_if_absent, lock, update_rows
 from relay.store.tables import Delivery, Endpoint
 
@@ -31,6 +32,7 @@ def new_row(
     headers_sealed: str | None = None,
     max_in_flight: int = DEFAULT_IN_FLIGHT,
     rate_per_second: float | None = None,
+    notices: bool = False,
 ) -> dict[str, Any]:
     """A new endpoint, active and unproven."""
     return {
@@ -44,10 +46,9 @@ def new_row(
         "max_in_flight": max_in_flight,
         "rate_per_second": rate_per_second,
         "not_before": 0,
-        "proven": 0,
-        "allowance": min(FIRST_ALLOWANCE, max_in_flight),
-        "failure_streak": 0,
+        "notices": int(notices),
         "created_at": now,
+        **columns_of(Pace(allowance=min(FIRST_ALLOWANCE, max_in_flight))),
     }
 
 
@@ -98,16 +99,8 @@ def count(tx: Tx, subscriber_id: str) -> int:
 
 
 def lock_in_order(tx: Tx, ids: Iterable[str]) -> dict[str, Any]:
-    """Lock endpoints, each by id (the second place in the order of locks); id → pace, limits, deleted_at."""
-    columns = (
-        Endpoint.id,
-        Endpoint.max_in_flight,
-        Endpoint.allowance,
-        Endpoint.proven,
-        Endpoint.failure_streak,
-        Endpoint.failing_since,
-        Endpoint.deleted_at,
-    )
+    """Lock endpoints, each by id (the second place in the order of locks); id → limits, state and pace."""
+    columns = (Endpoint.id, Endpoint.status, Endpoint.max_in_flight, Endpoint.deleted_at, *PACE_COLUMNS)
     wanted = sorted(set(ids))
     if not wanted:
         return {}
@@ -168,11 +161,27 @@ def _earliest(*conditions: Any) -> ScalarSelect[Any]:
 
 
 def _floor(now: Micros) -> Case[Any]:
-    return case((Endpoint.not_before > now, Endpoint.not_before), else_=now)
+    """The first moment at which its rate and its circuit let an endpoint send, and not before now."""
+    held_back = case(
+        (Endpoint.not_before > Endpoint.open_until, Endpoint.not_before), else_=Endpoint.open_until
+    )
+    return case((held_back > now, held_back), else_=now)
 
 
 def _may_send() -> Any:
     return (Endpoint.status == EndpointStatus.ACTIVE) & Endpoint.deleted_at.is_(None)
+
+
+PACE_COLUMNS = (
+    Endpoint.allowance,
+    Endpoint.proven,
+    Endpoint.failure_streak,
+    Endpoint.failing_since,
+    Endpoint.opened_at,
+    Endpoint.open_until,
+    Endpoint.probe_count,
+    Endpoint.recovered_at,
+)
 
 
 def pace_of(row: Any) -> Pace:
@@ -182,33 +191,86 @@ def pace_of(row: Any) -> Pace:
         proven=bool(row.proven),
         failure_streak=row.failure_streak,
         failing_since=row.failing_since,
+        opened_at=row.opened_at,
+        open_until=row.open_until,
+        probe_count=row.probe_count,
+        recovered_at=row.recovered_at,
     )
+
+
+def columns_of(pace: Pace) -> dict[str, Any]:
+    """The columns that hold a pace."""
+    return {column.key: getattr(pace, column.key) for column in PACE_COLUMNS} | {"proven": int(pace.proven)}
 
 
 def save_paces(tx: Tx, paces: Mapping[str, tuple[Pace, str | None]]) -> None:
     """Write what has changed: endpoint id → pace and last error in words (None keeps the last one)."""
+    kept = func.coalesce(bindparam("new_error", type_=Endpoint.last_error.type), Endpoint.last_error)
     statement = (
         update(Endpoint)
         .where(Endpoint.id == bindparam("row"))
-        .values(
-            allowance=bindparam("new_allowance"),
-            proven=bindparam("new_proven"),
-            failure_streak=bindparam("new_streak"),
-            failing_since=bindparam("new_since"),
-            last_error=func.coalesce(
-                bindparam("new_error", type_=Endpoint.last_error.type), Endpoint.last_error
-            ),
-        )
+        .values({column.key: bindparam(f"new_{column.key}") for column in PACE_COLUMNS})
+        .values(last_error=kept)
     )
     rows = [
-        {
-            "row": endpoint_id,
-            "new_allowance": pace.allowance,
-            "new_proven": int(pace.proven),
-            "new_streak": pace.failure_streak,
-            "new_since": pace.failing_since,
-            "new_error": error,
-        }
+        {f"new_{column}": value for column, value in columns_of(pace).items()}
+        | {"row": endpoint_id, "new_error": error}
         for endpoint_id, (pace, error) in sorted(paces.items())
     ]
     update_rows(tx, statement, rows)
+
+
+def disable(tx: Tx, endpoint_id: str, reason: DisabledReason, now: Micros) -> None:
+    """Give up an endpoint, which is locked: what it is owed is held, and its owner is to be told."""
+    tx.execute(
+        update(Endpoint)
+        .where(Endpoint.id == endpoint_id)
+        .values(
+            status=EndpointStatus.DISABLED,
+            disabled_reason=reason,
+            ready_at=null(),
+            held_at=func.coalesce(Endpoint.held_at, now),
+            notice_at=now,
+        )
+    )
+
+
+def pause(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
+    """Hold what comes for an endpoint; what is in flight finishes. A disabled one stays disabled.
+
+    Raises NotFound.
+    """
+    row = _lock_own(tx, subscriber_id, endpoint_id)
+    if row.status == EndpointStatus.ACTIVE:
+        tx.execute(
+            update(Endpoint)
+            .where(Endpoint.id == endpoint_id)
+            .values(status=EndpointStatus.PAUSED, ready_at=null(), held_at=now)
+        )
+
+
+def resume(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
+    """Let go what was held, oldest first, at the endpoint's own pace, and enable what was disabled.
+
+    It starts slowly, with a closed circuit: whoever resumes says that it is mended. Raises NotFound.
+    """
+    row = _lock_own(tx, subscriber_id, endpoint_id)
+    if row.status == EndpointStatus.ACTIVE and row.opened_at is None:
+        return
+    pace = Pace(allowance=min(FIRST_ALLOWANCE, row.max_in_flight), recovered_at=now)
+    tx.execute(
+        update(Endpoint)
+        .where(Endpoint.id == endpoint_id)
+        .values(status=EndpointStatus.ACTIVE, disabled_reason=null(), held_at=null(), notice_at=null())
+        .values(columns_of(pace))
+    )
+    look_again(tx, [endpoint_id], now)
+
+
+def _lock_own(tx: Tx, subscriber_id: str, endpoint_id: str) -> Any:
+    if not owned(tx, subscriber_id, [endpoint_id]):
+        raise NotFound("there is no such endpoint")
+    row = lock_in_order(tx, [endpoint_id])[endpoint_id]
+    if row.deleted_at is not None:
+        raise NotFound("there is no such endpoint")
+    return row

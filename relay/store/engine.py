@@ -266,14 +266,14 @@ def insert_if_absent(tx: Tx, table: Any, rows: Sequence[Mapping[str, Any]]) -> i
             statement = sqlite.insert(table).on_conflict_do_nothing()
         case _:
             statement = insert(table).prefix_with("IGNORE")
-    result = tx.execute(statement.values(list(rows)))
+    result = tx.execute(statement.values(list(rows)), execution_options={"preserve_rowcount": True})
     if tx.dialect.name in {"mysql", "mariadb"} and result.context.cursor.warning_count:
         _raise_ignored(tx)
     return result.rowcount
 
 
 def _raise_ignored(tx: Tx) -> None:
-    """IGNORE turns every error into a warning, a broken CHECK too; only those of UNIQUE keys were meant."""
+    """IGNORE makes a warning of what else is wrong too, a missing value say; only duplicates were meant."""
     codes = {code for _, code, _ in tx.exec_driver_sql("SHOW WARNINGS")} - {MYSQL_DUPLICATE}
     if codes:
         raise IntegrityError(
@@ -313,7 +313,7 @@ def longest_text(tx: Tx) -> int:
     """How many bytes of text a statement can carry: MySQL takes no packet beyond its limit, escapes too."""
     if tx.dialect.name in {"postgresql", "sqlite"}:
         return 500_000_000
-    return tx.execute(text("SELECT @@max_allowed_packet")).scalar_one() // 2 - 65_536
+    return int(tx.execute(text("SELECT @@max_allowed_packet")).scalar_one()) // 2 - 65_536
 
 
 def database_now(tx: Tx) -> int:

@@ -76,7 +76,9 @@ def rest(tx: Tx, keys: Iterable[int]) -> None:
     if wanted:
         waiting = select(Watch.id).where(Watch.job == Job.id, Watch.due_at.is_not(None)).exists()
         tx.execute(
-            update(Job).where(among(tx, Job.id, wanted), Job.token.is_(None), ~waiting).values(due_at=null())
+            update(Job)
+            .where(among(tx, Job.id, wanted), Job.token.is_(None), ~waiting)
+            .values(due_at=null(), hinted_at=null(), hint_polls=null())
         )
 
 
@@ -112,15 +114,11 @@ _COLUMNS = (Job.id, Job.job_id, Job.token, Job.attempt_count, Job.lost_count)
 
 
 def _due(tx: Tx, now: Micros) -> list[Any]:
-    """Due jobs, oldest first; one that two processes in a row died with goes alone."""
-    rows: list[Any] = list(
-        tx.execute(
-            lock(
-                select(*_COLUMNS).where(Job.due_at <= now).order_by(Job.due_at).limit(IDS_PER_CALL),
-                skip=True,
-            )
-        )
-    )
+    """Due jobs, hinted ones first, then the oldest; one that two processes in a row died with goes alone."""
+    hinted = select(*_COLUMNS).where(Job.hinted_at.is_not(None), Job.due_at <= now).order_by(Job.hinted_at)
+    rows: list[Any] = list(tx.execute(lock(hinted.limit(IDS_PER_CALL), skip=True)))
+    others = select(*_COLUMNS).where(Job.hinted_at.is_(None), Job.due_at <= now).order_by(Job.due_at)
+    rows += tx.execute(lock(others.limit(IDS_PER_CALL - len(rows)), skip=True))
     suspects = [row for row in rows if _is_suspect(row)]
     return suspects[:1] if suspects else rows
 
@@ -161,6 +159,7 @@ def _lease(tx: Tx, keys: Sequence[int], until: Micros, token: str, now: Micros) 
             (Job.due_at, until),
             (Job.token, token),
             (Job.polled_at, now),
+            (Job.hint_polls, Job.hint_polls + 1),
         )
     )
 
@@ -191,7 +190,15 @@ def lock_claimed(tx: Tx, claimed: PollClaim) -> dict[int, Any]:
     rows = tx.execute(
         lock(
             select(
-                Job.id, Job.job_id, Job.token, Job.attempt_count, Job.missing_count, first.label("deadline")
+                Job.id,
+                Job.job_id,
+                Job.token,
+                Job.attempt_count,
+                Job.missing_count,
+                Job.polled_at,
+                Job.hinted_at,
+                Job.hint_polls,
+                first.label("deadline"),
             )
             .where(among(tx, Job.id, sorted(numbers)))
             .order_by(Job.id)

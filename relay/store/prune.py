@@ -9,20 +9,27 @@ from typing import Any
 from sqlalchemy import delete, or_, select
 
 from relay.core.ids import first_id
-from relay.core.records import Micros
+from relay.core.records import SECOND, Micros
 from relay.store.engine import Tx, among, lock
-from relay.store.tables import Delivery, Endpoint, IdempotentAnswer, Job, SigningSecret, Watch
+from relay.store.tables import BulkRetry, Delivery, Endpoint, IdempotentAnswer, Job, SigningSecret, Watch
 
 BATCH = 500
+KEEP_KEYS: Micros = 86_400 * SECOND  # a day, whatever the retention is
 
 
-def batch(tx: Tx, before: Micros) -> dict[str, int]:
-    """Delete at most a batch of each table's rows that ended before this moment; counts by table."""
+def batch(tx: Tx, now: Micros, retention: Micros) -> dict[str, int]:
+    """Delete at most a batch of each table's rows that ended longer ago than `retention`; counts by table.
+
+    The answers to Idempotency-Keys are kept for a day at least, as callers are promised.
+    """
+    before = now - retention
+    keys_before = now - max(retention, KEEP_KEYS)
     return {
         "deliveries": _delete(tx, Delivery, *_old_deliveries(before)),
         "watches": _delete(tx, Watch, *_old_watches(before)),
         "jobs": _delete(tx, Job, *_old_jobs(tx, before)),
-        "idempotent_answers": _delete(tx, IdempotentAnswer, IdempotentAnswer.created_at < before),
+        "idempotent_answers": _delete(tx, IdempotentAnswer, IdempotentAnswer.created_at < keys_before),
+        "bulk_retries": _delete(tx, BulkRetry, BulkRetry.due_at.is_(None), BulkRetry.created_at < before),
         "signing_secrets": _delete(tx, SigningSecret, _old_secrets(before)),
         "endpoints": _delete(tx, Endpoint, *_old_endpoints(before)),
     }

@@ -97,9 +97,12 @@ class Endpoint(Base):
     """A callback URL of a subscriber: the unit of pace, health and pause.
 
     `ready_at` says when it may send next: NULL when there is nothing to do, or it is paused, disabled or
-    deleted. It is never later than the first moment at which something could be done. `not_before` holds it
-    back (rate). `allowance` is how many may be in flight now (slow start); `proven` is 0 until a run of
-    successes, and again after a run of failures.
+    deleted. It is never later than the first moment at which something could be done. `not_before` (its rate)
+    and `open_until` (its circuit) hold it back. `allowance` is how many may be in flight now (slow start);
+    `proven` is 0 until it has answered, and again after a run of failures. `opened_at` and `probe_count` tell
+    of an open circuit. What was due before `recovered_at` is its backlog. `held_at` is when it was paused or
+    disabled. `notices` marks where the subscriber wants to hear of its other endpoints; `notice_at` says that
+    it is still to be told of this one's end.
     """
 
     __tablename__ = "endpoints"
@@ -120,6 +123,13 @@ class Endpoint(Base):
     allowance: Mapped[int] = mapped_column(Integer, default=1)
     failure_streak: Mapped[int] = mapped_column(Integer, default=0)
     failing_since: Mapped[int | None] = mapped_column(BigInteger)
+    opened_at: Mapped[int | None] = mapped_column(BigInteger)
+    open_until: Mapped[int] = mapped_column(BigInteger, default=0)
+    probe_count: Mapped[int] = mapped_column(Integer, default=0)
+    recovered_at: Mapped[int | None] = mapped_column(BigInteger)
+    held_at: Mapped[int | None] = mapped_column(BigInteger)
+    notices: Mapped[int] = mapped_column(SmallInteger, default=0)
+    notice_at: Mapped[int | None] = mapped_column(BigInteger)
     last_error: Mapped[str | None] = mapped_column(short_text(500))
     created_at: Mapped[int] = mapped_column(BigInteger)
     deleted_at: Mapped[int | None] = mapped_column(BigInteger)
@@ -132,9 +142,13 @@ class Endpoint(Base):
             CheckConstraint(one_of("status", EndpointStatus), name="status"),
             CheckConstraint("ready_at IS NULL OR (status = 'active' AND deleted_at IS NULL)", name="ready"),
             CheckConstraint("(deleted_at IS NULL) = (url_key IS NOT NULL)", name="deleted"),
+            CheckConstraint("(status = 'active') = (held_at IS NULL)", name="held"),
             CheckConstraint("allowance >= 1 AND max_in_flight >= 1", name="pace"),
             Index("ix_endpoints_list", "subscriber_id", "id"),
             open_only("ix_endpoints_ready", "proven", "ready_at", open_column="ready_at"),
+            open_only("ix_endpoints_turn", "subscriber_id", "proven", "ready_at", open_column="ready_at"),
+            open_only("ix_endpoints_notice", "notice_at", open_column="notice_at"),
+            open_only("ix_endpoints_held", "held_at", open_column="held_at"),
         )
 
 
@@ -158,7 +172,8 @@ class Job(Base):
     """One AI job at the provider; polled once, however many watch it.
 
     `due_at` is NULL once it has ended or while nobody waits for it. `token` marks a claim, whose lease ends
-    at `due_at`. `missing_count` counts the answers that said it does not exist.
+    at `due_at`. `missing_count` counts the answers that said it does not exist. `hinted_at` is when VOD last
+    said that it may have ended, NULL once that is used up; `hint_polls` counts the polls begun since.
     """
 
     __tablename__ = "jobs"
@@ -182,6 +197,8 @@ class Job(Base):
     lost_count: Mapped[int] = mapped_column(Integer, default=0)
     missing_count: Mapped[int] = mapped_column(Integer, default=0)
     polled_at: Mapped[int | None] = mapped_column(BigInteger)
+    hinted_at: Mapped[int | None] = mapped_column(BigInteger)
+    hint_polls: Mapped[int | None] = mapped_column(Integer)
     created_at: Mapped[int] = mapped_column(BigInteger)
     finished_at: Mapped[int | None] = mapped_column(BigInteger)
 
@@ -194,7 +211,9 @@ class Job(Base):
             CheckConstraint("(status = 'open') = (finished_at IS NULL)", name="finished"),
             CheckConstraint("status = 'open' OR due_at IS NULL", name="due"),
             CheckConstraint("token IS NULL OR due_at IS NOT NULL", name="claim"),
+            CheckConstraint("(hinted_at IS NULL) = (hint_polls IS NULL)", name="hint"),
             open_only("ix_jobs_due", "due_at"),
+            open_only("ix_jobs_hinted", "hinted_at", open_column="hinted_at"),
         )
 
 
@@ -242,8 +261,11 @@ class Delivery(Base):
     """One webhook message to one endpoint; its id is the `webhook-id`.
 
     `token` marks a claim, whose lease ends at `due_at`; in flight is what has a live lease. `step` counts
-    the retries used of the schedule. `lost_count` counts attempts in a row whose process died.
-    `payload_bytes` is about how long the body will be, so that a claim can keep to its memory.
+    the retries used of the schedule, which began at `since`. `lost_count` counts attempts in a row whose
+    process died. `payload_bytes` is about how long the body will be, so that a claim can keep to its memory.
+
+    A test is sent by itself, whatever its endpoint's state: its due time is `solo_at`, and `due_at` is NULL.
+    `content` is the `data` of a message that does not tell of a watch.
     """
 
     __tablename__ = "deliveries"
@@ -255,9 +277,12 @@ class Delivery(Base):
     event: Mapped[str] = mapped_column(ascii_text(32))
     status: Mapped[str] = mapped_column(STATE)
     due_at: Mapped[int | None] = mapped_column(BigInteger)
+    solo_at: Mapped[int | None] = mapped_column(BigInteger)
     token: Mapped[str | None] = mapped_column(TOKEN)
     attempt_count: Mapped[int] = mapped_column(Integer, default=0)
     lost_count: Mapped[int] = mapped_column(Integer, default=0)
+    since: Mapped[int] = mapped_column(BigInteger)
+    content: Mapped[str | None] = mapped_column(long_text())
     step: Mapped[int] = mapped_column(Integer, default=0)
     cancel_requested: Mapped[int] = mapped_column(SmallInteger, default=0)
     payload_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -273,15 +298,43 @@ class Delivery(Base):
         return (
             CheckConstraint(one_of("status", stored), name="status"),
             CheckConstraint(one_of("event", Event), name="event"),
-            CheckConstraint("(status = 'pending') = (due_at IS NOT NULL)", name="due"),
+            CheckConstraint("(status = 'pending') = (due_at IS NOT NULL OR solo_at IS NOT NULL)", name="due"),
+            CheckConstraint("due_at IS NULL OR solo_at IS NULL", name="solo"),
             CheckConstraint("(status = 'pending') = (finished_at IS NULL)", name="finished"),
             CheckConstraint("(status = 'delivered') <= (delivered_at IS NOT NULL)", name="delivered"),
-            CheckConstraint("token IS NULL OR due_at IS NOT NULL", name="claim"),
+            CheckConstraint("token IS NULL OR status = 'pending'", name="claim"),
             open_only("ix_deliveries_due", "endpoint_id", "due_at"),
+            open_only("ix_deliveries_solo", "solo_at", open_column="solo_at"),
             open_only("ix_deliveries_claimed", "endpoint_id", "token", open_column="token"),
             Index("ix_deliveries_endpoint", "endpoint_id", "id"),
             Index("ix_deliveries_list", "subscriber_id", "id"),
         )
+
+
+class BulkRetry(Base):
+    """An order to send again all deliveries that match, worked off in batches by id.
+
+    It takes those that had ended when it was given, so what fails anew meanwhile is not taken twice.
+    `after_id` is how far it has come; `due_at` is NULL once it is done.
+    """
+
+    __tablename__ = "bulk_retries"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    subscriber_id: Mapped[str] = mapped_column(ID, ForeignKey("subscribers.id"), index=True)
+    status: Mapped[str] = mapped_column(STATE)
+    endpoint_id: Mapped[str | None] = mapped_column(ID)
+    from_id: Mapped[str] = mapped_column(ID)
+    to_id: Mapped[str] = mapped_column(ID)
+    after_id: Mapped[str] = mapped_column(ID)
+    retried: Mapped[int] = mapped_column(Integer, default=0)
+    due_at: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+    @classmethod
+    def rules(cls) -> tuple[Any, ...]:
+        """Those to be worked on are found by `due_at`."""
+        return (open_only("ix_bulk_retries_due", "due_at"),)
 
 
 class Attempt(Base):

@@ -23,17 +23,17 @@ KEY_BYTES = 32
 
 
 class Vault:
-    """Seals with the first key of the ring and opens with any."""
+    """Seals with the first key of the ring, whose id is `first`, and opens with any."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._ciphers = {key_id(key): AESGCM(key) for key in keys}
-        self._first = key_id(keys[0])
+        self.first = key_id(keys[0])
 
     def seal(self, row_id: str, secret: str) -> str:
         """Seal a text for the row with this id."""
         nonce = os.urandom(NONCE_BYTES)
-        sealed = self._ciphers[self._first].encrypt(nonce, secret.encode(), row_id.encode())
-        return f"{self._first}:{base64.b64encode(nonce + sealed).decode()}"
+        sealed = self._ciphers[self.first].encrypt(nonce, secret.encode(), row_id.encode())
+        return f"{self.first}:{base64.b64encode(nonce + sealed).decode()}"
 
     def open(self, row_id: str, sealed: str) -> str:
         """Open what `seal` made; raises SettingsError when no key of the ring fits."""

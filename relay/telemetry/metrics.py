@@ -69,7 +69,11 @@ DELIVERIES = _Total("relay_deliveries_total", "Deliveries that ended, by their l
 WATCHES = _Total("relay_watches_registered_total", "New watches.")
 CALLS = _Total("relay_upstream_calls_total", "ListAIJob calls by what came of them.", "outcome")
 IDS = _Total("relay_upstream_ids_total", "Job ids asked for in ListAIJob calls.")
-TOTALS = (ATTEMPTS, DELIVERIES, WATCHES, CALLS, IDS)
+ENDPOINT_TURNS = _Total(
+    "relay_endpoint_turns_total", "Endpoints whose circuit opened or closed, or that were disabled.", "became"
+)
+HINTS = _Total("relay_hints_total", "Event notifications from VOD by what they were good for.", "outcome")
+TOTALS = (ATTEMPTS, DELIVERIES, WATCHES, CALLS, IDS, HINTS, ENDPOINT_TURNS)
 
 ATTEMPT_DURATION = Histogram(
     "relay_attempt_duration_seconds",
@@ -82,6 +86,11 @@ IDS_PER_CALL = Histogram(
 )
 UPSTREAM_UP = Gauge("relay_upstream_up", "0 while the provider refuses our calls, else 1.", registry=registry)
 UPSTREAM_UP.set(1)
+UPSTREAM_CLOCK_AHEAD = Gauge(
+    "relay_upstream_clock_ahead_seconds",
+    "The provider's clock minus this machine's, as it last found our time wrong.",
+    registry=registry,
+)
 CLOCK_AHEAD = Gauge(
     "relay_clock_ahead_seconds", "This machine's clock minus the database's.", registry=registry
 )

@@ -118,6 +118,73 @@ def upstream_recovered() -> None:
     write_line(INFO, "upstream_recovered", "The provider answers again.")
 
 
+def upstream_clock_skewed(seconds: float) -> None:
+    """The provider found our time wrong: its clock is `seconds` ahead (negative: behind), and counts now."""
+    metrics.UPSTREAM_CLOCK_AHEAD.set(seconds)
+    write_line(
+        WARNING,
+        "upstream_clock_skewed",
+        f"The provider's clock and this machine's differ by {seconds:+.0f} s. Calls are signed with the"
+        " provider's time; is time synchronization running?",
+        seconds=seconds,
+    )
+
+
+def credentials_renewed(seconds: float) -> None:
+    """New temporary credentials came, which are good for so many seconds."""
+    write_line(
+        INFO,
+        "credentials_renewed",
+        f"New credentials of the provider came, good for {seconds:.0f} s.",
+        seconds=round(seconds),
+    )
+
+
+def credentials_not_renewed(reason: str, seconds_left: float, retry_in: float) -> None:
+    """Temporary credentials could not be renewed; the old ones are good for `seconds_left` (0: none are)."""
+    rest = (
+        f"those in use are good for {seconds_left:.0f} s more"
+        if seconds_left > 0
+        else "there are none to use"
+    )
+    write_line(
+        WARNING if seconds_left > 0 else ERROR,
+        "credentials_not_renewed",
+        f"The provider's credentials could not be renewed: {reason} Trying again in"
+        f" {retry_in:.0f} s; {rest}.",
+        seconds_left=round(seconds_left),
+        retry_in=round(retry_in),
+    )
+
+
+def hint_received(named: int, hinted: int) -> None:
+    """VOD notified us of an event that names so many jobs; `hinted` of them are waited for and asked next."""
+    metrics.HINTS.add("hinted" if hinted else "ignored")
+    level = INFO if hinted else DEBUG
+    write_line(
+        level,
+        "hint_received",
+        f"VOD notified us of {named} jobs, {hinted} of them waited for.",
+        named=named,
+        hinted=hinted,
+    )
+
+
+def hint_refused() -> None:
+    """A notification was refused: its signature is missing, wrong or old. Said once a minute."""
+    metrics.HINTS.add("refused")
+    held_back = _repeats.let_through("hint_refused")
+    if held_back is None:
+        return
+    more = f" ({held_back} more like it since the last such line)" if held_back else ""
+    write_line(
+        WARNING,
+        "hint_refused",
+        "A notification was refused: its signature is missing, wrong or old. RELAY_VOD_CALLBACK_URL and"
+        f" RELAY_VOD_CALLBACK_KEY must be exactly what is configured at VOD{more}.",
+    )
+
+
 def job_lost(job_id: str) -> None:
     """A claim ran out before it settled: its answer is dropped, and whoever claims next asks anew."""
     write_line(
@@ -180,12 +247,35 @@ def attempts_lost(count: int) -> None:
     )
 
 
+def endpoint_turned(endpoint_id: str, became: str, detail: str) -> None:
+    """An endpoint's circuit opened or closed, or it was disabled; `detail` says why, in words fit for a log."""
+    metrics.ENDPOINT_TURNS.add(became)
+    sentence = {
+        "open": f"The circuit of {endpoint_id} opened: it is probed now and then ({detail}).",
+        "closed": f"The circuit of {endpoint_id} closed: it answers again.",
+        "disabled": f"{endpoint_id} was disabled ({detail}): what it is owed is held until it is resumed.",
+    }[became]
+    level = INFO if became == "closed" else WARNING
+    write_line(level, "endpoint_turned", sentence, endpoint_id=endpoint_id, became=became, detail=detail)
+
+
 # Housekeeping and surprises.
 
 
 def watches_expired(count: int) -> None:
     """Watches whose time was up before their job ended."""
     write_line(INFO, "watches_expired", f"{count} watches expired.", count=count)
+
+
+def sent_again(count: int) -> None:
+    """Deliveries that an order by hand has made due again."""
+    write_line(INFO, "sent_again", f"{count} deliveries were made due again, as ordered.", count=count)
+
+
+def swept(count: int, reason: str) -> None:
+    """Deliveries that failed because they had waited for too long; `reason` says for what."""
+    metrics.DELIVERIES.add(DeliveryStatus.FAILED.value, count)
+    write_line(WARNING, "swept", f"{count} deliveries failed: {reason}.", count=count, reason=reason)
 
 
 def pruned(counts: Mapping[str, int]) -> None:

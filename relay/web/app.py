@@ -4,6 +4,7 @@ from flask import Flask, Response
 
 from relay.web import health, parts, problems
 from relay.web.api import api
+from relay.web.hooks import hooks
 from relay.web.parts import Parts
 
 
@@ -14,6 +15,7 @@ def create_app(here: Parts) -> Flask:
     parts.install(app, here)
     problems.install(app)
     app.register_blueprint(api)
+    app.register_blueprint(hooks)
     app.register_blueprint(health.health)
     app.after_request(_secure)
     with app.app_context():

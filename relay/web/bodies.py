@@ -48,12 +48,17 @@ def read_bytes(limit: int = LIMIT) -> bytes:
 
 
 def _too_large(limit: int, rest: int) -> Problem:
-    """Refuse a body, of which so many bytes may still come; a client reads no answer while it is sending."""
+    """Refuse a body, of which so many bytes may still come."""
+    discard(rest)
+    return Problem(413, "too-large", f"The body is longer than {limit >> 20} MiB; send less at once.")
+
+
+def discard(rest: int) -> None:
+    """Read what may still come of a body that is refused; a client reads no answer while it is sending."""
     stream = request.environ["wsgi.input"]
     for _ in range(min(rest, LONGEST_DISCARD) // DISCARD_CHUNK):
         if not stream.read(DISCARD_CHUNK):
             break
-    return Problem(413, "too-large", f"The body is longer than {limit >> 20} MiB; send less at once.")
 
 
 def read_json(limit: int = LIMIT, *, may_be_empty: bool = False) -> Any:

@@ -1,0 +1,97 @@
+"""The dispatchers under test: `python -m relay deliver` as real processes, each with its log in a file."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from bench.support_machine import CHECKOUT, cpu_seconds, wait_until
+from bench.support_world import MASTER_KEY_TEXT
+
+RELAY = ("-m", "relay", "deliver")
+SETTLING_DOWN = 1.0  # seconds after its first line until a process has all it needs and only waits
+KEPT = ("PATH", "HOME", "LANG")
+
+
+@dataclass
+class Dispatchers:
+    """So many dispatcher processes on one database, from `with` to SIGTERM."""
+
+    database_url: str
+    folder: Path
+    number: int = 1
+    settings: Mapping[str, str] = field(default_factory=dict)
+    program: Sequence[str] = RELAY
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        for index in range(self.number):
+            with self._log(index).open("wb") as log:
+                self.processes.append(
+                    subprocess.Popen(
+                        [sys.executable, *self.program],
+                        env=self.environ(),
+                        cwd=CHECKOUT,
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.DEVNULL,
+                        stderr=log,
+                    )
+                )
+        for index in range(self.number):
+            wait_until(lambda index=index: self._has_started(index), 20, "the dispatcher has started")
+        time.sleep(SETTLING_DOWN)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self.processes:
+            process.send_signal(signal.SIGTERM if kind is None else signal.SIGKILL)
+        for process in self.processes:
+            process.wait(40)
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes' ids."""
+        return [process.pid for process in self.processes]
+
+    def cpu(self) -> float:
+        """Processor seconds used so far, all together."""
+        return cpu_seconds(self.pids)
+
+    def environ(self) -> dict[str, str]:
+        """The settings, and nothing of this process's own environment that could change them."""
+        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+        return kept | {
+            "DATABASE_URL": self.database_url,
+            "RELAY_MASTER_KEY": MASTER_KEY_TEXT,
+            "RELAY_CALLBACK_SCHEMES": "http",
+            "RELAY_CALLBACK_ALLOW": "127.0.0.0/8",
+            "RELAY_LOG_FORMAT": "json",
+            **self.settings,
+        }
+
+    def complaints(self) -> list[str]:
+        """What they said at WARNING or above, but for attempts that failed."""
+        lines = [line for index in range(self.number) for line in self._log(index).read_text().splitlines()]
+        told = [json.loads(line) for line in lines if line.startswith("{")]
+        return [
+            line["message"]
+            for line in told
+            if line["level"] not in {"debug", "info"} and line["event"] != "attempt_ended"
+        ]
+
+    def _log(self, index: int) -> Path:
+        return self.folder / f"dispatcher-{index}.log"
+
+    def _has_started(self, index: int) -> bool:
+        if self.processes[index].poll() is not None:
+            raise RuntimeError(f"the dispatcher ended at once: {self._log(index).read_text()[-2000:]}")
+        return '"process_started"' in self._log(index).read_text()

@@ -1,0 +1,161 @@
+"""How long jobs take: what is learned from those that ended, and the chance that one ends in the next seconds.
+
+For each type of job the newest durations are kept; a `Curve` is made of their quantiles. Seconds throughout.
+"""
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from relay.core.records import SECOND, Micros
+
+KEPT = 400  # durations of a type: a twentieth of them, one step between quantiles, is known to a quarter
+STEPS = 20  # between the quantiles of a curve, and the first and the last hundredth beside them
+PRIOR_MEDIAN = 120.0  # seconds; jobs commonly run from 15 s to some minutes (upstream.md, section 5)
+PRIOR_WEIGHT = 10  # what is assumed counts as much as so many durations seen
+LONGEST = 30 * 86_400.0  # seconds: the longest a watch may wait; a longer duration is a broken clock
+TYPE_LENGTH = 64
+
+# Ages at which a curve is drawn besides its own quantiles: 1 s to 30 days, half as much again each time.
+_GRID = tuple(1.5**step for step in range(37))
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """How the chance to end grows with a job's age.
+
+    `hazard` is the cumulative hazard, -ln of the share still running, at each of `ages`; between two of them
+    it grows evenly. Both start at 0 and rise.
+    """
+
+    ages: tuple[float, ...]
+    hazard: tuple[float, ...]
+
+    def chance(self, age: float, gap: float) -> float:
+        """The chance that a job which still runs at `age` ends within the next `gap` seconds."""
+        return -math.expm1(self._hazard(age) - self._hazard(age + gap))
+
+    def gap_worth(self, age: float, gain: float, longest: float) -> float:
+        """The shortest gap for which gap × chance reaches `gain`, at most `longest`."""
+        before = self._hazard(age)
+        start, reached = 0.0, before
+        for index in range(bisect_right(self.ages, age), len(self.ages)):
+            end = self.ages[index] - age
+            if end >= longest or end * -math.expm1(before - self.hazard[index]) >= gain:
+                rate = (self.hazard[index] - reached) / (end - start)
+                return min(_solve(reached - before, start, end, rate, gain), longest)
+            start, reached = end, self.hazard[index]
+        return longest
+
+    def _hazard(self, age: float) -> float:
+        index = bisect_right(self.ages, age)
+        if index == len(self.ages):
+            return self.hazard[-1]
+        left, low = self.ages[index - 1], self.hazard[index - 1]
+        return low + (age - left) * (self.hazard[index] - low) / (self.ages[index] - left)
+
+
+def _solve(hazard: float, start: float, end: float, rate: float, gain: float) -> float:
+    """The gap in (start, end] worth `gain`, by Newton's method; `hazard` is what `start` has, `rate` its rise."""
+    gap = end
+    for _ in range(4):
+        runs_on = math.exp(-hazard - rate * (gap - start))
+        slope = 1 - runs_on + gap * rate * runs_on
+        if slope <= 0.0:
+            break
+        gap = min(max(gap - (gap * (1 - runs_on) - gain) / slope, start), end)
+    return gap
+
+
+def learn(durations: Sequence[float]) -> Curve:
+    """The curve of a type from the newest durations of jobs that ended, in any order; none is fine.
+
+    It mixes what was seen with a prior, S(age) = 1 / (1 + age / median), as if the prior were ten more
+    durations: sane before anything is learned, and later only felt where nothing was ever seen.
+    """
+    knots = _quantiles(sorted(duration for duration in durations if 0 < duration <= LONGEST))
+    seen, assumed = len(durations), PRIOR_WEIGHT
+    ages = sorted({0.0, *_GRID, *(age for age, _ in knots)})
+    hazard = [
+        -math.log((seen * _still_running(knots, age) + assumed / (1 + age / PRIOR_MEDIAN)) / (seen + assumed))
+        for age in ages
+    ]
+    return Curve(tuple(ages), tuple(hazard))
+
+
+def _quantiles(ordered: Sequence[float]) -> list[tuple[float, float]]:
+    """Some (age, share of jobs still running then), from age 0; ages and shares are distinct."""
+    if not ordered:
+        return []
+    knots = [(0.0, 1.0)]
+    for level in (0.01, *(step / STEPS for step in range(1, STEPS)), 0.99):
+        age = ordered[min(int(level * len(ordered)), len(ordered) - 1)]
+        if age > knots[-1][0]:
+            knots.append((age, 1 - level))
+        else:
+            knots[-1] = (knots[-1][0], 1 - level)  # many jobs of one duration
+    return knots
+
+
+def _still_running(knots: Sequence[tuple[float, float]], age: float) -> float:
+    """The share of jobs that run longer than `age`: an even hazard between quantiles, a power law after them.
+
+    The power is that of the last two quantiles: jobs that have run so long may run as long again.
+    """
+    if not knots:
+        return 0.0
+    index = bisect_left(knots, age, key=lambda knot: knot[0])
+    if index == 0:
+        return knots[0][1]
+    if index < len(knots):
+        (left, before), (right, after) = knots[index - 1], knots[index]
+        return before * (after / before) ** ((age - left) / (right - left))
+    if len(knots) < 3:
+        return knots[-1][1] * knots[-1][0] / age
+    (left, before), (right, after) = knots[-2], knots[-1]
+    return after * (right / age) ** (math.log(before / after) / math.log(right / left))
+
+
+def type_key(job_type: str | None) -> str:
+    """Under what name a type is learned; types too strange to be kept apart are all one."""
+    name = job_type or ""
+    return name if len(name) <= TYPE_LENGTH and name.isascii() and name.isprintable() else ""
+
+
+def provider_time(value: str | None) -> Micros | None:
+    """A time as the provider writes it, `yyyy-MM-ddTHH:mm:ssZ`; None for anything else."""
+    try:
+        at = datetime.fromisoformat(value or "")
+    except ValueError:
+        return None
+    return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * SECOND)
+
+
+def age_of(creation_time: str | None, registered_at: Micros, now: Micros) -> float:
+    """Seconds since the provider began with a job; since it was registered where that is not known."""
+    began = provider_time(creation_time)
+    return max(now - (registered_at if began is None else began), 0) / SECOND
+
+
+def duration_of(
+    creation_time: str | None,
+    complete_time: str | None,
+    *,
+    registered_at: Micros,
+    last_open_at: Micros | None,
+    now: Micros,
+) -> float | None:
+    """How long a job took that is seen ended at `now`: the provider's times, or what was observed.
+
+    Observed, it began at its registration and ended halfway between the last time it was seen open and now;
+    a job never seen open tells nothing. None too where the times make no sense.
+    """
+    began, ended = provider_time(creation_time), provider_time(complete_time)
+    if ended is None and last_open_at is not None:
+        ended = (last_open_at + now) // 2
+    if ended is None or (began is None and last_open_at is None):
+        return None
+    duration = (ended - (registered_at if began is None else began)) / SECOND
+    return duration if 0 < duration <= LONGEST else None

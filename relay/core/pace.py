@@ -1,0 +1,95 @@
+"""An endpoint's pace and health: how much may fly, when it is left alone, when it is given up.
+
+    ┌──────────┐ success: one more in flight, up to the limit
+    │  active  │ failure: half as many; three in a row: no longer proven
+    └──┬────▲──┘
+   ten failures    a probe succeeds: starts slowly again
+   in a row │ │
+    ┌──▼────┴──┐ one probe at a time, 10 s apart at first, then twice as long each, up to 10 minutes;
+    │   open   │ no retry is used up
+    └──┬───────┘
+   410, or ten failures over five days
+    ┌──▼───────┐
+    │ disabled │ everything is held until somebody resumes it
+    └──────────┘
+
+Times are microseconds, `dice` is a number in [0, 1).
+"""
+
+from dataclasses import dataclass, replace
+
+from relay.core.records import SECOND, Micros
+from relay.core.states import DisabledReason
+
+FIRST_ALLOWANCE = 2  # in flight, for an endpoint that has not answered yet
+UNPROVEN_AFTER = 3  # failures in a row after which an endpoint counts as failing
+OPEN_AFTER = 10  # failures in a row after which the circuit opens: one default in-flight limit's worth
+FIRST_PROBE = 10 * SECOND  # after the circuit has opened
+LONGEST_PROBE = 600 * SECOND  # between two probes: a mended receiver waits no longer than this
+PROBE_JITTER = 0.2  # upwards, so that endpoints that fell together are not probed together
+DISABLE_AFTER = 10  # failed attempts without a success …
+DISABLE_SPAN = 5 * 86_400 * SECOND  # … over this time, after which an endpoint is disabled
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What the last answers of an endpoint allow. `opened_at` is None while its circuit is closed."""
+
+    allowance: int = FIRST_ALLOWANCE
+    proven: bool = False
+    failure_streak: int = 0
+    failing_since: Micros | None = None
+    opened_at: Micros | None = None
+    open_until: Micros = 0
+    probe_count: int = 0
+    recovered_at: Micros | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the circuit is open: only single probes go through."""
+        return self.opened_at is not None
+
+    def after_success(self, now: Micros, max_in_flight: int) -> "Pace":
+        """One more in flight for each success (so it doubles each round trip), up to the limit.
+
+        The first success of an open circuit closes it; what was due by then is a backlog from now on.
+        """
+        if self.is_open:
+            return Pace(min(FIRST_ALLOWANCE, max_in_flight), proven=True, recovered_at=now)
+        return Pace(
+            allowance=min(self.allowance + 1, max_in_flight), proven=True, recovered_at=self.recovered_at
+        )
+
+    def after_failure(self, now: Micros, *, started_at: Micros, dice: float) -> "Pace":
+        """Half as many in flight, and after a run of failures an open circuit.
+
+        `started_at` is when the attempt began: one that began before the circuit opened is no probe.
+        """
+        streak = self.failure_streak + 1
+        failed = replace(
+            self,
+            allowance=max(self.allowance // 2, 1),
+            proven=self.proven and streak < UNPROVEN_AFTER,
+            failure_streak=streak,
+            failing_since=now if self.failing_since is None else self.failing_since,
+        )
+        if self.opened_at is not None:
+            is_probe = started_at >= self.opened_at
+            return _probed(failed, now, self.probe_count + 1, dice) if is_probe else failed
+        if streak >= OPEN_AFTER:
+            return _probed(replace(failed, opened_at=now), now, 0, dice)
+        return failed
+
+
+def _probed(pace: Pace, now: Micros, probe_count: int, dice: float) -> Pace:
+    gap = min(FIRST_PROBE << min(probe_count, 20), LONGEST_PROBE)
+    return replace(pace, probe_count=probe_count, open_until=now + round(gap * (1 + PROBE_JITTER * dice)))
+
+
+def why_disable(pace: Pace, now: Micros, status_code: int | None) -> DisabledReason | None:
+    """Why an endpoint is to be given up after this failed attempt; None if it is not."""
+    if status_code == 410:
+        return DisabledReason.GONE
+    if pace.failing_since is None or pace.failure_streak < DISABLE_AFTER:
+        return None
+    return DisabledReason.FAILING if now - pace.failing_since >= DISABLE_SPAN else None

@@ -1,0 +1,4 @@
+"""x"""
+
+REFRESH = 10.0
+SAMPLE = 300

@@ -1,0 +1,63 @@
+"""The ends that no settle brings: what was held or blocked for too long, what a deleted endpoint is owed.
+
+Each step is one endpoint and a few hundred rows, so that nobody waits for it, however long the backlog is.
+"""
+
+from sqlalchemy import null, select, update
+
+from relay.core.records import Micros
+from relay.core.states import DeliveryStatus
+from relay.store import deliveries, endpoints
+from relay.store.engine import Tx, among
+from relay.store.tables import Delivery, Endpoint
+
+BATCH = 500
+HELD_TOO_LONG = "held: its endpoint was paused or disabled for longer than records are kept"
+BLOCKED_TOO_LONG = "blocked: its endpoint failed for twice the length of the retry schedule"
+
+
+def held_endpoints(tx: Tx, before: Micros) -> list[str]:
+    """Endpoints that are paused or disabled since before this moment."""
+    here = Endpoint.deleted_at.is_(None) & (Endpoint.held_at < before)
+    return list(tx.scalars(select(Endpoint.id).where(here).order_by(Endpoint.held_at)))
+
+
+def open_endpoints(tx: Tx, before: Micros) -> list[str]:
+    """Endpoints whose circuit opened before this moment and is open still."""
+    return list(tx.scalars(select(Endpoint.id).where(Endpoint.opened_at < before).order_by(Endpoint.id)))
+
+
+def deleted_endpoints(tx: Tx) -> list[str]:
+    """Deleted endpoints that are still owed something."""
+    owed = (
+        select(Delivery.id).where(Delivery.endpoint_id == Endpoint.id, Delivery.due_at.is_not(None)).exists()
+    )
+    return list(tx.scalars(select(Endpoint.id).where(Endpoint.deleted_at.is_not(None), owed)))
+
+
+def clear_deleted(tx: Tx, endpoint_id: str, now: Micros) -> int:
+    """Cancel a batch of what a deleted endpoint is owed; returns how many rows were done."""
+    endpoints.lock_in_order(tx, [endpoint_id])
+    return deliveries.cancel_of_endpoint(tx, endpoint_id, now)
+
+
+def fail_overdue(tx: Tx, endpoint_id: str, waiting_since: Micros, reason: str, now: Micros) -> int:
+    """Fail a batch of an endpoint's pending rows that have waited since before this moment; how many."""
+    endpoints.lock_in_order(tx, [endpoint_id])
+    first = (
+        select(Delivery.id, Delivery.since, Delivery.token)
+        .where(Delivery.endpoint_id == endpoint_id, Delivery.due_at.is_not(None))
+        .order_by(Delivery.due_at)
+        .limit(BATCH)
+        .subquery()
+    )
+    ids = list(tx.scalars(select(first.c.id).where(first.c.since < waiting_since, first.c.token.is_(None))))
+    if not ids:
+        return 0
+    tx.execute(
+        update(Delivery)
+        .where(among(tx, Delivery.id, sorted(ids)))
+        .values(status=DeliveryStatus.FAILED, due_at=null(), finished_at=now, last_error=reason)
+    )
+    endpoints.look_again(tx, [endpoint_id], now)
+    return len(ids)

@@ -1,0 +1,248 @@
+"""Circuit, disabling, recovery and fairness, on every database: held by rows, so by all dispatchers alike."""
+
+from collections import Counter
+
+import pytest
+from sqlalchemy import update
+
+from relay.core.pace import DISABLE_SPAN, FIRST_ALLOWANCE, FIRST_PROBE, OPEN_AFTER
+from relay.core.records import SECOND
+from relay.core.schedule import longest_wait
+from relay.core.states import DeliveryStatus, ErrorClass
+from relay.store import deliveries, delivery_choice, delivery_settles, endpoints
+from relay.store.delivery_choice import Room
+from relay.store.engine import Store
+from relay.store.tables import Delivery, Endpoint
+from tests.support_flow import STEPS, World
+
+HOOK = "https://example.com/hook"
+WIDE = Room(slots=1000, unproven_slots=1000, payload_bytes=1 << 27)
+
+
+@pytest.fixture
+def world(own_store: Store) -> World:
+    return World(own_store)
+
+
+def open_the_circuit(world: World, spare: int = 5) -> None:
+    """Ten attempts fail at once; a few more deliveries are owed."""
+    world.owe(OPEN_AFTER + spare)
+    world.set_endpoint(HOOK, allowance=OPEN_AFTER, proven=1)
+    taken = world.claim().taken
+    assert len(taken) == OPEN_AFTER
+    world.settle(taken, 503, ErrorClass.HTTP_5XX)
+
+
+def test_I4_an_open_circuit_lets_one_probe_through_and_uses_up_no_retry(world: World) -> None:
+    open_the_circuit(world)
+    assert world.endpoint().opened_at == world.now
+    world.later(FIRST_PROBE / 1e6 - 0.001)
+    assert world.claim().taken == []
+    world.later(3)
+    (probe,) = world.claim().taken
+    assert world.claim().taken == []
+    world.settle([probe], 503, ErrorClass.HTTP_5XX)
+    row = world.delivery(probe.id)
+    assert (row.status, row.step) == ("pending", 0)
+    assert world.endpoint().probe_count == 1
+    assert world.claim().taken == []
+    world.later(25)
+    (second,) = world.claim().taken
+    assert second.id != probe.id  # the failed one went to the end of the queue
+    world.settle([second])
+    assert world.endpoint().opened_at is None
+    assert len(world.claim().taken) == FIRST_ALLOWANCE
+
+
+def test_the_opening_failures_used_up_a_retry_each_and_those_after_it_none(world: World) -> None:
+    open_the_circuit(world)
+    steps = Counter(row.step for row in world.rows(Delivery))
+    assert steps == {1: OPEN_AFTER, 0: 5}
+
+
+def test_what_waited_twice_the_schedules_length_behind_an_open_circuit_fails(world: World) -> None:
+    open_the_circuit(world)
+    world.later(longest_wait(STEPS) / 1e6 + 1)
+    (probe,) = world.claim().taken
+    world.settle([probe], 503, ErrorClass.HTTP_5XX)
+    assert world.delivery(probe.id).status == "failed"
+
+
+def test_a_410_disables_at_once_and_everything_is_held_without_using_up_a_retry(world: World) -> None:
+    ids = world.owe(4)
+    taken = world.claim().taken
+    batch = [world.done(taken[0], 410, ErrorClass.HTTP_4XX), world.done(taken[1], 500, ErrorClass.HTTP_5XX)]
+    result = world.store.write(delivery_settles.settle, batch, now=world.now, steps=STEPS)
+    assert [(turn.became, turn.detail) for turn in result.turns] == [("disabled", "gone")]
+    row = world.endpoint()
+    assert (row.status, row.disabled_reason, row.ready_at, row.held_at) == (
+        "disabled",
+        "gone",
+        None,
+        world.now,
+    )
+    assert {world.delivery(one).status for one in ids} == {"pending"}
+    assert {world.delivery(one).step for one in ids} == {0}
+    world.owe(1)
+    world.later(86_400)
+    assert world.claim().taken == []
+
+
+def test_failing_for_five_days_disables_at_a_failure(world: World) -> None:
+    open_the_circuit(world, spare=1)
+    world.later(DISABLE_SPAN / 1e6)
+    (probe,) = world.claim().taken
+    world.settle([probe], 503, ErrorClass.HTTP_5XX)
+    row = world.endpoint()
+    assert (row.status, row.disabled_reason) == ("disabled", "failing")
+
+
+def test_resume_lets_go_what_was_held_oldest_first_and_slowly(world: World) -> None:
+    (gone,) = world.owe(1)
+    world.settle(world.claim().taken, 410, ErrorClass.HTTP_4XX)
+    held = [gone]
+    for _ in range(6):
+        world.later(1)
+        held += world.owe(1)
+    world.store.write(endpoints.resume, world.subscriber_id, world.endpoint().id, world.later(1))
+    row = world.endpoint()
+    assert (row.status, row.disabled_reason, row.held_at) == ("active", None, None)
+    sent: list[str] = []
+    sizes = []
+    while taken := world.claim().taken:
+        sizes.append(len(taken))
+        sent += [one.id for one in taken]
+        world.settle(taken)
+    assert sent == held
+    assert sizes == [2, 4, 1]
+
+
+def test_R5_what_comes_after_the_resume_is_not_stuck_behind_the_backlog(world: World) -> None:
+    world.owe(40)
+    world.store.write(endpoints.pause, world.subscriber_id, world.endpoint().id, world.now)
+    world.later(60)
+    world.store.write(endpoints.resume, world.subscriber_id, world.endpoint().id, world.now)
+    world.later(1)
+    new = set(world.owe(4))
+    sent: list[str] = []
+    for _ in range(4):
+        taken = world.claim().taken
+        sent += [one.id for one in taken]
+        world.settle(taken)
+    assert new <= set(sent)
+    assert len(sent) < 40
+
+
+def test_a_paused_endpoint_finishes_what_flies_and_sends_nothing_new(world: World) -> None:
+    world.owe(4)
+    taken = world.claim().taken
+    world.store.write(endpoints.pause, world.subscriber_id, world.endpoint().id, world.now)
+    world.settle(taken)
+    assert world.endpoint().ready_at is None
+    assert world.claim().taken == []
+    assert Counter(row.status for row in world.rows(Delivery)) == {"delivered": 2, "pending": 2}
+
+
+def test_a_test_is_sent_while_paused_once_and_changes_no_health(world: World) -> None:
+    world.owe(1)
+    endpoint_id = world.endpoint().id
+    world.store.write(endpoints.pause, world.subscriber_id, endpoint_id, world.now)
+    before = world.endpoint()
+    test_id = world.store.write(deliveries.send_test, world.subscriber_id, endpoint_id, world.now, world.mint)
+    (claimed,) = world.claim().taken
+    assert (claimed.id, claimed.event) == (test_id, "relay.test")
+    assert world.claim().taken == []
+    world.settle([claimed], 500, ErrorClass.HTTP_5XX)
+    assert world.delivery(test_id).status == DeliveryStatus.FAILED
+    assert world.endpoint() == before
+    assert len(world.attempts(test_id)) == 1
+
+
+def test_a_test_whose_process_died_is_sent_again(world: World) -> None:
+    world.owe(1)
+    test_id = world.store.write(
+        deliveries.send_test, world.subscriber_id, world.endpoint().id, world.now, world.mint
+    )
+    world.store.write(endpoints.pause, world.subscriber_id, world.endpoint().id, world.now)
+    world.claim()
+    world.later(61)
+    (again,) = world.claim().taken
+    world.settle([again])
+    assert world.delivery(test_id).status == DeliveryStatus.DELIVERED
+    assert [row.error for row in world.attempts(test_id)] == ["lost", None]
+
+
+def test_R6_failures_are_counted_across_dispatchers_and_restarts(world: World) -> None:
+    """Each dispatcher is a claim and a settle of its own; nothing is kept between them but rows."""
+    world.owe(OPEN_AFTER + 1)
+    world.set_endpoint(HOOK, allowance=OPEN_AFTER, proven=1)
+    taken = world.claim().taken
+    for one in taken:
+        world.settle([one], 503, ErrorClass.HTTP_5XX)
+    assert world.endpoint().failure_streak == OPEN_AFTER
+    assert world.endpoint().opened_at is not None
+
+
+def test_subscribers_share_a_claim_evenly(world: World) -> None:
+    """One with forty endpoints and one with a single endpoint: each gets half of what there is."""
+    big = world.subscriber_id
+    for number in range(40):
+        world.owe(5, f"https://big{number}.example/hook")
+    small = world.subscriber_id = world.new_subscriber()
+    world.owe(30, "https://small.example/hook")
+    world.store.write(
+        lambda tx: tx.execute(update(Endpoint).values(proven=1, allowance=20, max_in_flight=20))
+    )
+    assert fill(world, 20) == {big: 10, small: 10}
+
+
+def fill(world: World, slots: int, **held: int) -> Counter[str]:
+    """Claim as a dispatcher with so many slots does until they are taken; who holds how many of them."""
+    holding = Counter(held)
+    for _ in range(20):
+        turns = world.store.read(delivery_choice.ready_subscribers, world.now)
+        free = slots - sum(holding.values())
+        room = Room(slots=free, unproven_slots=free, payload_bytes=1 << 27, turns=turns, held=dict(holding))
+        holding.update(one.subscriber_id for one in world.claim(room).taken)
+    return holding
+
+
+def test_what_one_subscriber_leaves_the_others_get(world: World) -> None:
+    big = world.subscriber_id
+    world.owe(30, "https://big.example/hook")
+    small = world.subscriber_id = world.new_subscriber()
+    world.owe(2, "https://small.example/hook")
+    world.store.write(
+        lambda tx: tx.execute(update(Endpoint).values(proven=1, allowance=30, max_in_flight=30))
+    )
+    assert fill(world, 30, **{big: 10}) == {big: 28, small: 2}
+
+
+def test_a_rate_limit_holds_over_many_claims(world: World) -> None:
+    world.owe(60)
+    world.set_endpoint(HOOK, rate_per_second=100.0, max_in_flight=50, allowance=50, proven=1)
+    started_at = world.now
+    starts: list[int] = []
+    while len(starts) < 60:
+        taken = world.claim().taken
+        starts += [world.now] * len(taken)
+        world.settle(taken)
+        world.later(0.003)
+    for second in range(started_at, world.now, SECOND // 10):
+        assert sum(second <= at < second + SECOND // 10 for at in starts) <= 10 + 5
+
+
+def test_pausing_a_disabled_endpoint_keeps_it_disabled(world: World) -> None:
+    world.owe(1)
+    world.settle(world.claim().taken, 410, ErrorClass.HTTP_4XX)
+    world.store.write(endpoints.pause, world.subscriber_id, world.endpoint().id, world.now)
+    assert world.endpoint().status == "disabled"
+
+
+def test_a_retry_after_at_an_open_circuit_is_honoured(world: World) -> None:
+    open_the_circuit(world, spare=0)
+    world.later(13)
+    (one,) = world.claim().taken
+    batch = [world.done(one, 503, ErrorClass.HTTP_5XX, retry_after="120")]
+    world.store.write(delivery_settles.settle, batch, now=world.now, steps=STEPS)
+    assert world.delivery(one.id).due_at >= world.now + 120 * SECOND

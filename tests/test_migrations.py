@@ -1,0 +1,158 @@
+"""Migrations on every database: from nothing, again, at once, and with rows in the tables."""
+
+import multiprocessing
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import func, select, text
+
+from relay.store import migrate
+from relay.store.engine import Store
+from relay.store.tables import Attempt, Base, Delivery
+from tests.support_database import KINDS, empty_database
+from tests.support_flow import World
+
+PROCESSES = 4
+
+
+@pytest.fixture(params=KINDS)
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    with empty_database(request.param, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> Iterator[str]:
+    with empty_database("sqlite", tmp_path) as url:
+        migrate.upgrade(url)
+        yield url
+
+
+def is_current(url: str) -> bool:
+    store = Store(url)
+    try:
+        return store.read(migrate.is_current)
+    finally:
+        store.close()
+
+
+def test_an_empty_database_is_brought_to_the_tables_of_the_code_and_then_left_alone(empty_url: str) -> None:
+    assert not is_current(empty_url)
+    assert migrate.upgrade(empty_url) == (None, migrate.newest())
+    assert is_current(empty_url)
+    assert migrate.differences(empty_url) == []
+    assert migrate.upgrade(empty_url) == (migrate.newest(), migrate.newest())
+
+
+def test_an_empty_scratch_database_can_be_compared(empty_url: str) -> None:
+    assert migrate.check_on_scratch() == []
+    assert migrate.differences(empty_url) != []
+
+
+def _start_together(barrier: Barrier) -> None:
+    barrier.wait(30)
+
+
+def test_processes_that_migrate_at_once_do_it_once(empty_url: str) -> None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["relay.store.migrate"])
+    barrier = context.Barrier(PROCESSES)
+    with ProcessPoolExecutor(PROCESSES, context, _start_together, (barrier,)) as pool:
+        futures = [pool.submit(migrate.upgrade, empty_url) for _ in range(PROCESSES)]
+        results = [future.result(60) for future in futures]
+    newest = migrate.newest()
+    assert sorted(results, key=str) == sorted(
+        [(None, newest), *[(newest, newest)] * (PROCESSES - 1)], key=str
+    )
+
+
+def test_a_migration_may_take_long_and_waits_long_for_another(empty_url: str) -> None:
+    asked = {
+        "sqlite": ["PRAGMA busy_timeout"],
+        "postgresql": ["SHOW statement_timeout", "SHOW lock_timeout"],
+        "mysql": ["SELECT @@max_statement_time", "SELECT @@innodb_lock_wait_timeout"],
+    }
+    with migrate._alone(empty_url) as connection:
+        said = [connection.scalar(text(query)) for query in asked[connection.dialect.name]]
+    assert set(said) <= {migrate.TIMEOUT, migrate.TIMEOUT * 1000, "1h"}
+
+
+def counts(store: Store) -> dict[str, int]:
+    tables = Base.metadata.sorted_tables
+    return store.read(
+        lambda tx: {
+            table.name: tx.execute(select(func.count()).select_from(table)).scalar_one() for table in tables
+        }
+    )
+
+
+def filled(store: Store) -> World:
+    """A world with rows that refer to each other."""
+    world = World(store)
+    world.owe(2)
+    world.settle(world.claim().taken)
+    world.watch()
+    return world
+
+
+def test_rows_outlive_a_migration(own_database_url: str, own_store: Store) -> None:
+    filled(own_store)
+    before = counts(own_store)
+    assert min(before[name] for name in ("watches", "jobs", "deliveries", "attempts")) >= 2
+    migrate.upgrade(own_database_url)
+    assert counts(own_store) == before
+
+
+def test_a_table_that_sqlite_makes_anew_keeps_the_rows_that_refer_to_it(sqlite_url: str) -> None:
+    store = Store(sqlite_url)
+    filled(store)
+    before = counts(store)
+    with migrate._alone(sqlite_url) as connection:
+        operations = Operations(MigrationContext.configure(connection))
+        for table in ("subscribers", "endpoints", "jobs", "watches", "deliveries"):
+            with operations.batch_alter_table(table, recreate="always"):
+                pass
+    assert counts(store) == before
+    assert migrate.differences(sqlite_url) == []
+    store.close()
+
+
+def test_sqlite_heeds_foreign_keys_in_every_connection_but_the_migrations(sqlite_url: str) -> None:
+    store = Store(sqlite_url)
+    world = filled(store)
+    migrate.upgrade(sqlite_url)
+    assert store.read(lambda tx: tx.scalar(text("PRAGMA foreign_keys"))) == 1
+    fresh = Store(sqlite_url)
+    assert fresh.write(lambda tx: tx.scalar(text("PRAGMA foreign_keys"))) == 1
+    fresh.close()
+    with migrate._alone(sqlite_url) as connection:
+        assert connection.scalar(text("PRAGMA foreign_keys")) == 0
+    store.write(lambda tx: tx.execute(Delivery.__table__.delete()))  # type: ignore[attr-defined]
+    assert world.rows(Attempt) == []
+    store.close()
+
+
+def test_a_migration_that_would_leave_orphans_is_undone(sqlite_url: str) -> None:
+    path = sqlite_url.removeprefix("sqlite:///")
+    with sqlite3.connect(path) as careless:  # foreign keys are off unless a connection wants them
+        careless.execute(
+            "INSERT INTO attempts (delivery_id, number, id, started_at) VALUES ('none', 1, 'a', 1)"
+        )
+    careless.close()
+    with (
+        pytest.raises(RuntimeError, match="1 rows that refer to nothing"),
+        migrate._alone(sqlite_url) as connection,
+    ):
+        connection.execute(text("CREATE TABLE half_done (a INTEGER)"))
+    store = Store(sqlite_url)
+    assert (
+        store.read(lambda tx: tx.scalar(text("SELECT count(*) FROM sqlite_master WHERE name = 'half_done'")))
+        == 0
+    )
+    store.close()

@@ -1,0 +1,228 @@
+"""What is open is found by its own index: a claim reads few rows, however many have ended."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import event, insert, select, text
+
+from relay import tidy
+from relay.core.records import SECOND
+from relay.store import deliveries, delivery_claims, endpoints, jobs, prune, watches
+from relay.store.engine import Store, Tx
+from relay.store.tables import Delivery, Endpoint, Job, Watch
+from tests.support_emptied import private_store
+from tests.support_flow import ALL_EVENTS, LEASE, ROOM, World
+
+FINISHED = 20_000
+JOBS = 5_000
+ENDPOINTS = 2_000
+FEW = 500  # rows; a claim of what is open here reads far fewer, a scan of anything that has ended far more
+STEPS_OF_A_ROW = 10  # virtual machine steps of SQLite, roughly: it counts no rows
+BIG = {"endpoints", "deliveries", "jobs", "watches"}
+
+
+@pytest.fixture(scope="module")
+def world(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A relay that has done much and has little open: 10 deliveries, 10 jobs, 10 watches."""
+    with private_store(database_url, tmp_path_factory.mktemp("plans")) as store:
+        world = World(store)
+        store.write(add_history, world, world.new_subscriber())
+        for number in range(5):
+            world.owe(2, f"https://owed{number}.example/hook")
+        world.register(*(world.request(f"open{n}", timeout=60) for n in range(10)))
+        store.write(lambda tx: tx.execute(text(ANALYZE[tx.dialect.name])))
+        yield world
+
+
+ANALYZE = {
+    "sqlite": "ANALYZE",
+    "postgresql": "ANALYZE",
+    "mysql": "ANALYZE TABLE endpoints, deliveries, jobs, watches",
+}
+
+
+def add_history(tx: Tx, world: World, subscriber_id: str) -> None:
+    """Endpoints that are owed nothing, and jobs, watches and deliveries that have ended."""
+    now = world.now
+    ended = {"created_at": now, "finished_at": now, "due_at": None}
+    owners = [world.mint("ep") for _ in range(ENDPOINTS)]
+    idle = [endpoints.new_row(owner, subscriber_id, f"https://{owner}.example/hook", now) for owner in owners]
+    tx.execute(insert(Endpoint), idle)
+    job = ended | {"source": "default", "status": "success"}
+    tx.execute(insert(Job), [job | {"job_id": f"old{number}"} for number in range(JOBS)])
+    keys = list(tx.scalars(select(Job.id)))
+    watch = ended | {"subscriber_id": subscriber_id, "status": "success", "expires_at": now}
+    watch |= {"events": ALL_EVENTS, "user_metadata": "{}", "missing_base": 0}
+    told = [(world.mint("wat"), key, owners[number % ENDPOINTS]) for number, key in enumerate(keys)]
+    rows = [watch | {"id": watch_id, "job": key, "endpoint_id": owner} for watch_id, key, owner in told]
+    tx.execute(insert(Watch), rows)
+    delivered = ended | {"status": "delivered", "delivered_at": now}
+    sent = [
+        deliveries.new_row(
+            world.mint("msg"),
+            subscriber_id=subscriber_id,
+            watch_id=told[number % JOBS][0],
+            endpoint_id=told[number % JOBS][2],
+            event="ai_job.success",
+            payload_bytes=100,
+            now=now,
+        )
+        | delivered
+        for number in range(FINISHED)
+    ]
+    tx.execute(insert(Delivery), sent)
+
+
+class Undone(Exception):
+    """Rolls a transaction back."""
+
+
+def undone(store: Store, work: Callable[[Tx], object]) -> None:
+    """Run in a transaction that is rolled back."""
+
+    def run(tx: Tx) -> None:
+        work(tx)
+        raise Undone
+
+    with pytest.raises(Undone):
+        store.write(run)
+
+
+def claim_deliveries(tx: Tx, world: World) -> object:
+    claim = delivery_claims.claim(tx, now=world.now, lease=LEASE, token="t" * 32, room=ROOM, mint=world.mint)
+    assert len(claim.taken) == 10
+    return claim
+
+
+def claim_jobs(tx: Tx, world: World) -> object:
+    claim = jobs.claim(tx, now=world.now, lease=LEASE, token="t" * 32, call_interval=SECOND)
+    assert len(claim.jobs) == 10
+    return jobs.lock_claimed(tx, claim)
+
+
+def expire(tx: Tx, world: World) -> object:
+    late = world.now + 60 * SECOND
+    overdue = watches.overdue(tx, late, tidy.EXPIRE_BATCH)
+    assert tidy.expire(tx, overdue, late, world.mint) == 10
+    return watches.next_deadline(tx)
+
+
+def look_for_work(tx: Tx, _world: World) -> object:
+    return (delivery_claims.next_ready(tx), jobs.next_due(tx), watches.next_deadline(tx))
+
+
+def prune_nothing(tx: Tx, world: World) -> object:
+    assert not any(prune.batch(tx, world.now, 0).values())
+    return None
+
+
+# What does each, the indexes it is to use, and how many rows it may read beside the few that are open.
+PASSES: dict[str, tuple[Callable[[Tx, World], object], set[str], int]] = {
+    "claim of deliveries": (claim_deliveries, {"ix_endpoints_", "ix_deliveries_due"}, 0),
+    "claim of jobs": (claim_jobs, {"ix_jobs_due", "ix_watches_job"}, 0),
+    "expiry": (expire, {"ix_watches_due"}, 0),
+    "look for work": (look_for_work, {"ix_endpoints_ready", "ix_jobs_due", "ix_watches_due"}, 0),
+    "pruning of nothing": (prune_nothing, set(), ENDPOINTS),  # it looks through the endpoints: they are few
+}
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_a_pass_reads_few_rows(world: World, name: str) -> None:
+    work, _, more = PASSES[name]
+    read: list[int] = []
+    undone(world.store, lambda tx: read.append(rows_read(tx, lambda: work(tx, world))))
+    assert read[0] < FEW + more
+
+
+def rows_read(tx: Tx, work: Callable[[], object]) -> int:
+    """How many rows a pass reads, by the database's own count."""
+    match tx.dialect.name:
+        case "sqlite":
+            return steps_of_sqlite(tx, work) // STEPS_OF_A_ROW
+        case "postgresql":
+            before = rows_of_postgresql(tx)
+            work()
+            return rows_of_postgresql(tx) - before
+        case _:
+            first, before = rows_of_mysql(tx), rows_of_mysql(tx)
+            work()
+            return rows_of_mysql(tx) - before - (before - first)  # asking reads rows too
+
+
+def steps_of_sqlite(tx: Tx, work: Callable[[], object]) -> int:
+    steps = 0
+
+    def count() -> None:
+        nonlocal steps
+        steps += 10
+
+    driver: Any = tx.connection.driver_connection
+    driver.set_progress_handler(count, 10)
+    work()
+    driver.set_progress_handler(None, 10)
+    return steps
+
+
+def rows_of_postgresql(tx: Tx) -> int:
+    columns = "COALESCE(seq_tup_read, 0) + COALESCE(idx_tup_fetch, 0)"
+    return int(tx.scalar(text(f"SELECT SUM({columns}) FROM pg_stat_xact_user_tables")) or 0)
+
+
+def rows_of_mysql(tx: Tx) -> int:
+    return sum(int(value) for _, value in tx.execute(text("SHOW SESSION STATUS LIKE 'Handler\\_read%'")))
+
+
+@pytest.mark.parametrize("name", [name for name, (_, wanted, _) in PASSES.items() if wanted])
+def test_a_pass_goes_by_the_indexes_of_what_is_open(world: World, name: str) -> None:
+    work, wanted, _ = PASSES[name]
+    statements: list[tuple[str, Any]] = []
+
+    def note(_c: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:  # noqa: FBT001 - SQLAlchemy's signature
+        if statement.startswith(("SELECT", "UPDATE")):
+            statements.append((statement, parameters[0] if many else parameters))
+
+    event.listen(world.store.engine, "before_cursor_execute", note)
+    undone(world.store, lambda tx: work(tx, world))
+    event.remove(world.store.engine, "before_cursor_execute", note)
+    used: set[str] = set()
+    scanned: set[str] = set()
+    for statement, parameters in statements:
+        indexes, tables = world.store.read(plan_of, statement, parameters)
+        used |= indexes
+        scanned |= tables
+    assert statements
+    assert not scanned & BIG
+    for prefix in wanted:
+        assert any(index.startswith(prefix) for index in used), (prefix, used)
+
+
+def plan_of(tx: Tx, statement: str, parameters: Any) -> tuple[set[str], set[str]]:
+    """The indexes that a statement would use, and the tables that it would read from end to end."""
+    match tx.dialect.name:
+        case "sqlite":
+            lines = [
+                row[3].split() for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            ]
+            indexes = {line[line.index("INDEX") + 1] for line in lines if "INDEX" in line}
+            return indexes, {line[1] for line in lines if line[0] == "SCAN" and len(line) == 2}
+        case "postgresql":
+            said = tx.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()
+            plan = json.loads(said) if isinstance(said, str) else said
+            nodes = list(nodes_of(plan[0]["Plan"]))
+            scans = {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
+            return {node["Index Name"] for node in nodes if "Index Name" in node}, scans
+        case _:
+            steps = tx.exec_driver_sql(f"EXPLAIN {statement}", parameters).mappings().all()
+            return {step["key"] for step in steps if step["key"]}, {
+                step["table"]
+                for step in steps
+                if step["type"] in {"ALL", "index"} and int(step["rows"] or 0) > FEW
+            }
+
+
+def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", ()):
+        yield from nodes_of(part)

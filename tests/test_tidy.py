@@ -1,0 +1,124 @@
+"""Watches expire at their deadline, by any number of tidiers."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import update
+
+from relay.core.records import SECOND, Micros
+from relay.core.states import WatchStatus
+from relay.store import prune
+from relay.store.clock import Clock
+from relay.store.engine import Store
+from relay.store.tables import Delivery, Job, Watch
+from relay.tidy import EXPIRE_BATCH, LOOK_EVERY, Tidier
+from tests.support_emptied import empty, private_store
+from tests.support_flow import STEPS, World
+
+HOOK = "https://example.com/hook"
+
+
+class StillClock(Clock):
+    """The world's clock, for parts that ask the database's."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def now(self) -> Micros:
+        return self._world.now
+
+
+@pytest.fixture(scope="module")
+def private(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with private_store(database_url, tmp_path_factory.mktemp("tidy")) as store:
+        yield store
+
+
+@pytest.fixture
+def world(private: Store) -> World:
+    return World(empty(private))
+
+
+def tidier_of(world: World) -> Tidier:
+    return Tidier(world.store, StillClock(world), 30 * 86_400 * SECOND, STEPS, world.mint)
+
+
+def statuses(world: World) -> dict[str, int]:
+    seen = [row.status for row in world.rows(Watch)]
+    return {status: seen.count(status) for status in seen}
+
+
+def test_a_watch_whose_endpoint_is_gone_ends_cancelled_and_owes_nothing(world: World) -> None:
+    world.watch(timeout=60)
+    kept = world.watch(url="https://kept.example/hook", timeout=60)
+    world.set_endpoint(HOOK, deleted_at=world.now, url_key=None, ready_at=None)  # as it was being registered
+    world.later(60)
+    tidier_of(world).turn()
+    assert statuses(world) == {WatchStatus.CANCELLED: 1, WatchStatus.EXPIRED: 1}
+    assert [row.watch_id for row in world.rows(Delivery)] == [kept]
+    assert [row.due_at for row in world.rows(Job)] == [None, None]
+
+
+def test_many_that_are_overdue_end_in_several_turns_oldest_first(world: World) -> None:
+    world.register(*(world.request(f"job{n}", timeout=60 + n // EXPIRE_BATCH) for n in range(250)))
+    world.later(120)
+    tidier = tidier_of(world)
+    seen = []
+    for _ in range(3):
+        tidier.turn()
+        seen.append(len(world.rows(Watch, Watch.status == WatchStatus.EXPIRED)))
+    assert seen == [100, 200, 250]
+    owed = world.rows(Delivery)
+    assert len({row.watch_id for row in owed}) == len(owed) == 250
+    assert {row.event for row in owed} == {"watch.expired"}
+    assert {row.due_at for row in world.rows(Job)} == {None}
+
+
+def test_a_turn_with_more_to_do_asks_for_the_next_at_once(world: World) -> None:
+    world.register(*(world.request(f"job{n}", timeout=60) for n in range(EXPIRE_BATCH + 1)))
+    world.later(60)
+    tidier = tidier_of(world)
+    assert tidier.turn() == 0
+    assert tidier.turn() > 0
+
+
+def test_tidiers_at_once_end_each_watch_once(world: World) -> None:
+    world.register(*(world.request(f"job{n}", timeout=60) for n in range(250)))
+    world.later(60)
+
+    def work_off() -> None:
+        tidier = tidier_of(world)
+        while world.rows(Watch, Watch.due_at.is_not(None)):
+            tidier.turn()
+
+    with ThreadPoolExecutor(3) as pool:
+        for future in [pool.submit(work_off) for _ in range(3)]:
+            future.result(60)
+    assert statuses(world) == {WatchStatus.EXPIRED: 250}
+    assert len({row.watch_id for row in world.rows(Delivery)}) == len(world.rows(Delivery)) == 250
+
+
+def test_the_next_look_is_at_the_next_deadline_or_soon(world: World) -> None:
+    tidier = tidier_of(world)
+    assert tidier.turn() == LOOK_EVERY
+    world.watch(timeout=60)
+    assert tidier.turn() == LOOK_EVERY
+    world.later(59.9)
+    assert tidier.turn() == pytest.approx(0.1)
+    world.later(0.1)
+    assert tidier.turn() == LOOK_EVERY
+    assert statuses(world) == {WatchStatus.EXPIRED: 1}
+
+
+def test_old_records_are_pruned_batch_after_batch_without_a_pause(world: World) -> None:
+    made = world.register(*(world.request("job", metadata=f'{{"n":{n}}}') for n in range(prune.BATCH + 1)))
+    world.end_job(made[0].watch_id)
+    cancelled = {"status": "cancelled", "due_at": None, "finished_at": world.now}
+    world.store.write(lambda tx: tx.execute(update(Delivery).values(cancelled)))
+    world.later(31 * 86_400)
+    tidier = tidier_of(world)
+    waits = [tidier.turn() for _ in range(3)]
+    assert waits[:2] == [0, 0]
+    assert waits[2] > 0
+    assert world.rows(Delivery) == world.rows(Watch) == world.rows(Job) == []
