@@ -12,7 +12,8 @@ from sqlalchemy import create_engine, text
 from relay.core.ids import RANDOM_BYTES, Mint, new_id
 from relay.core.records import Micros
 from relay.store import migrate
-from relay.store.engine import driver_url
+from relay.store.engine import Store, Tx, driver_url
+from relay.store.tables import Base
 
 SERVERS = [url for url in re.split(r"[\s,]+", os.environ.get("TEST_DATABASE_URLS", "")) if url]
 KINDS = ["sqlite", *(driver_url(url).get_backend_name() for url in SERVERS)]
@@ -44,6 +45,22 @@ def empty_database(kind: str, folder: Path) -> Iterator[str]:
         with admin.connect() as connection:
             connection.execute(text(f"DROP DATABASE IF EXISTS {name}{force}"))
         admin.dispose()
+
+
+def empty(database_url: str) -> None:
+    """Delete every row, and what a test may have done to the revision."""
+    store = Store(database_url)
+    try:
+        store.write(_delete_rows)
+    finally:
+        store.close()
+
+
+def _delete_rows(tx: Tx) -> None:
+    for table in reversed(Base.metadata.sorted_tables):
+        tx.execute(table.delete())
+    tx.execute(text("DELETE FROM alembic_version"))
+    tx.execute(text("INSERT INTO alembic_version VALUES (:newest)"), {"newest": migrate.newest()})
 
 
 def minting(now: Callable[[], Micros]) -> Mint:

@@ -43,7 +43,7 @@ class Curve:
         start, reached = 0.0, before
         for index in range(bisect_right(self.ages, age), len(self.ages)):
             end = self.ages[index] - age
-            if end >= longest or end * -math.expm1(before - self.hazard[index]) >= gain:
+            if end >= longest or _worth(end, self.hazard[index] - before) >= gain:
                 rate = (self.hazard[index] - reached) / (end - start)
                 return min(_solve(reached - before, start, end, rate, gain), longest)
             start, reached = end, self.hazard[index]
@@ -57,16 +57,19 @@ class Curve:
         return low + (age - left) * (self.hazard[index] - low) / (self.ages[index] - left)
 
 
+def _worth(gap: float, hazard: float) -> float:
+    return gap * (math.expm1(min(hazard, 50.0)) / hazard - 1) if hazard > 1e-6 else gap * hazard / 2
+
+
 def _solve(hazard: float, start: float, end: float, rate: float, gain: float) -> float:
-    """The gap in (start, end] worth `gain`, by Newton's method; `hazard` is what `start` has, `rate` its rise."""
-    gap = end
-    for _ in range(4):
-        runs_on = math.exp(-hazard - rate * (gap - start))
-        slope = 1 - runs_on + gap * rate * runs_on
-        if slope <= 0.0:
-            break
-        gap = min(max(gap - (gap * (1 - runs_on) - gain) / slope, start), end)
-    return gap
+    low, high = start, end
+    for _ in range(8):
+        gap = (low + high) / 2
+        if _worth(gap, hazard + rate * (gap - start)) >= gain:
+            high = gap
+        else:
+            low = gap
+    return high
 
 
 def learn(durations: Sequence[float]) -> Curve:
