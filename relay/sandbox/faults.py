@@ -22,7 +22,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from threading import Lock
-from typing import Annotated, Any, Literal, assert_never
+from typing import Annotated, Any, Literal
 
 from flask import Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
@@ -54,6 +54,10 @@ class _Fault(BaseModel):
         """Whether the fault shows in a call."""
         return True
 
+    def answer(self) -> Response | Failure | None:
+        """What the call is answered with, where the fault decides that; a failure is yet to be written."""
+        return None
+
 
 class ErrorAnswer(_Fault):
     """An error document with this code."""
@@ -64,12 +68,25 @@ class ErrorAnswer(_Fault):
     message: str = "A fault that was ordered."
     retry_after_ms: int | None = None
 
+    def answer(self) -> Response | Failure | None:
+        """The document, with the provider's header where it asks for a wait."""
+        if self.retry_after_ms is None:
+            return Failure(self.status, self.code, self.message)
+        document = {"RequestId": "R", "Code": self.code, "Message": self.message}
+        headers = {"x-acs-retry-after": str(self.retry_after_ms)}
+        return Response(json.dumps(document), self.status, headers, content_type="application/json")
+
 
 class Gateway(_Fault):
     """An HTML page."""
 
     kind: Literal["gateway"]
     status: Status
+
+    def answer(self) -> Response:
+        """The page."""
+        page = f"<html><body><h1>{self.status}</h1></body></html>"
+        return Response(page, self.status, content_type="text/html")
 
 
 class Slow(_Fault):
@@ -85,11 +102,22 @@ class Drip(_Fault):
     kind: Literal["drip"]
     seconds: Seconds = 60.0
 
+    def answer(self) -> Response:
+        """The head at once, and then one byte after the other."""
+        headers = {"Content-Length": "1000000"}
+        return Response(_drops(self.seconds), 200, headers, content_type="application/json")
+
 
 class Broken(_Fault):
     """A body shorter than announced."""
 
     kind: Literal["broken"]
+
+    def answer(self) -> Response:
+        """The beginning of a document."""
+        headers = {"Content-Length": "1000", "Connection": "close"}
+        start = iter(['{"RequestId": "R", "AIJobList": {'])
+        return Response(start, 200, headers, content_type="application/json")
 
 
 class Redirect(_Fault):
@@ -97,6 +125,10 @@ class Redirect(_Fault):
 
     kind: Literal["redirect"]
     location: str
+
+    def answer(self) -> Response:
+        """The redirect."""
+        return Response("", 302, {"Location": self.location})
 
 
 class WrongClock(_Fault):
@@ -117,6 +149,10 @@ class Poison(_Fault):
     def concerns(self, call: Call) -> bool:
         """Only calls that name the id."""
         return self.job_id in call.job_ids
+
+    def answer(self) -> Failure:
+        """The refusal, which does not say which id it is for."""
+        return Failure(self.status, self.code, "One of the ids can't be read.")
 
 
 class StrangeShape(_Fault):
@@ -179,37 +215,6 @@ def reshaped(document: Document, faults: Sequence[Fault]) -> Document | str:
     """The answer as the first of the ordered shapes has it."""
     names = [fault.name for fault in faults if isinstance(fault, StrangeShape)]
     return SHAPES[names[0]](document) if names else document
-
-
-def answer(fault: Fault) -> Response | Failure | None:
-    """What a fault answers by itself; a failure is still to be written as the call wants it."""
-    match fault:
-        case ErrorAnswer() if fault.retry_after_ms is not None:
-            return _throttled(fault)
-        case ErrorAnswer():
-            return Failure(fault.status, fault.code, fault.message)
-        case Poison():
-            return Failure(fault.status, fault.code, "One of the ids can't be read.")
-        case Gateway():
-            page = f"<html><body><h1>{fault.status}</h1></body></html>"
-            return Response(page, fault.status, content_type="text/html")
-        case Redirect():
-            return Response("", 302, {"Location": fault.location})
-        case Drip():
-            return Response(_drops(fault.seconds), 200, {"Content-Length": "1000000"}, "application/json")
-        case Broken():
-            headers = {"Content-Length": "1000", "Connection": "close"}
-            return Response(iter(['{"RequestId": "R", "AIJobList": {']), 200, headers, "application/json")
-        case Slow() | WrongClock() | StrangeShape():
-            return None
-        case _:
-            assert_never(fault)
-
-
-def _throttled(fault: ErrorAnswer) -> Response:
-    document = {"RequestId": "R", "Code": fault.code, "Message": fault.message}
-    headers = {"x-acs-retry-after": str(fault.retry_after_ms)}
-    return Response(json.dumps(document), fault.status, headers, content_type="application/json")
 
 
 def _drops(seconds: float) -> Iterator[str]:

@@ -144,7 +144,7 @@ class _Sandbox:
         return Response(raw.body, status=raw.status, content_type=raw.content_type) if raw else None
 
     def _fail(self, call: Call, taken: Sequence[Fault]) -> Response | None:
-        answer = next(filter(None, map(faults.answer, taken)), None)
+        answer = next((answer for fault in taken if (answer := fault.answer()) is not None), None)
         return self._write_failure(call, answer) if isinstance(answer, Failure) else answer
 
     def _refuse(self, call: Call) -> Response | None:

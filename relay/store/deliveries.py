@@ -122,7 +122,9 @@ def retry(tx: Tx, subscriber_id: str, delivery_id: str, now: Micros) -> None:
             .join(Endpoint, Endpoint.id == Delivery.endpoint_id)
             .where(mine)
         )
-    ).one()
+    ).one_or_none()
+    if row is None:
+        raise NotFound("there is no such delivery")
     if row.deleted_at is not None:
         raise Conflict("its endpoint was deleted; register a new watch instead")
     if row.event == Event.TEST:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import case, func, null, select, update
 from sqlalchemy.exc import IntegrityError
 
-from relay.core.errors import Conflict, NotFound
+from relay.core.errors import Conflict
 from relay.core.ids import Mint
 from relay.core.pace import Pace
 from relay.core.records import Micros
@@ -49,7 +49,7 @@ def change(
         NotFound: the endpoint is not the subscriber's.
         Conflict: another endpoint of the subscriber has this URL.
     """
-    _lock(tx, subscriber_id, endpoint_id)
+    endpoints.lock_own(tx, subscriber_id, endpoint_id)
     values = _columns(wanted, endpoint_id, vault)
     if "max_in_flight" in values:
         most = values["max_in_flight"]
@@ -61,7 +61,7 @@ def change(
         _move(tx, endpoint_id, url)
     if values:
         tx.execute(update(Endpoint).where(Endpoint.id == endpoint_id).values(values))
-        endpoints.look_again(tx, [endpoint_id], now)
+    endpoints.look_again(tx, [endpoint_id], now)
 
 
 def delete(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
@@ -80,7 +80,7 @@ def delete(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
     chunks = [keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK)]
     for chunk in chunks:
         jobs.lock_in_order(tx, chunk)
-    _lock(tx, subscriber_id, endpoint_id)
+    endpoints.lock_own(tx, subscriber_id, endpoint_id)
     for chunk in chunks:
         tx.execute(
             update(Watch)
@@ -114,14 +114,11 @@ def _columns(wanted: Mapping[str, Any], endpoint_id: str, vault: Vault) -> dict[
     return values
 
 
-def _lock(tx: Tx, subscriber_id: str, endpoint_id: str) -> None:
-    found = endpoints.lock_in_order(tx, endpoints.owned(tx, subscriber_id, [endpoint_id]))
-    if endpoint_id not in found or found[endpoint_id].deleted_at is not None:
-        raise NotFound("there is no such endpoint")
-
-
 def _move(tx: Tx, endpoint_id: str, url: str) -> None:
-    """Give the endpoint another URL; one that differs has proven nothing yet and starts slowly."""
+    """Give the endpoint another URL; one that differs has proven nothing yet and starts slowly.
+
+    So an open circuit closes: whoever names another URL says that this one works.
+    """
     try:
         tx.execute(
             update(Endpoint)

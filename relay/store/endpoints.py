@@ -108,6 +108,14 @@ def lock_in_order(tx: Tx, ids: Iterable[str]) -> dict[str, Any]:
     return {row.id: row for row in rows}
 
 
+def lock_own(tx: Tx, subscriber_id: str, endpoint_id: str) -> Any:
+    """Lock an endpoint of this subscriber, as in `lock_in_order`, and return its row. Raises NotFound."""
+    found = lock_in_order(tx, owned(tx, subscriber_id, [endpoint_id])).get(endpoint_id)
+    if found is None or found.deleted_at is not None:
+        raise NotFound("there is no such endpoint")
+    return found
+
+
 def wake(tx: Tx, ids: Iterable[str], now: Micros) -> None:
     """Something has become due at these endpoints now; they are locked already."""
     floor = _floor(now)
@@ -240,7 +248,7 @@ def pause(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
 
     Raises NotFound.
     """
-    row = _lock_own(tx, subscriber_id, endpoint_id)
+    row = lock_own(tx, subscriber_id, endpoint_id)
     if row.status == EndpointStatus.ACTIVE:
         tx.execute(
             update(Endpoint)
@@ -254,7 +262,7 @@ def resume(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
 
     It starts slowly, with a closed circuit: whoever resumes says that it is mended. Raises NotFound.
     """
-    row = _lock_own(tx, subscriber_id, endpoint_id)
+    row = lock_own(tx, subscriber_id, endpoint_id)
     if row.status == EndpointStatus.ACTIVE and row.opened_at is None:
         return
     pace = Pace(allowance=min(FIRST_ALLOWANCE, row.max_in_flight), recovered_at=now)
@@ -265,12 +273,3 @@ def resume(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
         .values(columns_of(pace))
     )
     look_again(tx, [endpoint_id], now)
-
-
-def _lock_own(tx: Tx, subscriber_id: str, endpoint_id: str) -> Any:
-    if not owned(tx, subscriber_id, [endpoint_id]):
-        raise NotFound("there is no such endpoint")
-    row = lock_in_order(tx, [endpoint_id])[endpoint_id]
-    if row.deleted_at is not None:
-        raise NotFound("there is no such endpoint")
-    return row

@@ -40,17 +40,22 @@ def find_or_make(tx: Tx, job_ids: Iterable[str], now: Micros) -> dict[str, Any]:
     """JobId → its row, locked (the first place in the order of locks); unknown ones are made, not yet due."""
     wanted = sorted(set(job_ids))
     here = (Job.source == SOURCE) & among(tx, Job.job_id, wanted)
-    known = set(tx.scalars(select(Job.job_id).where(here)))
-    fresh = [
-        {"source": SOURCE, "job_id": job_id, "status": JobStatus.OPEN, "created_at": now}
-        | {"data_bytes": 0, "data_is_json": 0, "attempt_count": 0, "lost_count": 0, "missing_count": 0}
-        for job_id in wanted
-        if job_id not in known
-    ]
-    insert_if_absent(tx, Job, fresh)
     columns = (Job.id, Job.job_id, Job.status, Job.due_at, Job.missing_count, Job.data_bytes)
-    rows = tx.execute(lock(select(*columns).where(here).order_by(Job.id)))
-    return {row.job_id: row for row in rows}
+    known = set(tx.scalars(select(Job.job_id).where(here)))
+    while True:
+        insert_if_absent(tx, Job, [_new_row(job_id, now) for job_id in wanted if job_id not in known])
+        rows = tx.execute(lock(select(*columns).where(here).order_by(Job.id)))
+        found = {row.job_id: row for row in rows}
+        if len(found) == len(wanted):
+            return found
+        known = set(found)  # one that was there at the first look was pruned before it could be locked
+
+
+def _new_row(job_id: str, now: Micros) -> dict[str, Any]:
+    """A job that nobody has asked about yet."""
+    return {"source": SOURCE, "job_id": job_id, "status": JobStatus.OPEN, "created_at": now} | dict.fromkeys(
+        ("data_bytes", "data_is_json", "attempt_count", "lost_count", "missing_count"), 0
+    )
 
 
 def lock_in_order(tx: Tx, keys: Iterable[int]) -> None:

@@ -41,8 +41,8 @@ def give(tx: Tx, endpoint_id: str, now: Micros, mint: Mint) -> int:
         )
     )
     endpoints.lock_in_order(tx, [endpoint_id, *listeners])
-    row = tx.execute(select(Endpoint.__table__).where(Endpoint.id == endpoint_id)).one()
-    if row.notice_at is None:
+    row = tx.execute(select(Endpoint.__table__).where(Endpoint.id == endpoint_id)).one_or_none()
+    if row is None or row.notice_at is None:
         return 0
     content = json.dumps(_content(row), ensure_ascii=False, separators=(",", ":"))
     rows = [
