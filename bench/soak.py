@@ -1,0 +1,256 @@
+"""Ten minutes of trouble: dispatchers killed and stopped, the database crashed, receivers that misbehave.
+
+50,000 deliveries to a hundred endpoints come in while it lasts. In the end every delivery must be delivered,
+failed by its rules, or waiting where its rules say so (held at a disabled endpoint, or behind an open
+circuit); none lost, none stuck; and no webhook-id may have been answered with a 2xx more often than once and
+once more for each attempt that was lost with its process. `--database` is postgresql, mysql (private servers,
+which are crashed) or sqlite. Prints what happened; exit code 1 if anything is wrong.
+"""
+
+import argparse
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select
+
+from bench.support_chaos import BEHAVIOURS, Chaos
+from bench.support_world import MASTER_KEY_TEXT, World, now
+from relay.core.errors import StoreUnavailable
+from relay.core.states import DeliveryStatus, ErrorClass
+from relay.store.engine import Store
+from relay.store.tables import Attempt, Delivery, Endpoint
+from tests.support_database import fresh_database
+from tests.support_servers import Server, private_server
+
+ENDPOINTS = 100
+WEIGHTS = {
+    "ok": 60,
+    "slow": 8,
+    "flaky": 10,
+    "late": 6,
+    "reset": 6,
+    "drip": 4,
+    "down": 2,
+    "hang": 2,
+    "gone": 2,
+}
+SETTINGS = {
+    "RELAY_ATTEMPT_TIMEOUT": "2",
+    "RELAY_LEASE_SECONDS": "17",
+    "RELAY_RETRY_SCHEDULE": "1,2,3,5,8,10,10,10,10",
+    "RELAY_CALLBACK_SCHEMES": "http",
+    "RELAY_CALLBACK_ALLOW": "127.0.0.0/8",
+    "RELAY_MASTER_KEY": MASTER_KEY_TEXT,
+    "RELAY_LOG_FORMAT": "json",
+    "ALIBABA_CLOUD_ACCESS_KEY_ID": "soak",
+    "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "soak",
+    "RELAY_UPSTREAM_URL": "http://127.0.0.1:9",
+}
+SETTLE_WITHIN = 240.0  # seconds after the last trouble in which everything that can end has ended
+
+
+class Fleet:
+    """Two dispatchers and a poller (for its housekeeping), as real processes."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self._environ = {"PATH": os.environ["PATH"], "PYTHONPATH": ".", "DATABASE_URL": url, **SETTINGS}
+        self._folder = folder
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        for name in ("dispatcher-1", "dispatcher-2", "poller"):
+            self.start(name)
+
+    def start(self, name: str) -> None:
+        """Start a process."""
+        command = [sys.executable, "-m", "relay", "poll" if name == "poller" else "deliver"]
+        with (self._folder / f"{name}.log").open("ab") as log:
+            self._running[name] = subprocess.Popen(command, env=self._environ, stdout=log, stderr=log)
+
+    def end(self, name: str, how: signal.Signals) -> None:
+        """End a process by a signal and start it again."""
+        process = self._running.pop(name)
+        process.send_signal(how)
+        process.wait(60)
+        self.start(name)
+
+    def stop(self) -> list[int]:
+        """Stop all in good order; their exit codes."""
+        for process in self._running.values():
+            process.terminate()
+        return [process.wait(60) for process in self._running.values()]
+
+
+def main() -> int:
+    """Run the soak and judge it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--deliveries", type=int, default=50_000)
+    parser.add_argument("--database", choices=("postgresql", "mysql", "sqlite"), default="postgresql")
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    arguments = parser.parse_args()
+    dice = random.Random(arguments.seed)
+    print(f"seed {arguments.seed}, {arguments.database}", flush=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="relay-soak-") as name,
+        _database(arguments.database, name) as place,
+    ):
+        url, server = place
+        return soak(url, server, arguments.minutes * 60, arguments.deliveries, dice, Path(name))
+
+
+@contextlib.contextmanager
+def _database(kind: str, folder: str) -> Iterator[tuple[str, Server | None]]:
+    if kind == "sqlite":
+        with fresh_database(kind, Path(folder)) as url:
+            yield url, None
+    else:
+        with private_server(kind) as server:
+            yield server.url, server
+
+
+def soak(
+    url: str, server: Server | None, seconds: float, count: int, dice: random.Random, folder: Path
+) -> int:
+    """Make trouble for so many seconds while deliveries come in, wait until all has ended, and judge."""
+    chaos = Chaos(dice.randrange(1 << 30))
+    chaos.start()
+    world = World(url)
+    names = dice.choices(BEHAVIOURS, [WEIGHTS[name] for name in BEHAVIOURS], k=ENDPOINTS)
+    hooks = [f"http://127.0.0.1:{chaos.port}/{name}/{number}" for number, name in enumerate(names)]
+    owners = world.add_endpoints(hooks, proven=False)
+    fleet = Fleet(url, folder)
+    troubles: Counter[str] = Counter()
+    started = time.monotonic()
+    owed, trouble_at = 0, started + 5
+    while (passed := time.monotonic() - started) < seconds:
+        wanted = min(round(count * passed / (seconds * 0.85)), count)
+        if wanted > owed:
+            owed += _owe(world, dice.choices(owners, k=min(wanted - owed, 200)))
+        if time.monotonic() >= trouble_at:
+            troubles[_trouble(fleet, server, dice)] += 1
+            trouble_at = time.monotonic() + dice.uniform(4, 12)
+        time.sleep(0.05)
+    left = _wait_until_ended(world.store)
+    codes = fleet.stop()
+    print(f"{owed:,} deliveries, troubles: {dict(troubles)}, exit codes {codes}, open in the end: {left}")
+    wrong = judge(world.store, chaos, owed)
+    if any(codes):
+        wrong.append(f"a process did not stop cleanly: {codes}")
+    world.close()
+    chaos.stop()
+    for line in wrong:
+        print(f"WRONG: {line}")
+    return 1 if wrong else 0
+
+
+def _owe(world: World, owners: list[str]) -> int:
+    """Owe each of these a delivery; nothing while the database is away, as a caller gets a 503 then."""
+    try:
+        return len(world.owe(sorted(owners), now()))
+    except StoreUnavailable:
+        return 0
+
+
+def _trouble(fleet: Fleet, server: Server | None, dice: random.Random) -> str:
+    kind = dice.choice(("kill", "kill", "kill", "stop", "poller", "crash"))
+    one = dice.choice(("dispatcher-1", "dispatcher-2"))
+    match kind:
+        case "kill":
+            fleet.end(one, signal.SIGKILL)
+        case "stop":
+            fleet.end(one, signal.SIGTERM)
+        case "poller":
+            fleet.end("poller", signal.SIGKILL)
+        case "crash" if server is not None:
+            server.crash()
+            time.sleep(dice.uniform(0, 2))
+            server.start()
+        case _:
+            return "none"
+    return kind
+
+
+def _wait_until_ended(store: Store) -> dict[str, int]:
+    """Wait until nothing is open but what is held or behind an open circuit; what is open then."""
+    give_up_at = time.monotonic() + SETTLE_WITHIN
+    while True:
+        states = store.read(_open_rows)
+        if not states.get("flowing") or time.monotonic() > give_up_at:
+            return states
+        time.sleep(1)
+
+
+def _open_rows(tx: Any) -> dict[str, int]:
+    rows = tx.execute(
+        select(Endpoint.status, Endpoint.opened_at.is_not(None), func.count())
+        .join(Delivery, Delivery.endpoint_id == Endpoint.id)
+        .where(Delivery.due_at.is_not(None))
+        .group_by(Endpoint.status, Endpoint.opened_at.is_not(None))
+    )
+    found: Counter[str] = Counter()
+    for status, is_open, count in rows:
+        found["held" if status != "active" else "blocked" if is_open else "flowing"] += count
+    return dict(found)
+
+
+def judge(store: Store, chaos: Chaos, owed: int) -> list[str]:
+    """Everything that is not as the rules have it."""
+    rows = store.read(
+        lambda tx: tx.execute(
+            select(
+                Delivery.id,
+                Delivery.status,
+                Delivery.attempt_count,
+                Endpoint.url,
+                Endpoint.status.label("at"),
+            )
+            .add_columns(Endpoint.opened_at)
+            .join(Endpoint, Endpoint.id == Delivery.endpoint_id)
+        ).all()
+    )
+    attempts = store.read(
+        lambda tx: tx.execute(select(Attempt.delivery_id, Attempt.number, Attempt.error)).all()
+    )
+    numbers: dict[str, list[int]] = {}
+    lost: Counter[str] = Counter()
+    for attempt in attempts:
+        numbers.setdefault(attempt.delivery_id, []).append(attempt.number)
+        lost[attempt.delivery_id] += attempt.error == ErrorClass.LOST
+    print("ended as:", dict(Counter(row.status for row in rows)), f"{sum(lost.values())} attempts lost")
+    wrong = [] if len(rows) >= owed else [f"{owed} were owed, {len(rows)} are there"]
+    repeats = 0
+    for row in rows:
+        given = chaos.answers.get(row.id, Counter())
+        accepted = sum(times for status, times in given.items() if 200 <= status <= 299)
+        repeats += max(accepted - 1, 0)
+        wrong += _judge_one(row, sorted(numbers.get(row.id, [])), accepted, lost[row.id])
+    print(f"{repeats} repeats after a 2xx")
+    return wrong[:20]
+
+
+def _judge_one(row: Any, numbers: list[int], accepted: int, lost: int) -> list[str]:
+    wrong = []
+    flying = row.status == DeliveryStatus.PENDING and len(numbers) == row.attempt_count - 1
+    if numbers != list(range(1, row.attempt_count + 1 - flying)):
+        wrong.append(f"{row.id} has {row.attempt_count} attempts, on record are {numbers}")
+    if accepted > 1 + lost:
+        wrong.append(f"{row.id} was accepted {accepted} times with {lost} attempts lost ({row.url})")
+    drips = "/drip/" in row.url
+    if row.status == DeliveryStatus.DELIVERED and not accepted and not drips:
+        wrong.append(f"{row.id} is on record as delivered, but was never accepted ({row.url})")
+    if row.status == DeliveryStatus.PENDING and row.at == "active" and row.opened_at is None:
+        wrong.append(f"{row.id} is stuck ({row.url})")
+    return wrong
+
+
+if __name__ == "__main__":
+    sys.exit(main())
