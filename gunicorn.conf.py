@@ -3,12 +3,18 @@
 import os
 import sys
 from pathlib import Path
+from wsgiref.simple_server import WSGIServer
+
+from gunicorn.arbiter import Arbiter
+from gunicorn.workers.base import Worker
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # gunicorn itself adds it only after this file
 
 from relay.core.errors import SettingsError
 from relay.settings import load
 from relay.telemetry import configure
+from relay.web import totals
+from relay.wiring import serve_fleet_metrics
 
 try:
     _settings = load(os.environ)
@@ -40,3 +46,23 @@ logconfig_dict = {
 }
 if Path("/dev/shm").is_dir():  # noqa: S108 - only gunicorn's heartbeat files, which must never wait for a disk
     worker_tmp_dir = "/dev/shm"  # noqa: S108 - the same
+
+_port: WSGIServer | None = None  # where the fleet's metrics are scraped
+
+
+def when_ready(_server: Arbiter) -> None:
+    """Serve the fleet's metrics from the one process that outlives every worker."""
+    global _port  # noqa: PLW0603 - gunicorn's hooks share nothing else
+    _port = serve_fleet_metrics(_settings)
+
+
+def post_fork(_server: Arbiter, _worker: Worker) -> None:
+    """Leave the port to the master: a worker that held it open would keep it from the next one."""
+    if _port is not None:
+        _port.socket.close()
+
+
+def worker_exit(_server: Arbiter, worker: Worker) -> None:
+    """Write what the worker has counted; one that never came up has no application."""
+    if hasattr(worker, "wsgi"):
+        totals.flush(worker.wsgi)

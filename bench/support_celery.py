@@ -1,7 +1,7 @@
 """Rival (c), seen from the benchmark: Celery with Redis in a virtual environment of its own.
 
-It is made under a temporary folder from bench/requirements-celery.txt, and is gone afterwards. Where Redis does
-not answer or the packages can't be had, `missing` says so and the benchmark goes on without.
+It is made under a temporary folder from bench/requirements-celery.txt, and is gone afterwards. Where Redis
+does not answer or the packages can't be had, `missing` says so and the benchmark goes on without.
 """
 
 import os
@@ -19,6 +19,7 @@ from bench.support_machine import CHECKOUT, wait_until
 REDIS = ("127.0.0.1", 6379)
 BROKER_URL = "redis://127.0.0.1:6379/15"  # the last database of a default Redis, and a prefix there
 REQUIREMENTS = CHECKOUT / "bench" / "requirements-celery.txt"
+PATIENCE = 120.0  # seconds for one run
 TASKS = "bench.support_celery_tasks"
 ATTEMPTS = """CREATE TABLE attempts (
     delivery_id varchar(40) PRIMARY KEY, started_at bigint NOT NULL, ended_at bigint NOT NULL,
@@ -38,9 +39,9 @@ class CeleryRival:
 
     def _install(self) -> str | None:
         uv = [sys.executable, "-m", "uv"]
-        made = [*uv, "venv", "--quiet", "--python", sys.executable, self._python.parents[1]]
-        filled = [*uv, "pip", "install", "--quiet", "--python", self._python]
-        for command in (made, [*filled, "--require-hashes", "--requirement", REQUIREMENTS]):
+        made = [*uv, "venv", "--quiet", "--python", sys.executable, str(self._python.parents[1])]
+        filled = [*uv, "pip", "install", "--quiet", "--python", str(self._python)]
+        for command in (made, [*filled, "--require-hashes", "--requirement", str(REQUIREMENTS)]):
             told = subprocess.run(command, capture_output=True, text=True, check=False)
             if told.returncode:
                 return f"its packages can't be installed: {told.stderr.strip().splitlines()[-1:]}"
@@ -58,7 +59,9 @@ class CeleryRival:
                         self._worker(concurrency), env=environ, cwd=CHECKOUT, stdout=log, stderr=log
                     )
                 try:
-                    wait_until(lambda: _count(connection) >= count, 300, "Celery has delivered", every=0.1)
+                    wait_until(
+                        lambda: _count(connection) >= count, PATIENCE, "Celery has delivered", every=0.1
+                    )
                 finally:
                     worker.terminate()
                     worker.wait(60)

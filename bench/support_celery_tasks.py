@@ -1,4 +1,4 @@
-"""Rival (c), the part that runs in Celery's own virtual environment: the task, and filling and emptying its queue.
+"""Rival (c), what runs in Celery's own virtual environment: the task, and filling and emptying its queue.
 
 Written as a Python team would: a prefork worker, one session of `requests` and one connection of psycopg for
 each process, acknowledged late so that a killed worker loses nothing, and one INSERT for each attempt.
@@ -14,9 +14,9 @@ import time
 from functools import cache
 
 import psycopg
-import redis
+import redis  # type: ignore[import-not-found]  # only in the rival's own environment
 import requests
-from celery import Celery
+from celery import Celery  # type: ignore[import-not-found]  # the same
 
 PREFIX = os.environ["BENCH_PREFIX"]
 DATABASE_URL = os.environ["BENCH_DATABASE_URL"]
@@ -48,7 +48,7 @@ def database() -> psycopg.Connection:
     return psycopg.connect(DATABASE_URL, autocommit=True)
 
 
-@app.task
+@app.task(name="deliver")  # type: ignore[untyped-decorator]  # celery ships no types
 def deliver(delivery_id: str, url: str, body: str) -> None:
     """Sign, POST, and write the attempt."""
     started, timestamp = time.time_ns() // 1000, int(time.time())

@@ -22,13 +22,14 @@ KEPT = ("PATH", "HOME", "LANG")
 
 @dataclass
 class Dispatchers:
-    """So many dispatcher processes on one database, from `with` to SIGTERM."""
+    """So many dispatcher processes on one database, from `with` to the signal that ends them."""
 
     database_url: str
     folder: Path
     number: int = 1
     settings: Mapping[str, str] = field(default_factory=dict)
     program: Sequence[str] = RELAY
+    end_by: signal.Signals = signal.SIGTERM
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -44,8 +45,9 @@ class Dispatchers:
                         stderr=log,
                     )
                 )
-        for index in range(self.number):
-            wait_until(lambda index=index: self._has_started(index), 20, "the dispatcher has started")
+        wait_until(
+            lambda: all(self._has_started(index) for index in range(self.number)), 20, "dispatchers started"
+        )
         time.sleep(SETTLING_DOWN)
         return self
 
@@ -53,7 +55,7 @@ class Dispatchers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for process in self.processes:
-            process.send_signal(signal.SIGTERM if kind is None else signal.SIGKILL)
+            process.send_signal(self.end_by if kind is None else signal.SIGKILL)
         for process in self.processes:
             process.wait(40)
 

@@ -1,4 +1,4 @@
-"""Rival (a): the least that claim and settle can cost, without HTTP. FROZEN: it is the yardstick, not the product.
+"""Rival (a): the least that claim and settle can cost, without HTTP. FROZEN: it is the yardstick.
 
 What a competent minimal queue on SQL does: claims of 100 by SKIP LOCKED under a lease and a token, the 2 KB
 bodies read in the claim, settles of 100 guarded by the token with an attempt row each. No endpoints, no pace,
@@ -26,8 +26,9 @@ ANSWER = '{"ok":true}'
 
 TABLES = (
     """CREATE TABLE deliveries (
-        id varchar(40) PRIMARY KEY, endpoint_id varchar(40) NOT NULL, status varchar(16) NOT NULL, due_at bigint,
-        token varchar(32), attempt_count integer NOT NULL, created_at bigint NOT NULL, finished_at bigint,
+        id varchar(40) PRIMARY KEY, endpoint_id varchar(40) NOT NULL, status varchar(16) NOT NULL,
+        due_at bigint, token varchar(32), attempt_count integer NOT NULL,
+        created_at bigint NOT NULL, finished_at bigint,
         body text NOT NULL)""",
     "CREATE INDEX due ON deliveries (due_at) WHERE due_at IS NOT NULL",
     """CREATE TABLE attempts (
@@ -47,7 +48,8 @@ SETTLE = """
     WHERE id = ANY(%s) AND token = %s RETURNING id"""
 ATTEMPTS = """
     INSERT INTO attempts
-    SELECT * FROM unnest(%s::text[], %s::int[], %s::text[], %s::bigint[], %s::bigint[], %s::int[], %s::text[])"""
+    SELECT * FROM unnest(
+        %s::text[], %s::int[], %s::text[], %s::bigint[], %s::bigint[], %s::int[], %s::text[])"""
 
 
 def now() -> int:

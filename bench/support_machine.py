@@ -1,4 +1,4 @@
-"""What a benchmark needs to know of the machine: its facts, processor time and memory of processes, tables."""
+"""What a benchmark needs of the machine: its facts, processor time and memory of processes; and tables."""
 
 import os
 import platform
@@ -26,16 +26,14 @@ def facts(postgresql_url: str | None, benchmark: str) -> str:
     if postgresql_url is not None:
         versions.append(postgresql_version(postgresql_url))
     versions.append(pycurl.version.split()[1].replace("/", " "))
-    arguments = shlex.join(sys.argv[1:])
-    return "\n".join(
-        (
-            f"`./dev bench {f'{benchmark} {arguments}'.strip()}`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-            f", commit {_commit()}",
-            f"{len(os.sched_getaffinity(0))} cores ({_processor()}), {platform.system()} {platform.release()}",
-            ", ".join(versions),
-            f"load before: {os.getloadavg()[0]:.2f}",
-        )
+    command = shlex.join(["./dev", "bench", benchmark, *sys.argv[1:]])
+    cores = f"{len(os.sched_getaffinity(0))} cores ({_processor()})"
+    lines = (
+        f"`{command}`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {_commit()}",
+        f"{cores}, {platform.system()} {platform.release()}, load before: {os.getloadavg()[0]:.2f}",
+        ", ".join(versions),
     )
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def postgresql_version(url: str) -> str:

@@ -1,4 +1,4 @@
-"""A simulated provider and a simulated relay with a clock of their own, and the rivals they are measured by.
+"""A simulated provider and a simulated relay, with a clock of their own.
 
 The policy is the product's own (`relay.core.poll_policy`, `relay.core.durations`); what is simulated is the
 provider's jobs, the call budget and the queue of jobs, in the order in which the store claims them. Seconds.
@@ -10,13 +10,15 @@ import random
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from statistics import NormalDist
 
-from relay.core.durations import KEPT, Curve, learn
-from relay.core.poll_policy import CLOSEST, Look, Plan, make_plan
-from relay.store.policy import REFRESH, SAMPLE
+from relay.core.durations import Curve, learn, remember
+from relay.core.poll_policy import CLOSEST, Look, Plan, crowded, polls_to_plan, share_for
+from relay.core.records import SECOND
+from relay.store.policy import REFRESH as REFRESH_MICROS
+from relay.store.policy import SAMPLE
+from relay.store.poll_claims import IDS_PER_CALL as IDS
 
-IDS = 10
+REFRESH = REFRESH_MICROS / SECOND
 ROUND_TRIP = 0.05  # of a call
 OWNER = "one"
 
@@ -31,19 +33,16 @@ class Kind:
 
     @property
     def mean(self) -> float:
+        """The mean duration."""
         return self.median * math.exp(self.sigma**2 / 2)
 
     def draw(self, dice: random.Random) -> float:
+        """The duration of a new job."""
         return dice.lognormvariate(math.log(self.median), self.sigma)
 
     def draw_running(self, dice: random.Random) -> float:
         """The duration of a job met while it runs: the longer, the likelier it is met."""
         return dice.lognormvariate(math.log(self.median) + self.sigma**2, self.sigma)
-
-    def survival(self, age: float) -> float:
-        if age <= 0:
-            return 1.0
-        return NormalDist().cdf((math.log(self.median) - math.log(age)) / self.sigma)
 
 
 MIXES = {
@@ -77,6 +76,7 @@ class Job:
 
     @property
     def ended(self) -> float:
+        """When the provider is done with it."""
         return self.began + self.duration
 
     @property
@@ -102,23 +102,36 @@ def steady_jobs(mix: Sequence[Kind], in_flight: int, seconds: float, dice: rando
         now += dice.expovariate(pace)
 
 
+def fresh_jobs(mix: Sequence[Kind], in_flight: int, seconds: float, dice: random.Random) -> Iterator[Job]:
+    """The same load, but those in flight at 0 begin then and take what they had left: none has a past."""
+    for job in steady_jobs(mix, in_flight, seconds, dice):
+        left = job.ended - job.registered
+        yield Job(job.kind, job.registered, left, job.registered)
+
+
 @dataclass
 class Learned:
-    """The newest durations of each type, and the curves drawn from them."""
+    """The newest durations of each type, and the curves drawn from them at each refresh."""
 
-    durations: dict[str, deque[float]] = field(default_factory=dict)
+    fresh: dict[str, list[float]] = field(default_factory=dict)
+    known: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, kind: str, duration: float) -> None:
-        self.durations.setdefault(kind, deque(maxlen=KEPT)).append(duration)
+        """Keep the duration of a job that has ended."""
+        self.fresh.setdefault(kind, []).append(duration)
 
     def curves(self) -> dict[str, Curve]:
-        return {kind: learn(list(durations)) for kind, durations in self.durations.items()}
+        """What is known of each type."""
+        for kind, durations in self.fresh.items():
+            self.known[kind] = remember(self.known.get(kind, []), durations)
+        self.fresh.clear()
+        return {kind: learn(durations) for kind, durations in self.known.items()}
 
 
 class Simulation:
-    """The relay over a stream of jobs: claims ten at a time at the pace of the budget, until `seconds`.
+    """The relay over a stream of jobs: claims ten at a time at the pace of the budget.
 
-    `outage` is a span in which calls bring no answer (and are made once a minute).
+    `outage` is a span in which calls bring no answer, and are made once a minute.
     """
 
     def __init__(
@@ -147,9 +160,10 @@ class Simulation:
         self._ticket = 0
         self._now = 0.0
 
-    def run(self, seconds: float) -> None:
+    def run(self, until: float) -> None:
+        """Go on until this time."""
         now = self._now
-        while now < seconds:
+        while now < until:
             self._register(now)
             self._settle(now)
             if now >= self._refresh_at:
@@ -235,34 +249,22 @@ class Simulation:
 
     def _refresh(self, now: float) -> None:
         """As `relay.store.policy` does."""
-        looks = [
-            Look(job.owner, job.kind, job.polled - job.began)
-            for job in self._dice.sample(self.open, min(SAMPLE, len(self.open)))
-            if job.polls
-        ]
-        counts: dict[str, int] = {}
-        for job in self.open:
-            counts[job.owner] = counts.get(job.owner, 0) + 1
-        seen = self._arrivals / REFRESH if now else 0.0
-        self._arrival_rate += (seen - self._arrival_rate) / 6 if now else 0.0
+        calls_per_second = 1 / self._interval
+        seen = min(self._arrivals / REFRESH, calls_per_second * IDS) if now else 0.0
+        self._arrival_rate += (seen - self._arrival_rate) / 2
         self._arrivals = 0
-        polls = max(IDS / self._interval - self._arrival_rate, IDS / self._interval / 10)
-        self._plan = make_plan(counts, looks, self._learned.curves(), polls)
+        polls = polls_to_plan(calls_per_second, IDS, self._arrival_rate)
+        by_owner: dict[str, list[Job]] = {}
+        for job in self.open:
+            by_owner.setdefault(job.owner, []).append(job)
+        curves = self._learned.curves()
+        shares = {
+            owner: share_for(len(by_owner[owner]), self._looks(by_owner[owner]), curves, level)
+            for owner, level in crowded({owner: len(jobs) for owner, jobs in by_owner.items()}, polls).items()
+        }
+        self._plan = Plan(shares, curves)
         self._refresh_at = now + REFRESH
 
-
-def even_interval(jobs: Sequence[Job], polls: float) -> tuple[float, list[float]]:
-    """The fixed interval that costs as many polls as were used for these jobs, and the delays it gives.
-
-    It too asks at registration. It is given a budget without bounds in time and a settle that takes no time.
-    """
-    low, high = CLOSEST, 1e6
-    for _ in range(60):
-        gap = math.sqrt(low * high)
-        cost = sum(1 + max(math.ceil((job.ended - job.registered) / gap), 0) for job in jobs)
-        low, high = (gap, high) if cost > polls else (low, gap)
-    delays = []
-    for job in jobs:
-        left = job.ended - job.registered
-        delays.append(max(math.ceil(left / high), 0) * high - max(left, 0.0))
-    return high, delays
+    def _looks(self, jobs: list[Job]) -> list[Look]:
+        sample = self._dice.sample(jobs, min(SAMPLE, len(jobs)))
+        return [Look(job.kind, job.polled - job.began) for job in sample if job.polls]

@@ -31,7 +31,7 @@ OFFER_LOCK_EVERY = 20e-6  # seconds
 THREADS = {"MainThread": "SQL", "courier": "courier"}
 FRAMEWORK = ("relay/cli.py", "relay/loop.py", "relay/store/engine.py", "relay/net/courier.py")
 TURNING = ("Dispatcher.run", "Dispatcher._turn", "Dispatcher._guarded")
-DEPTH = 3  # of our own functions that name a stage
+DEPTH = 4  # of our own functions that name a stage
 DATABASE = ("psycopg/connection.py", "sqlalchemy/engine/default.py")
 RESTS = ("selectors.py", "relay/deliver.py Dispatcher._take_replies")
 

@@ -1,8 +1,8 @@
 """A webhook receiver far cheaper than any sender: one thread on raw epoll, in a process of its own.
 
-How it behaves is in the path: `/0/…` is answered at once, `/50/…` after 50 ms, `/never/…` not at all. It listens
-on many addresses of 127.0.0.0/8 and one port, so that endpoints can be hosts of their own without any name.
-Run as a program it serves until its stdin ends; `report` and `reset` on stdin ask it for figures.
+How it behaves is in the path: `/0/…` is answered at once, `/50/…` after 50 ms, `/never/…` not at all. It
+listens on many addresses of 127.0.0.0/8 and one port, so that endpoints can be hosts of their own without any
+name. Run as a program it serves until its stdin ends; `report` and `reset` on stdin ask it for figures.
 """
 
 import argparse
@@ -57,7 +57,6 @@ class Server:
         self.count = 0
         self._paths: Counter[bytes] = Counter()
         self._arrivals: list[tuple[str, int]] = []
-        self._last = b""
 
     def report(self) -> dict[str, Any]:
         """What has arrived since the start or the last reset; times are microseconds since the epoch."""
@@ -66,7 +65,6 @@ class Server:
             "connections": len(self._connections),
             "paths": {path.decode("latin-1"): number for path, number in self._paths.items()},
             "arrivals": self._arrivals,
-            "last": self._last.decode("latin-1"),
         }
 
     def serve(self) -> None:
@@ -128,7 +126,6 @@ class Server:
     def _arrived(self, connection: socket.socket, path: bytes, request: bytes, end: int) -> None:
         self.count += 1
         self._paths[path] += 1
-        self._last = request
         if self._record and (found := WEBHOOK_ID.search(request, 0, end)):
             self._arrivals.append((found[1].decode(), time.time_ns() // 1000))
         delay = self._delay(path)

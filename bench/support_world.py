@@ -80,7 +80,7 @@ class World:
             self.store.write(self._insert, owners, now(), wake=False)
 
     def owe(self, endpoint_ids: Sequence[str], due_at: Micros) -> list[str]:
-        """One delivery to each of these endpoints, in one transaction as a poll's settle makes it; their ids."""
+        """One delivery to each of these endpoints, in one transaction, as a poll's settle does; their ids."""
         return self.store.write(self._insert, endpoint_ids, due_at, wake=True)
 
     def _insert(self, tx: Tx, owners: Sequence[str], due_at: Micros, *, wake: bool) -> list[str]:
@@ -108,7 +108,7 @@ class World:
             "subscriber_id": self.subscriber_id,
             "job": job,
             "endpoint_id": owner,
-            "events": ",".join((Event.JOB_SUCCESS, Event.JOB_FAIL)),
+            "events": f"{Event.JOB_SUCCESS},{Event.JOB_FAIL}",
             "user_metadata": '{"order":"A-1017"}',
             "status": WatchStatus.SUCCESS,
             "missing_base": 0,
@@ -137,6 +137,7 @@ class World:
                 connection.execute(text("ANALYZE"))
 
     def close(self) -> None:
+        """Let go of the database."""
         self.store.close()
 
 
@@ -187,7 +188,7 @@ def span(store: Store) -> tuple[int, float]:
         RuntimeError: something else than one successful attempt of each delivery is on record.
     """
 
-    def look(tx: Tx) -> tuple[int, int, int, int]:
+    def look(tx: Tx) -> tuple[int, float]:
         delivered, last = tx.execute(
             select(func.count(), func.max(Delivery.finished_at)).where(
                 Delivery.status == DeliveryStatus.DELIVERED, Delivery.attempt_count == 1
@@ -197,11 +198,10 @@ def span(store: Store) -> tuple[int, float]:
             select(func.count(), func.min(Attempt.started_at)).where(Attempt.response_body.is_not(None))
         ).one()
         owed = tx.scalar(select(func.count()).select_from(Delivery)) or 0
-        if not delivered == kept == owed:
+        if not delivered == kept == owed or first is None or last is None:
             raise RuntimeError(
                 f"of {owed} deliveries {delivered} were delivered at once, {kept} answers kept"
             )
-        return delivered, kept, first, last
+        return delivered, (last - first) / 1e6
 
-    delivered, _, first, last = store.read(look)
-    return delivered, (last - first) / 1e6
+    return store.read(look)

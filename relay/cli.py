@@ -11,11 +11,31 @@ from collections.abc import Callable, Sequence
 
 from relay import __version__, loop, settings, telemetry, wiring
 from relay.core.errors import RelayError, SettingsError
+from relay.core.setting_texts import Wrong, integer, matching, number
 from relay.sandbox import demo, listaijob, receiver, run
 from relay.settings import Settings
-from relay.store import migrate, subscribers
+from relay.store import migrate, reseal, subscribers
 
 Command = Callable[[argparse.Namespace], int]
+
+
+def _argument(read: Callable[[str], object]) -> Callable[[str], object]:
+    """A reader of settings' texts as the type of an option: argparse tells what it says is wrong."""
+
+    def parse(text: str) -> object:
+        try:
+            return read(text)
+        except Wrong as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse
+
+
+PORT = _argument(integer(0, 65_535))
+STATUS = _argument(integer(200, 599))
+TIMES = _argument(integer(1, 1_000_000))
+SECONDS = _argument(number(0, 3600, "seconds"))
+HEADER = _argument(matching("[!-~]([ -~]{0,200}[!-~])?", "printable ASCII"))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,16 +73,29 @@ def build_parser() -> argparse.ArgumentParser:
     add("settings", show_settings, "print the effective settings, secrets hidden")
     _add_subscriber_commands(commands)
     _add_key_commands(commands)
-    listening = add("listen", listen, "a local receiver that verifies and prints webhooks")
-    listening.add_argument("--host", default="127.0.0.1")
-    listening.add_argument("--port", type=int, default=9000)
-    listening.add_argument("--secret", help="the whsec_… that signs; without it nothing is verified")
+    _add_secrets_commands(commands)
+    _add_listen_options(add("listen", listen, "a local receiver that verifies and prints webhooks"))
     sandboxing = add("sandbox", serve_sandbox, "a local ListAIJob that answers as the provider does")
     sandboxing.add_argument("--host", default="127.0.0.1")
-    sandboxing.add_argument("--port", type=int, default=8090)
+    sandboxing.add_argument("--port", type=PORT, default=8090)
     add("demo", lambda _: demo.main(), "show the whole relay at work on this machine")
     add("run", lambda _: run.main(), "run every process on this machine (what ./dev run does)")
     return parser
+
+
+def _add_listen_options(listening: argparse.ArgumentParser) -> None:
+    listening.add_argument("--host", default="127.0.0.1")
+    listening.add_argument("--port", type=PORT, default=9000)
+    listening.add_argument("--secret", help="the whsec_… that signs; without it nothing is verified")
+    group = listening.add_argument_group(
+        "to rehearse trouble", "Without these, webhooks are answered 200, or 400 if the signature fails."
+    )
+    answers = group.add_mutually_exclusive_group()
+    answers.add_argument("--status", type=STATUS, help="answer with this status, 200 to 599")
+    answers.add_argument("--gone", action="store_const", const=410, dest="status", help="answer 410 Gone")
+    group.add_argument("--retry-after", type=HEADER, help="a Retry-After to go with it; alone, with a 503")
+    group.add_argument("--delay", type=SECONDS, default=0.0, help="seconds before each answer, up to 3600")
+    group.add_argument("--times", type=TIMES, help="only for the first so many; then answer as usual")
 
 
 def _add_subscriber_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -90,6 +123,16 @@ def _add_key_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPar
     revoking = group.add_parser("revoke", help="refuse a key from now on")
     revoking.add_argument("key", help="the key's id")
     revoking.set_defaults(command=revoke_key)
+
+
+def _add_secrets_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    group = commands.add_parser("secrets", help="the secrets that are sealed in the database").add_subparsers(
+        required=True, metavar="rotate"
+    )
+    group.add_parser(
+        "rotate",
+        help="seal them all anew under the first key of RELAY_MASTER_KEY; nothing has to stop for it",
+    ).set_defaults(command=rotate_secrets)
 
 
 def _load(process: str) -> Settings:
@@ -193,9 +236,35 @@ def revoke_key(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def rotate_secrets(_: argparse.Namespace) -> int:
+    """Seal everything under the first key; 1 if something does not open, as then its key is still needed."""
+    loaded = settings.load(os.environ)
+    store, vault = wiring.build_store(loaded), wiring.build_vault(loaded)
+    results = {kind.name: reseal.reseal(store, vault, kind) for kind in reseal.KINDS}
+    counts = ", ".join(f"{result.count} {name}" for name, result in results.items())
+    sys.stdout.write(f"Sealed anew under the key with id {vault.first}: {counts}.\n")
+    unopened = dict.fromkeys(sentence for result in results.values() for sentence in result.unopened)
+    for sentence in unopened:
+        sys.stderr.write(f"{sentence}\n")
+    if unopened:
+        return 1
+    if vault.others:
+        sys.stdout.write(
+            f"Nothing is sealed under {', '.join(vault.others)} any more. Leave only the first key in"
+            " RELAY_MASTER_KEY, remove the key file beside a SQLite database, then restart every process.\n"
+        )
+    return 0
+
+
 def listen(arguments: argparse.Namespace) -> int:
     """Receive webhooks until interrupted."""
-    receiver.serve(arguments.host, arguments.port, arguments.secret, sys.stdout)
+    status = arguments.status
+    if status is None and arguments.retry_after is not None:
+        status = 503
+    answer = receiver.rehearsal(
+        status=status, delay=arguments.delay, retry_after=arguments.retry_after, times=arguments.times
+    )
+    receiver.serve(arguments.host, arguments.port, arguments.secret, sys.stdout, answer)
     return 0
 
 

@@ -7,12 +7,14 @@ waits for a receiver. Free slots are refilled as transfers end; settles are flus
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty
 from threading import Event as Flag
 
 from relay import telemetry
 from relay.core import signing, webhook
+from relay.core.errors import SettingsError
 from relay.core.ids import Mint
 from relay.core.records import SECOND, Micros, Parcel, Reply
 from relay.core.schedule import SUSPECT_AFTER
@@ -167,8 +169,10 @@ class Dispatcher:
         if len(self._flights) >= self._rules.max_in_flight or self._alone is not None:
             self._claim_at = time.monotonic() + IDLE  # a settle makes room and moves this
             return
+        self._claim_at = time.monotonic() + IDLE
         taken = self._claimed()
-        self._claim_at = time.monotonic() + (0.0 if taken else IDLE)
+        if taken:
+            self._claim_at = time.monotonic()
         for claimed in taken:
             if claimed.lost_count >= SUSPECT_AFTER:
                 self._alone = claimed
@@ -199,6 +203,8 @@ class Dispatcher:
         now = self._clock.now()
         ready_at = self._store.read(delivery_claims.next_ready)  # most looks of an idle relay end here
         if ready_at is None or ready_at > now:
+            if ready_at is not None:  # a rate limit may let the next one go sooner than the next look
+                self._claim_at = min(self._claim_at, time.monotonic() + (ready_at - now) / SECOND)
             return []
         self._look_who_is_ready(now)
         claim = self._store.write(
@@ -211,7 +217,8 @@ class Dispatcher:
         )
         if claim.lost:
             telemetry.attempts_lost(claim.lost)
-        self._keyring.fetch(claim.taken, now)
+        with suppress(SettingsError):  # a secret that does not open costs only its own deliveries: see _parcel
+            self._keyring.fetch(claim.taken, now)
         return claim.taken
 
     def _send(self, claimed: Claimed) -> None:
@@ -231,6 +238,7 @@ class Dispatcher:
     def _parcel(self, key: str, claimed: Claimed, now: Micros) -> Parcel:
         body = _body(claimed)
         timestamp = now // SECOND
+        self._keyring.fetch([claimed], now)  # at hand since the claim, unless a secret did not open
         secrets = self._keyring.secrets(claimed.endpoint_id)
         headers = (
             ("content-type", "application/json"),

@@ -12,12 +12,10 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 
 from relay import __version__, telemetry
-from relay.core.errors import StoreUnavailable
 from relay.deliver import Dispatcher
 from relay.poll import Poller
 from relay.store.engine import Store
-from relay.store.fleet import add_totals
-from relay.tidy import Tidier
+from relay.tidy import Tidier, flush_totals
 
 AFTER_A_SURPRISE = 1.0  # seconds until the next turn
 FLUSH_TOTALS_EVERY = 5.0  # seconds: what a kill -9 can cost the totals, never the records
@@ -77,16 +75,6 @@ def totals_turn(store: Store) -> Callable[[], float]:
         return FLUSH_TOTALS_EVERY
 
     return turn
-
-
-def flush_totals(store: Store) -> None:
-    """Add the counts since the last time; they are kept if the database is away."""
-    totals = telemetry.drain_totals()
-    if totals:
-        try:
-            store.write(add_totals, totals)
-        except StoreUnavailable:
-            telemetry.restore_totals(totals)
 
 
 def run_poller(poller: Poller, tidier: Tidier, store: Store, *, metrics_addr: str | None) -> None:

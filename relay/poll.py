@@ -8,26 +8,28 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import assert_never
 
 from relay import telemetry
 from relay.core.ids import Mint
+from relay.core.poll_policy import upstream_backoff
 from relay.core.records import SECOND, JobReport, Micros
-from relay.core.schedule import CLOSEST_POLLS, GIVE_UP_AFTER, next_poll, upstream_backoff
-from relay.core.states import JobStatus, WatchStatus
+from relay.core.schedule import GIVE_UP_AFTER
+from relay.core.states import JobStatus
 from relay.core.verdict import Answer, RefusalKind, Refused
 from relay.net.listaijob import Answered, Outcome, Unreachable, Unreadable
-from relay.store import budget, hints, jobs, watches
+from relay.store import budget, poll_claims, poll_settles
 from relay.store.clock import Clock
 from relay.store.engine import Store, Tx
-from relay.store.jobs import ClaimedJob, PollClaim
+from relay.store.policy import REFRESH, Policy
+from relay.store.poll_claims import ClaimedJob, PollClaim
+from relay.store.poll_settles import Tally
 
 IDLE = 0.25  # seconds between two looks for work: a new watch waits no longer for its first poll
 CALLS_AT_ONCE = 8  # so that 10 calls a second can be kept up while each takes most of a second
 PROBE_AFTER = 60 * SECOND  # between two calls while the provider refuses all of them
 CREDENTIALS_GRACE = 5 * SECOND  # without credentials before it is said: at the start they take a moment
-MISSING_POLLS = 3  # answers that a job does not exist, before its watch ends as missing
 
 Ask = Callable[[Sequence[str]], Outcome]
 WhyNot = Callable[[], str | None]
@@ -46,15 +48,6 @@ class PollRules:
     dice: Callable[[], float]
 
 
-@dataclass(slots=True)
-class Tally:
-    """What one call brought, for the log."""
-
-    ended: int = 0
-    missing: int = 0
-    lost: list[str] = field(default_factory=list)
-
-
 class Poller:
     """Claims on the caller's thread, asks and settles on its own few."""
 
@@ -65,7 +58,8 @@ class Poller:
         self._clock = clock
         self._ask = ask
         self._rules = rules
-        self._calls = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="ask")
+        self._policy = Policy(store, rules.call_interval)
+        self._calls = ThreadPoolExecutor(CALLS_AT_ONCE + 1, thread_name_prefix="ask")
         self._free = threading.Semaphore(CALLS_AT_ONCE)
         self._up = True
         self._why_not = why_not
@@ -76,6 +70,8 @@ class Poller:
         wait = self._until_ready() or self._until_due()
         if wait > 0:
             return wait
+        if self._policy.is_due(self._clock.now()):
+            self._calls.submit(self._keep_policy)
         if not self._free.acquire(timeout=IDLE):
             return 0.0
         try:
@@ -87,7 +83,7 @@ class Poller:
             self._free.release()
             return self._seconds_until(claim.not_before)
         self._calls.submit(self._call, claim)
-        return 0.0
+        return self._seconds_until(claim.not_before)
 
     def drain(self) -> None:
         """Wait until the calls under way are settled."""
@@ -102,14 +98,14 @@ class Poller:
         now = self._clock.now()
         self._unready_since = self._unready_since or now
         if self._up and now - self._unready_since >= CREDENTIALS_GRACE:
-            self._store.write(say_down, now, code="NoCredentials", detail=reason)
+            self._store.write(budget.not_asked, now, code="NoCredentials", detail=reason)
             self._up = False
             telemetry.upstream_down("NoCredentials", reason)
         return IDLE
 
     def _until_due(self) -> float:
         """A look without locks: most turns of an idle relay end here."""
-        due_at = self._store.read(jobs.next_due)
+        due_at = self._store.read(poll_claims.next_due)
         return IDLE if due_at is None else self._seconds_until(due_at)
 
     def _seconds_until(self, at: Micros | None) -> float:
@@ -117,7 +113,7 @@ class Poller:
 
     def _claim(self) -> PollClaim:
         return self._store.write(
-            jobs.claim,
+            poll_claims.claim,
             now=self._clock.now(),
             lease=self._rules.lease,
             token=self._rules.new_token(),
@@ -133,23 +129,32 @@ class Poller:
         finally:
             self._free.release()
 
+    def _keep_policy(self) -> None:
+        """Keep the poll policy up to date; without that, jobs are polled by the last one."""
+        try:
+            self._policy.keep_up(self._clock.now())
+        except Exception as error:  # noqa: BLE001 - a thread's last line of defence: say it and go on
+            telemetry.pass_failed("policy", error, REFRESH / SECOND)
+
     def _ask_and_settle(self, claim: PollClaim) -> None:
         given_up = {job.job_id: _given_up(job) for job in claim.jobs if job.lost_count >= GIVE_UP_AFTER}
         if given_up:  # such a job was claimed alone
-            answer = Answer(given_up, frozenset(), None)
-            self._store.write(settle, claim, answer, self._clock.now(), self._rules)
+            self._settle(claim, Answer(given_up, frozenset(), None))
             telemetry.poll_given_up(list(given_up))
             return
+        if self._clock.now() - claim.taken_at > self._rules.call_interval:
+            self._wait_for_a_call()  # this one's moment has passed while the process or the database stood
         started = time.monotonic()
         outcome = self._outcome([job.job_id for job in claim.jobs])
         duration = round((time.monotonic() - started) * SECOND)
         match outcome:
             case Answered(answer=answer):
-                tally = self._store.write(settle, claim, answer, self._clock.now(), self._rules)
+                tally = self._settle(claim, answer)
+                self._policy.learn(tally.durations)
                 self._recovered()
                 answered = len(answer.reports) + len(answer.missing)
             case _:
-                tally, answered = self._failed(claim, outcome), 0
+                tally, answered = Tally(lost=self._failed(claim, outcome)), 0
         telemetry.poll_ended(
             asked=len(claim.jobs),
             answered=answered,
@@ -160,6 +165,17 @@ class Poller:
         )
         for job_id in tally.lost:
             telemetry.job_lost(job_id)
+
+    def _settle(self, claim: PollClaim, answer: Answer) -> Tally:
+        return self._store.write(
+            poll_settles.settle,
+            claim,
+            answer,
+            self._clock.now(),
+            plan=self._policy.plan,
+            mint=self._rules.mint,
+            missing_grace=self._rules.missing_grace,
+        )
 
     def _outcome(self, job_ids: Sequence[str]) -> Outcome:
         """Ask; where one id poisons the batch, split it until that one is found."""
@@ -188,24 +204,32 @@ class Poller:
         while (free_at := self._store.write(budget.take_call, self._clock.now(), interval)) is not None:
             time.sleep(max((free_at - self._clock.now()) / SECOND, 0.001))
 
-    def _failed(self, claim: PollClaim, outcome: Refused | Unreachable | Unreadable) -> Tally:
-        """Give the jobs back, with their place, and hold the fleet's calls for a while."""
+    def _failed(self, claim: PollClaim, outcome: Refused | Unreachable | Unreadable) -> list[str]:
+        """Give the jobs back and slow down or hold the fleet's calls; returns the JobIds lost meanwhile."""
         now = self._clock.now()
-        code, detail = _code_and_detail(outcome)
-        hold = self._hold(outcome)
-        tally = self._store.write(give_back, claim, now, code=code, detail=detail, hold=hold)
+        lost = self._store.write(give_back, claim, now, self._slow_down(claim, outcome))
         if self._up and _is_down(outcome):
             self._up = False
-            telemetry.upstream_down(code, detail)
-        return tally
+            telemetry.upstream_down(*_code_and_detail(outcome))
+        return lost
 
-    def _hold(self, outcome: Refused | Unreachable | Unreadable) -> Callable[[int], Micros]:
-        """How long calls are held, from the failures in a row."""
+    def _slow_down(
+        self, claim: PollClaim, outcome: Refused | Unreachable | Unreadable
+    ) -> Callable[[Tx, Micros], None]:
+        """What a call that brought no answer means for the next ones."""
+        asked_at = claim.taken_at
+        code, detail = _code_and_detail(outcome)
+        wait = (outcome.retry_after or 0) if isinstance(outcome, Refused) else 0
+        if isinstance(outcome, Refused) and outcome.kind is RefusalKind.THROTTLED:
+            return lambda tx, now: budget.throttled(
+                tx, now, asked_at=asked_at, code=code, detail=detail, wait=wait
+            )
         dice = self._rules.dice()
-        if isinstance(outcome, Refused) and outcome.kind in {RefusalKind.DENIED, RefusalKind.BAD_IDS}:
-            return lambda _streak: PROBE_AFTER
-        asked = (outcome.retry_after or 0) if isinstance(outcome, Refused) else 0
-        return lambda streak: max(upstream_backoff(streak, dice), asked)
+
+        def hold(streak: int) -> Micros:
+            return PROBE_AFTER if _is_down(outcome) else max(upstream_backoff(streak, dice), wait)
+
+        return lambda tx, now: budget.failed(tx, now, asked_at=asked_at, code=code, detail=detail, hold=hold)
 
     def _recovered(self) -> None:
         if not self._up:
@@ -213,60 +237,13 @@ class Poller:
             telemetry.upstream_recovered()
 
 
-def settle(tx: Tx, claim: PollClaim, answer: Answer, now: Micros, rules: PollRules) -> Tally:
-    """Store what an answer says of the jobs that are still ours, and owe the waiting watches their webhooks.
-
-    A job named in neither list of the answer was not answered for: it is asked again.
-    """
-    live = jobs.lock_claimed(tx, claim)
-    names = {key: row.job_id for key, row in live.items()}
-    said = {key: answer.reports[name] for key, name in names.items() if name in answer.reports}
-    ended = {key: report for key, report in said.items() if report.status is not JobStatus.OPEN}
-    missing = {key for key, name in names.items() if name in answer.missing}
-    due = {key: None if row.deadline is None else next_poll(now, row.deadline) for key, row in live.items()}
-    due = hints.follow_up(tx, live, due, ended, now)
-    jobs.finish(tx, ended, now)
-    jobs.put_off(tx, {key: said[key] for key in said if key not in ended}, due)
-    jobs.put_off_silent(tx, {key: due[key] for key in live if key not in said}, missing)
-    _end_watches(tx, ended, now, rules.mint)
-    if missing:
-        unknown = watches.waited_in_vain(
-            tx, sorted(missing), registered_before=now - rules.missing_grace, polls=MISSING_POLLS
-        )
-        watches.end(tx, unknown, WatchStatus.MISSING, now, rules.mint)
-        jobs.rest(tx, missing)
-    budget.answered(tx, now)
-    lost = [job.job_id for job in claim.jobs if job.key not in live]
-    return Tally(ended=len(ended), missing=len(missing), lost=lost)
-
-
-def _end_watches(tx: Tx, ended: dict[int, JobReport], now: Micros, mint: Mint) -> None:
-    sizes = {key: len((report.data or "").encode()) for key, report in ended.items()}
-    for status in (JobStatus.SUCCESS, JobStatus.FAIL):
-        keys = [key for key, report in ended.items() if report.status is status]
-        rows = watches.waiting_for(tx, keys)
-        watches.end(tx, rows, WatchStatus(status), now, mint, data_bytes=sizes)
-
-
-def give_back(
-    tx: Tx, claim: PollClaim, now: Micros, *, code: str, detail: str, hold: Callable[[int], Micros]
-) -> Tally:
-    """Nothing was learned: the jobs are due again at once, the fleet's calls wait.
+def give_back(tx: Tx, claim: PollClaim, now: Micros, slow_down: Callable[[Tx, Micros], None]) -> list[str]:
+    """Nothing was learned: the jobs are due again soon, the fleet's calls slow down or wait.
 
     The budget's row is locked before the jobs, as the claim does.
     """
-    budget.failed(tx, now, code=code, detail=detail, hold=hold)
-    live = jobs.lock_claimed(tx, claim)
-    hints.was_not_asked(tx, live)
-    due = {key: None if row.deadline is None else now + CLOSEST_POLLS for key, row in live.items()}
-    jobs.put_off_silent(tx, due)
-    return Tally(lost=[job.job_id for job in claim.jobs if job.key not in live])
-
-
-def say_down(tx: Tx, now: Micros, *, code: str, detail: str) -> None:
-    """The provider can't be asked from here; that holds back no other poller."""
-    budget.lock_budget(tx)
-    budget.failed(tx, now, code=code, detail=detail, hold=lambda _streak: 0)
+    slow_down(tx, now)
+    return poll_settles.give_back(tx, claim, now)
 
 
 def _given_up(job: ClaimedJob) -> JobReport:

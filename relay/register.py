@@ -68,7 +68,7 @@ def register(
         rows[key]["id"] = watch_id
     _check_quota(tx, subscriber_id, len(rows))
     watches.insert_all(tx, list(rows.values()))
-    _end_or_wake(tx, list(rows.values()), known, now, mint)
+    _end_or_wake(tx, subscriber_id, list(rows.values()), known, now, mint)
     made = {key: row["id"] for key, row in rows.items()}
     return [Registered(standing.get(key) or made[key], key in made) for key in keys]
 
@@ -145,7 +145,12 @@ def _row(
 
 
 def _end_or_wake(
-    tx: Tx, rows: Sequence[Mapping[str, Any]], known: Mapping[str, Any], now: Micros, mint: Mint
+    tx: Tx,
+    subscriber_id: str,
+    rows: Sequence[Mapping[str, Any]],
+    known: Mapping[str, Any],
+    now: Micros,
+    mint: Mint,
 ) -> None:
     """Watches on jobs that have ended end at once; the other jobs are polled from now on."""
     state = {job.id: job for job in known.values()}
@@ -154,4 +159,4 @@ def _end_or_wake(
         sizes = {job.id: job.data_bytes for job in known.values()}
         waiting = watches.still_waiting(tx, ids)
         watches.end(tx, waiting, WatchStatus(ending), now, mint, data_bytes=sizes)
-    jobs.wake(tx, sorted({row["job"] for row in rows}), now)
+    jobs.wake(tx, sorted({row["job"] for row in rows}), subscriber_id, now)

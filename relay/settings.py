@@ -291,6 +291,8 @@ def _shown(attribute: str, value: object) -> str:
         return "(set)"
     if value in {None, (), KeyRing(), CallbackKeys()}:
         return "(not set)"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, tuple):
         return ",".join(_shown("", item) for item in value)
     return f"{value:.12g}" if isinstance(value, float) else str(value)

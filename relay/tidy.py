@@ -1,8 +1,8 @@
 """Housekeeping: whatever happens because time has passed, not because an answer came.
 
 Watches expire at their deadline, subscribers are told of disabled endpoints, orders to send again are worked
-off, what was held or blocked for too long fails, old records are pruned. It runs beside the poller on a thread
-and connection of its own, in any number: every step locks what it changes and looks again.
+off, what was held or blocked for too long fails, old records are pruned. It runs beside the poller on a
+thread and connection of its own, in any number: every step locks what it changes and looks again.
 """
 
 import time
@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from relay import telemetry
+from relay.core.errors import StoreUnavailable
 from relay.core.ids import Mint
 from relay.core.records import SECOND, Micros
 from relay.core.schedule import longest_wait
 from relay.core.states import WatchStatus
-from relay.store import bulk_retries, jobs, notices, prune, sweeps, watches
+from relay.store import bulk_retries, fleet, jobs, notices, prune, sweeps, watches
 from relay.store.clock import Clock
 from relay.store.engine import Store, Tx
 
@@ -119,3 +120,17 @@ def expire(tx: Tx, overdue: list[tuple[str, int]], now: Micros, mint: Mint) -> i
     watches.end(tx, rows, WatchStatus.EXPIRED, now, mint)
     jobs.rest(tx, keys)
     return len(rows)
+
+
+def flush_totals(store: Store) -> None:
+    """Add what this process has counted since the last time to the fleet's totals; kept where that fails."""
+    totals = telemetry.drain_totals()
+    if not totals:
+        return
+    try:
+        store.write(fleet.add_totals, totals)
+    except StoreUnavailable:
+        telemetry.restore_totals(totals)
+    except Exception:
+        telemetry.restore_totals(totals)
+        raise

@@ -4,6 +4,7 @@ import os
 import random
 import secrets
 from pathlib import Path
+from wsgiref.simple_server import WSGIServer
 
 from flask import Flask
 
@@ -21,9 +22,9 @@ from relay.settings import Settings
 from relay.store.clock import Clock
 from relay.store.engine import Store
 from relay.store.keyring import Keyring
-from relay.store.vault import Vault, key_beside
+from relay.store.vault import Vault, kept_key, key_beside
 from relay.tidy import Tidier
-from relay.web import Parts, create_app
+from relay.web import Parts, create_app, fleet_numbers
 
 WEB_PATIENCE = 5.0  # seconds a caller waits for a busy database before a 503
 WORKER_PATIENCE = 10.0  # seconds a stage tries one transaction again before its turn ends
@@ -46,17 +47,27 @@ def build_clock(store: Store) -> Clock:
 
 
 def build_vault(settings: Settings) -> Vault:
-    """The key ring; with SQLite and none given, the key that lies beside the database, made if need be."""
+    """The ring of RELAY_MASTER_KEY; with SQLite, the key that lies beside the database stands behind it.
+
+    So whoever moves from that file to the variable can still open everything, and seal it anew.
+    """
     keys = list(settings.master_keys.keys)
+    path = sqlite_path(settings)
+    if path is not None:
+        keys += _keys_beside(path, make=not keys)
     if not keys:
-        path = sqlite_path(settings)
-        if path is None:
-            raise SettingsError(["RELAY_MASTER_KEY: must be set when the database is shared"])
-        key, made = key_beside(path)
-        if made is not None:
-            telemetry.master_key_made(made)
-        keys = [key]
+        raise SettingsError(["RELAY_MASTER_KEY: must be set when the database is shared"])
     return Vault(keys)
+
+
+def _keys_beside(database: Path, *, make: bool) -> list[bytes]:
+    if not make:
+        kept = kept_key(database)
+        return [] if kept is None else [kept]
+    key, made = key_beside(database)
+    if made is not None:
+        telemetry.master_key_made(made)
+    return [key]
 
 
 def sqlite_path(settings: Settings) -> Path | None:
@@ -87,6 +98,22 @@ def build_web(settings: Settings) -> Flask:
             version=__version__,
         )
     )
+
+
+def serve_fleet_metrics(settings: Settings) -> WSGIServer | None:
+    """Serve the fleet's metrics at RELAY_METRICS_ADDR; one process does so for all workers of a web."""
+    if settings.metrics_addr is None:
+        return None
+    store = build_store(settings, patience=WEB_PATIENCE)
+    clock = build_clock(store)
+
+    def read() -> telemetry.FleetNumbers:
+        try:
+            return fleet_numbers(store, clock)
+        finally:
+            store.close()  # workers that are forked meanwhile must not share a connection
+
+    return telemetry.serve_metrics(settings.metrics_addr, telemetry.register_fleet(read))
 
 
 def build_provider(settings: Settings) -> ListAIJob:

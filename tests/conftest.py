@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from relay.core.ids import Mint
+from relay.net.courier import Courier
 from relay.store.clock import Clock
 from relay.store.engine import Store
 from relay.store.vault import Vault
+from tests.support_courier import MakeCourier, couriers
 from tests.support_database import KINDS, empty, fresh_database, minting
 
 
@@ -61,3 +63,14 @@ def mint(clock: Clock) -> Mint:
 @pytest.fixture(scope="session")
 def vault() -> Vault:
     return Vault([b"k" * 32])
+
+
+@pytest.fixture
+def make_courier() -> Iterator[MakeCourier]:
+    with couriers() as make:
+        yield make
+
+
+@pytest.fixture
+def courier(make_courier: MakeCourier) -> Courier:
+    return make_courier()

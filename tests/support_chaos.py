@@ -53,6 +53,10 @@ class Line:
         """Say nothing more until the test ends."""
         self._stopping.wait()
 
+    def shut(self) -> None:
+        """Close with FIN."""
+        self._connection.shutdown(socket.SHUT_RDWR)
+
     def reset(self) -> None:
         """Close with RST instead of FIN."""
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

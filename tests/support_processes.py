@@ -114,8 +114,8 @@ class Relay:
 
     def is_ready(self) -> bool:
         try:
-            return requests.get(f"{self.url}/readyz", timeout=5).status_code == 200
-        except requests.ConnectionError:
+            return requests.get(f"{self.url}/readyz", timeout=30).status_code == 200
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
     def kill(self, name: str) -> None:
@@ -144,6 +144,27 @@ class Relay:
             name.replace("_", "-"): value for name, value in headers.items()
         }
         return requests.request(method, f"{self.url}{path}", json=body, headers=sent, timeout=30)
+
+    def post_until_answered(self, path: str, body: Any, key: str) -> requests.Response:
+        """POST as a careful client does: again, with the same Idempotency-Key, until there is an answer."""
+
+        def once() -> requests.Response | None:
+            try:
+                response = self.call("POST", path, body, Idempotency_Key=key)
+            except requests.ConnectionError:
+                return None
+            return None if response.status_code == 503 else response
+
+        answered: requests.Response = wait_until(once, 30, "the POST is answered")
+        return answered
+
+    def has_none(self, path: str) -> bool:
+        """Whether a list is empty; not if it can't be had now."""
+        try:
+            response = self.call("GET", f"{path}&limit=1")
+        except requests.ConnectionError:
+            return False
+        return response.status_code == 200 and not response.json()["data"]
 
     def all(self, path: str) -> list[dict[str, Any]]:
         """Every item of a list, page by page."""

@@ -12,7 +12,7 @@ from sqlalchemy import select, text
 from relay.core.errors import Conflict, Invalid, NotFound
 from relay.core.ids import Mint
 from relay.settings import Settings
-from relay.store import budget, fleet, jobs, subscribers
+from relay.store import budget, fleet, poll_claims, subscribers
 from relay.store.clock import Clock
 from relay.store.engine import Store
 from relay.store.tables import ApiKey
@@ -179,8 +179,8 @@ def test_readyz_tells_of_the_provider_and_stays_ready_while_it_fails(
         {"status": "ready", "database": "ok", "migrations": "current", "provider": {"status": "unknown"}},
     )
     new_subscriber(own_store, vault, mint)
-    own_store.write(jobs.claim, now=1, lease=1, token="t", call_interval=1)
-    own_store.write(budget.failed, 5_000_000, code="Forbidden.X", detail="d", hold=lambda _: 9)
+    own_store.write(poll_claims.claim, now=1, lease=1, token="t", call_interval=1)
+    own_store.write(budget.failed, 5_000_000, asked_at=1, code="Forbidden.X", detail="d", hold=lambda _: 9)
     status, body = ready()
     assert (status, body["provider"]) == (
         200,
@@ -266,9 +266,9 @@ def test_the_fleets_numbers_count_what_is_open(own_store: Store, vault: Vault, m
         caller = new_caller(port, own_store, vault, mint)
         for _ in range(3):
             caller.watch()
-    own_store.write(fleet.add_totals, {("relay_deliveries_total", "delivered"): 5, ("a", ""): 1})
-    own_store.write(fleet.add_totals, {("relay_deliveries_total", "delivered"): 2})
+    own_store.write(fleet.add_totals, {("a", "b"): 5, ("a", ""): 1})
+    own_store.write(fleet.add_totals, {("a", "b"): 2})
     now = Clock(own_store).now()
     numbers = own_store.read(fleet.numbers, now)
     assert (numbers.watches_waiting, numbers.jobs_open, numbers.jobs_due) == (3, 3, 3)
-    assert numbers.totals == {("relay_deliveries_total", "delivered"): 7, ("a", ""): 1}
+    assert (numbers.totals["a", "b"], numbers.totals["a", ""]) == (7, 1)

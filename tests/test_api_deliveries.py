@@ -76,6 +76,16 @@ def test_a_jobs_data_is_spliced_in_as_the_provider_wrote_it(caller: Caller, end:
     assert facts["finished_at"]
 
 
+def test_a_job_has_a_typed_view_of_its_result_where_the_shape_is_known(caller: Caller, end: End) -> None:
+    _, job_id, _ = ended(caller, end, '{"Keyword": [{"Tag": "海边", "Times": ["3260"]}]}')
+    result = caller.get(f"/v1/jobs/{job_id}").json["result"]
+    assert result["kind"] == "video_tags"
+    assert result["tags"]["keyword"] == [{"tag": "海边", "times_ms": [3260], "face_url": None}]
+    for data in ('{"Keyword": 5}', "not json", None):
+        _, job_id, _ = ended(caller, end, data)
+        assert caller.get(f"/v1/jobs/{job_id}").json["result"] is None
+
+
 @pytest.mark.parametrize("data", ["not json", "[1,", '"\ufffd"'])
 def test_a_jobs_data_that_is_no_json_is_a_text(caller: Caller, end: End, data: str) -> None:
     _, job_id, _ = ended(caller, end, data)
@@ -139,20 +149,6 @@ def test_a_delivery_is_shown_with_its_attempts(caller: Caller, end: End, store: 
         "delivered_at": None, "last_error": None,
     }  # fmt: skip
     assert caller.get("/v1/deliveries").json["data"] == [shown]
-
-
-@pytest.mark.parametrize("status", [EndpointStatus.PAUSED, EndpointStatus.DISABLED])
-def test_a_pending_delivery_of_an_endpoint_that_does_not_send_reads_held(
-    caller: Caller, end: End, store: Store, status: EndpointStatus
-) -> None:
-    _, _, delivery_id = ended(caller, end)
-    endpoint_id = caller.get(f"/v1/deliveries/{delivery_id}").json["endpoint_id"]
-    stop = update(Endpoint).where(Endpoint.id == endpoint_id).values(status=status, ready_at=None)
-    store.write(lambda tx: tx.execute(stop))
-    shown = caller.get(f"/v1/deliveries/{delivery_id}").json
-    assert (shown["status"], shown["next_attempt_at"]) == ("held", None)
-    assert len(caller.get("/v1/deliveries?status=held").json["data"]) == 1
-    assert caller.get("/v1/deliveries?status=pending").json["data"] == []
 
 
 def test_deliveries_are_filtered(caller: Caller, end: End) -> None:

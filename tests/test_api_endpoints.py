@@ -57,8 +57,9 @@ def test_a_new_endpoint_is_shown_once_with_its_secret(caller: Caller) -> None:
     assert len(base64.b64decode(secret.removeprefix("whsec_"))) == 32
     assert made == {
         "id": made["id"], "url": URL, "description": "büro", "headers": {}, "status": "active",
-        "disabled_reason": None, "failing_since": None, "next_probe_at": None, "last_error": None,
-        "max_in_flight": 3, "rate_per_second": None, "created_at": made["created_at"],
+        "disabled_reason": None, "circuit": "closed", "failing_since": None, "next_probe_at": None,
+        "last_error": None, "in_flight": 0, "max_in_flight": 3, "rate_per_second": None, "notices": False,
+        "created_at": made["created_at"],
     }  # fmt: skip
     assert caller.get(f"/v1/endpoints/{made['id']}").json == made
     assert caller.get("/v1/endpoints").json["data"] == [made]

@@ -332,11 +332,11 @@ def test_a_poller_without_credentials_waits_says_so_and_recovers(
             assert poller.turn() > 0
             row = world.rows(Upstream)[0]
             assert (row.error_code, row.down_since) == ("NoCredentials", world.now)
-            assert row.next_call_at <= world.now
+            assert (row.next_call_at, row.failure_streak) == (0, 0)
             assert world.rows(Job)[0].polled_at is None
             renewal.start()
             assert eventually(lambda: client.why_not() is None)
-            assert poller.turn() == 0
+            poller.turn()
             poller.drain()
         renewal.close()
         client.close()

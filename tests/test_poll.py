@@ -7,13 +7,14 @@ from sqlalchemy import select, update
 
 from relay import register
 from relay.core.ids import Mint
+from relay.core.poll_policy import CLOSEST_POLLS, EVENLY, Plan, Share
 from relay.core.records import SECOND, JobReport, Micros
-from relay.core.schedule import GIVE_UP_AFTER, POLL_GAP
+from relay.core.schedule import GIVE_UP_AFTER
 from relay.core.states import JobStatus, WatchStatus
 from relay.core.verdict import Answer, RefusalKind, Refused
 from relay.net.listaijob import Answered, Outcome, Unreachable
-from relay.poll import PROBE_AFTER, Poller, PollRules, settle
-from relay.store import jobs
+from relay.poll import PROBE_AFTER, Poller, PollRules
+from relay.store import poll_claims, poll_settles
 from relay.store.clock import Clock
 from relay.store.engine import Store, longest_text
 from relay.store.tables import Delivery, Job, Upstream, Watch
@@ -57,6 +58,26 @@ def rules(mint: Mint, *, grace: float = 600) -> PollRules:
     )
 
 
+def settle(
+    world: World, claim: poll_claims.PollClaim, answer: Answer, plan: Plan | None = None
+) -> poll_settles.Tally:
+    return world.store.write(
+        poll_settles.settle,
+        claim,
+        answer,
+        world.now,
+        plan=plan or Plan(),
+        mint=world.mint,
+        missing_grace=600 * SECOND,
+    )
+
+
+def claim(world: World, call_interval: Micros = 1) -> poll_claims.PollClaim:
+    return world.store.write(
+        poll_claims.claim, now=world.now, lease=LEASE, token=fresh_job_id(), call_interval=call_interval
+    )
+
+
 def turn(world: World, ask: Callable[[Sequence[str]], Outcome], **options: float) -> float:
     """One turn of a poller, settled."""
     poller = Poller(world.store, StillClock(world), ask, rules(world.mint, **options))
@@ -81,12 +102,14 @@ def test_an_ended_job_ends_every_watch_with_one_delivery_each(world: World, prov
     assert len(world.claim().taken) == 2
 
 
-def test_a_job_that_goes_on_is_asked_again_after_the_gap(world: World, provider: Provider) -> None:
+def test_a_job_that_goes_on_is_asked_again_as_soon_as_it_may_be_while_there_is_plenty(
+    world: World, provider: Provider
+) -> None:
     (job_id,) = provider.make_jobs({"type": "AIMediaDNA", "outcome": "success", "seconds": 3600})
     world.watch(job_id)
     turn(world, provider.client().ask)
     job = world.rows(Job, Job.job_id == job_id)[0]
-    assert (job.status, job.due_at, job.token) == ("open", world.now + POLL_GAP, None)
+    assert (job.status, job.due_at, job.token) == ("open", world.now + CLOSEST_POLLS, None)
     assert world.rows(Delivery) == []
 
 
@@ -152,16 +175,19 @@ def test_calls_are_full_while_ten_jobs_wait(world: World, provider: Provider) ->
         *({"type": "AIVideoTag", "outcome": "success", "seconds": 3600} for _ in range(25))
     )
     world.register(*(world.request(job_id) for job_id in ids))
-    for _ in range(3):
+    for _ in range(22):
         turn(world, provider.client().ask)
         world.later(0.1)
-    assert provider.calls()["ids_per_call"] == [10, 10, 5]
-    world.later(2)
-    turn(world, provider.client().ask)  # nothing is due yet: no call is made
-    assert provider.calls()["calls"] == 3
-    world.later(3)
-    turn(world, provider.client().ask)
-    assert provider.calls()["ids_per_call"] == [10, 10, 5, 10]
+    assert provider.calls()["ids_per_call"] == [10, 10, 10, 10]  # at 0, 0.1, 2 and 2.1 s: the last 5 wait
+
+
+def test_fewer_than_ten_jobs_do_not_wait_for_more(world: World, provider: Provider) -> None:
+    ids = provider.make_jobs(*({"type": "AIVideoTag", "outcome": "success", "seconds": 9} for _ in range(9)))
+    for job_id in ids:
+        world.watch(job_id)
+        turn(world, provider.client().ask)
+        world.later(0.1)
+    assert provider.calls()["ids_per_call"] == [1] * 9
 
 
 def test_the_budget_is_shared_by_all_pollers(world: World, provider: Provider) -> None:
@@ -170,21 +196,22 @@ def test_the_budget_is_shared_by_all_pollers(world: World, provider: Provider) -
     )
     world.register(*(world.request(job_id) for job_id in ids))
     waits = [turn(world, provider.client().ask) for _ in range(3)]
-    assert waits[0] == 0
-    assert waits[1] == pytest.approx(0.1)
+    assert waits == pytest.approx([0.075] * 3)
     assert provider.calls()["calls"] == 1
 
 
 def test_C13_a_poller_that_dies_after_the_answer_loses_nothing(world: World, provider: Provider) -> None:
     (job_id,) = provider.make_jobs({"type": "AIVideoTag", "outcome": "success", "seconds": 0})
     watch_id = world.watch(job_id)
-    died = world.store.write(jobs.claim, now=world.now, lease=LEASE, token="t" * 32, call_interval=SECOND)
+    died = world.store.write(
+        poll_claims.claim, now=world.now, lease=LEASE, token="t" * 32, call_interval=SECOND
+    )
     outcome = provider.client().ask([job.job_id for job in died.jobs])
     world.later(61)
     turn(world, provider.client().ask)
     assert world.rows(Watch, Watch.id == watch_id)[0].status == WatchStatus.SUCCESS
     assert isinstance(outcome, Answered)
-    late = world.store.write(settle, died, outcome.answer, world.now, rules(world.mint))
+    late = settle(world, died, outcome.answer)
     assert late.lost == [job_id]
     assert len(world.rows(Delivery)) == 1
 
@@ -195,13 +222,13 @@ def test_a_job_whose_polls_are_lost_goes_alone_and_is_given_up_in_the_end(world:
     sizes = []
     for _ in range(GIVE_UP_AFTER):
         claim = world.store.write(
-            jobs.claim, now=world.now, lease=LEASE, token=fresh_job_id(), call_interval=1
+            poll_claims.claim, now=world.now, lease=LEASE, token=fresh_job_id(), call_interval=1
         )
         sizes.append(len(claim.jobs))
         fine = Answer({}, frozenset(), None)
         kept = [job for job in claim.jobs if job.job_id == "poison"]
-        rest = jobs.PollClaim(claim.token, tuple(job for job in claim.jobs if job not in kept))
-        world.store.write(settle, rest, fine, world.now, rules(world.mint))
+        rest = poll_claims.PollClaim(claim.token, tuple(job for job in claim.jobs if job not in kept))
+        settle(world, rest, fine)
         world.later(61)
     assert sizes == [4, 4, 1, 1, 1]
     turn(world, no_call)
@@ -280,7 +307,7 @@ def test_an_id_named_in_neither_list_is_asked_again(world: World) -> None:
     world.watch()
     turn(world, lambda _ids: Answered(Answer({}, frozenset(), None), 0))
     job = world.rows(Job)[0]
-    assert (job.status, job.missing_count, job.due_at) == ("open", 0, world.now + POLL_GAP)
+    assert (job.status, job.missing_count, job.due_at) == ("open", 0, world.now + CLOSEST_POLLS)
 
 
 def test_A8_a_watch_added_in_the_moment_its_job_ends_gets_exactly_one_delivery(
@@ -288,11 +315,13 @@ def test_A8_a_watch_added_in_the_moment_its_job_ends_gets_exactly_one_delivery(
 ) -> None:
     (job_id,) = provider.make_jobs({"type": "AIVideoTag", "outcome": "success", "seconds": 0})
     world.watch(job_id, "https://first.example/hook")
-    claim = world.store.write(jobs.claim, now=world.now, lease=LEASE, token="t" * 32, call_interval=SECOND)
+    claim = world.store.write(
+        poll_claims.claim, now=world.now, lease=LEASE, token="t" * 32, call_interval=SECOND
+    )
     outcome = provider.client().ask([job_id])
     assert isinstance(outcome, Answered)
     before = world.watch(job_id, "https://before.example/hook")
-    world.store.write(settle, claim, outcome.answer, world.now, rules(world.mint))
+    settle(world, claim, outcome.answer)
     after = world.watch(job_id, "https://after.example/hook")
     for watch_id in (before, after):
         assert len(world.rows(Delivery, Delivery.watch_id == watch_id)) == 1
@@ -311,12 +340,12 @@ def test_a_watch_expires_at_its_deadline_even_if_the_provider_is_down(world: Wor
     assert world.rows(Job)[0].due_at is None
 
 
-def test_just_before_a_deadline_the_job_is_asked_once_more(world: World, provider: Provider) -> None:
-    (job_id,) = provider.make_jobs({"type": "AIVideoTag", "outcome": "success", "seconds": 3600})
-    world.watch(job_id, timeout=60)
-    world.later(54)
-    turn(world, provider.client().ask)
-    assert world.rows(Job)[0].due_at == world.now + 3 * SECOND
+def test_just_before_a_deadline_the_job_is_asked_once_more(world: World) -> None:
+    world.watch("a-job", timeout=60)
+    world.later(10)
+    answer = Answer({"a-job": JobReport("a-job", JobStatus.OPEN)}, frozenset(), None)
+    settle(world, claim(world), answer, Plan({world.subscriber_id: Share(EVENLY, longest=600)}))
+    assert world.rows(Job)[0].due_at == world.now + 47 * SECOND
 
 
 def test_a_job_that_nobody_waits_for_is_not_polled(world: World) -> None:
@@ -348,9 +377,9 @@ def test_a_fan_out_of_many_watches_settles_in_one_poll(world: World, provider: P
 def test_a_job_made_due_by_hand_is_claimed_only_once(world: World) -> None:
     world.watch()
     world.store.write(lambda tx: tx.execute(update(Job).values(due_at=world.now - 5)))
-    first = world.store.write(jobs.claim, now=world.now, lease=LEASE, token="a" * 32, call_interval=1)
+    first = world.store.write(poll_claims.claim, now=world.now, lease=LEASE, token="a" * 32, call_interval=1)
     world.later(1)
-    second = world.store.write(jobs.claim, now=world.now, lease=LEASE, token="b" * 32, call_interval=1)
+    second = world.store.write(poll_claims.claim, now=world.now, lease=LEASE, token="b" * 32, call_interval=1)
     assert (len(first.jobs), len(second.jobs)) == (1, 0)
     assert world.store.read(lambda tx: tx.scalars(select(Job.token)).one()) == "a" * 32
     assert world.rows(Job)[0].status == JobStatus.OPEN

@@ -10,7 +10,7 @@ from sqlalchemy import event, insert, select, text
 
 from relay import tidy
 from relay.core.records import SECOND
-from relay.store import deliveries, delivery_claims, endpoints, jobs, prune, watches
+from relay.store import deliveries, delivery_claims, endpoints, jobs, poll_claims, prune, watches
 from relay.store.engine import Store, Tx
 from relay.store.tables import Delivery, Endpoint, Job, Watch
 from tests.support_emptied import private_store
@@ -101,9 +101,9 @@ def claim_deliveries(tx: Tx, world: World) -> object:
 
 
 def claim_jobs(tx: Tx, world: World) -> object:
-    claim = jobs.claim(tx, now=world.now, lease=LEASE, token="t" * 32, call_interval=SECOND)
+    claim = poll_claims.claim(tx, now=world.now, lease=LEASE, token="t" * 32, call_interval=SECOND)
     assert len(claim.jobs) == 10
-    return jobs.lock_claimed(tx, claim)
+    return jobs.lock_claimed(tx, claim.token, {job.key: job.number for job in claim.jobs})
 
 
 def expire(tx: Tx, world: World) -> object:
@@ -114,7 +114,7 @@ def expire(tx: Tx, world: World) -> object:
 
 
 def look_for_work(tx: Tx, _world: World) -> object:
-    return (delivery_claims.next_ready(tx), jobs.next_due(tx), watches.next_deadline(tx))
+    return (delivery_claims.next_ready(tx), poll_claims.next_due(tx), watches.next_deadline(tx))
 
 
 def prune_nothing(tx: Tx, world: World) -> object:

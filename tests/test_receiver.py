@@ -141,27 +141,29 @@ def a_received(body: bytes = BODY, **changes: object) -> Received:
 
 
 def test_a_description_says_what_came_and_how_it_is() -> None:
-    assert "msg_1  signature verified\n" in described(a_received(), verifies=True)
-    assert "signature not checked" in described(a_received(), verifies=False)
-    assert "REFUSED: too old" in described(a_received(problem="too old"), verifies=True)
-    assert "repeated: came 2 times before" in described(a_received(repeats=2), verifies=True)
-    assert '    {\n      "type": "relay.test"\n    }' in described(a_received(), verifies=True)
+    assert "msg_1  signature verified\n" in described(a_received(), Answer(), verifies=True)
+    assert "signature not checked" in described(a_received(), Answer(), verifies=False)
+    assert "REFUSED: too old" in described(a_received(problem="too old"), Answer(), verifies=True)
+    assert "repeated: came 2 times before" in described(a_received(repeats=2), Answer(), verifies=True)
+    assert "verified  answered 503 after 2 s\n" in described(
+        a_received(), Answer(503, delay=2), verifies=True
+    )
+    assert '    {\n      "type": "relay.test"\n    }' in described(a_received(), Answer(), verifies=True)
 
 
 @pytest.mark.parametrize(
     "body", [b"\x00\xff\xfe", b"[" * 100_000, b"", b"NaN", b'"\xed\xa0\x80"', b'"\\ud800"']
 )
 def test_any_body_can_be_described(body: bytes) -> None:
-    text = described(a_received(body), verifies=True)
+    text = described(a_received(body), Answer(), verifies=True)
     text.encode()
     assert len(text) < 6000
 
 
 def test_K2_terminal_output_escapes_control_characters() -> None:
     evil = "\x1b[2J\x07\r\x9b\u202e\u200b"
-    text = described(
-        a_received(json.dumps(evil).encode(), path=f"/{evil}", id=evil, problem=evil), verifies=True
-    )
+    received = a_received(json.dumps(evil).encode(), path=f"/{evil}", id=evil, problem=evil)
+    text = described(received, Answer(), verifies=True)
     assert all(char.isprintable() or char == "\n" for char in text)
     assert "\\x1b[2J" in text
     assert escaped("grün 中文") == "grün 中文"

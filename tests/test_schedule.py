@@ -12,14 +12,9 @@ from hypothesis import strategies as st
 from relay.core.pace import FIRST_ALLOWANCE, OPEN_AFTER, UNPROVEN_AFTER, Pace
 from relay.core.records import SECOND, Micros
 from relay.core.schedule import (
-    CLOSEST_POLLS,
-    LAST_LOOK,
-    POLL_GAP,
     http_date,
-    next_poll,
     retry_after_seconds,
     retry_at,
-    upstream_backoff,
 )
 
 STEPS = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)  # the default schedule
@@ -261,31 +256,3 @@ def test_successes_reach_the_limit_and_a_lower_limit_holds_at_once() -> None:
 def test_failures_halve_down_to_one() -> None:
     paces = pace_after([True] * 20 + [False] * 6, 20)[20:]
     assert [pace.allowance for pace in paces] == [20, 10, 5, 2, 1, 1, 1]
-
-
-@given(deadline=st.integers(-(10**9), 10**9), gap=st.integers(0, 60 * SECOND))
-def test_a_poll_comes_after_the_gap_or_for_a_last_look_and_never_too_soon(deadline: int, gap: int) -> None:
-    at = next_poll(NOW, NOW + deadline, gap)
-    assert NOW + CLOSEST_POLLS <= at <= NOW + max(gap, CLOSEST_POLLS)
-    last_look = NOW + deadline - LAST_LOOK
-    if NOW + CLOSEST_POLLS <= last_look <= NOW + gap:
-        assert at == last_look
-    elif last_look > NOW + gap:
-        assert at == max(NOW + gap, NOW + CLOSEST_POLLS)
-
-
-def test_a_job_is_polled_every_gap_far_from_its_deadline() -> None:
-    assert next_poll(NOW, NOW + 3600 * SECOND) == NOW + POLL_GAP
-
-
-@given(streak=st.integers(1, 10_000), dice=DICE)
-def test_the_fleet_holds_back_from_one_second_up_to_a_minute_give_or_take_half(
-    streak: int, dice: float
-) -> None:
-    middle = min(2 ** (min(streak, 10) - 1), 60) * SECOND
-    assert middle // 2 <= upstream_backoff(streak, dice) <= middle * 3 // 2
-
-
-def test_the_fleets_wait_doubles() -> None:
-    waits = [upstream_backoff(streak, 0.5) // SECOND for streak in range(1, 9)]
-    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]

@@ -293,7 +293,9 @@ def test_neither_repr_nor_description_shows_a_secret() -> None:
     rows = {name: value for name, value, _ in describe(settings)}
     assert rows["DATABASE_URL"] == "postgresql://relay:***@db/relay"
     assert rows["RELAY_MASTER_KEY"] == rows["RELAY_ADMIN_TOKEN"] == "(set)"
+    assert rows["RELAY_VOD_CALLBACK_KEY"] == "(set)"
     assert rows["ALIBABA_CLOUD_SECURITY_TOKEN"] == "(not set)"
+    assert rows["ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED"] == "false"
     assert rows["RELAY_RETRY_SCHEDULE"] == "5,300,1800,7200,18000,36000,50400,72000,86400"
 
 

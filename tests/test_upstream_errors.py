@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from relay import telemetry
+from relay.core.poll_policy import CLOSEST_POLLS
 from relay.core.records import SECOND
-from relay.core.schedule import CLOSEST_POLLS
 from relay.core.states import JobStatus
 from relay.core.verdict import RefusalKind, Refused
 from relay.net.listaijob import Answered, ListAIJob, Outcome, Unreachable, Unreadable
@@ -23,7 +23,7 @@ from relay.store.engine import Store
 from relay.store.tables import Delivery, Job, Upstream, Watch
 from relay.telemetry.metrics import UPSTREAM_CLOCK_AHEAD
 from tests.support_flow import World
-from tests.support_provider import Clock, Provider, running_provider
+from tests.support_provider import Provider, running_provider
 from tests.test_poll import turn
 
 THROTTLING = ["Throttling", "Throttling.User", "Throttling.Api", "throttling.user", "Throttling.Anything.New"]
@@ -137,7 +137,8 @@ def test_a_clock_that_is_wrong_is_corrected_and_told_of(
     client.close()
     assert client.clock_offset / SECOND == pytest.approx(seconds, abs=2)
     assert [vars(record)["event"] for record in caplog.records] == ["upstream_clock_skewed"]
-    assert UPSTREAM_CLOCK_AHEAD.collect()[0].samples[0].value == pytest.approx(seconds, abs=2)
+    (metric,) = UPSTREAM_CLOCK_AHEAD.collect()
+    assert metric.samples[0].value == pytest.approx(seconds, abs=2)
     assert provider.calls()["calls"] == 4
 
 
@@ -184,14 +185,20 @@ def test_faults_are_shown_count_down_and_are_refused_where_they_are_none(provide
     place = f"{provider.url}/sandbox/faults"
     shown = requests.get(place, timeout=10).json()
     assert shown == {"faults": [{"kind": "gateway", "status": 502, "times": 1}]}
-    for order in ({"kind": "flood"}, {"kind": "shape", "name": "round"}, {"kind": "error"}, []):
+    orders: list[dict[str, str]] = [
+        {"kind": "flood"},
+        {"kind": "shape", "name": "round"},
+        {"kind": "error"},
+        {},
+    ]
+    for order in orders:
         assert requests.post(place, json=order, timeout=10).status_code == 422
 
 
 # What the poller makes of each: no job is lost, and none ends that has not.
 
 
-FAILURES = [
+FAILURES: list[tuple[str, dict[str, object]]] = [
     ("error", {"code": "Throttling.User", "status": 429}),
     ("error", {"code": "ServiceUnavailable", "status": 503}),
     ("error", {"code": "InternalError", "status": 500}),
@@ -249,7 +256,7 @@ def test_while_the_provider_denies_us_it_is_probed_once_a_minute(
         turn(world, client.ask)
     assert world.rows(Upstream)[0].next_call_at == world.now + PROBE_AFTER
     assert world.rows(Upstream)[0].error_code == code
-    assert [vars(record)["code"] for record in caplog.records] == [code]
+    assert [vars(record)["fields"]["code"] for record in caplog.records] == [code]
     world.later(59)
     turn(world, client.ask)
     assert provider.calls()["calls"] == 1
@@ -309,8 +316,7 @@ def test_a_strange_answer_is_understood_or_the_job_is_asked_again(
     turn(world, client.ask)
     jobs = {job.job_id: job for job in world.rows(Job)}
     assert jobs.keys() == {job_id, "stranger-1"}
-    told = jobs["stranger-1"].status
-    assert told == (JobStatus.SUCCESS if shape == "with_strangers" else JobStatus.OPEN)
+    assert jobs["stranger-1"].status == JobStatus.OPEN  # what is said of it contradicts itself, at best
     if shape in ENDED_ALL_THE_SAME:
         assert jobs[job_id].status == JobStatus.SUCCESS
         assert world.rows(Watch, Watch.id == watch_id)[0].status == "success"
@@ -342,15 +348,14 @@ def test_every_spelling_of_a_missing_job_is_read(
 
 def test_calls_in_any_second_stay_within_the_rate(own_store: Store, provider: Provider) -> None:
     world = World(own_store)
-    clock = Clock(world.now)
     ids = provider.make_jobs(
         *({"type": "AIVideoTag", "outcome": "success", "seconds": 3600} for _ in range(60))
     )
     world.register(*(world.request(job_id) for job_id in ids))
     client = provider.client()
-    began = time.monotonic()
-    while clock.now - world.now < 0 or time.monotonic() - began < 1.5:
-        world.now = clock.now + round((time.monotonic() - began) * SECOND)
+    first, began = world.now, time.monotonic()
+    while (elapsed := time.monotonic() - began) < 1.5:
+        world.now = first + round(elapsed * SECOND)
         turn(world, client.ask)
     client.close()
     times = provider.calls()["at"]

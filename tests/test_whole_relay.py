@@ -2,12 +2,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import requests
 
 from relay.sandbox.receiver import Received, Receiver
 from tests.support_processes import Relay, wait_until
@@ -38,24 +36,6 @@ def relay(own_database_url: str, provider: Provider, tmp_path: Path) -> Iterator
         relay.end()
 
 
-def post_until_answered(relay: Relay, path: str, body: Any, key: str) -> requests.Response:
-    """POST as a careful client does: again, with the same Idempotency-Key, until there is an answer."""
-
-    def once() -> requests.Response | None:
-        try:
-            response = relay.call("POST", path, body, Idempotency_Key=key)
-        except requests.ConnectionError:
-            return None
-        return None if response.status_code == 503 else response
-
-    answered: requests.Response = wait_until(once, 30, "the POST is answered")
-    return answered
-
-
-def all_ended(relay: Relay, path: str, open_status: str) -> Callable[[], bool]:
-    return lambda: not relay.call("GET", f"{path}?status={open_status}&limit=1").json()["data"]
-
-
 @pytest.mark.timeout(180)
 def test_C1_C2_a_thousand_watches_end_in_one_webhook_each_whoever_is_killed(
     relay: Relay, provider: Provider
@@ -81,7 +61,7 @@ def test_C1_C2_a_thousand_watches_end_in_one_webhook_each_whoever_is_killed(
             if part == 4:
                 relay.kill("web")
                 relay.start("web")
-            answer = post_until_answered(relay, "/v1/watches/batch", body, f"part {part}")
+            answer = relay.post_until_answered("/v1/watches/batch", body, f"part {part}")
             assert answer.status_code == 201, answer.text
             assert len(answer.json()["data"]) == 100
         receiver.wait_for(100, 60)
@@ -90,8 +70,8 @@ def test_C1_C2_a_thousand_watches_end_in_one_webhook_each_whoever_is_killed(
         receiver.wait_for(300, 60)
         relay.kill("poller")
         relay.start("poller")
-        wait_until(all_ended(relay, "/v1/watches", "waiting"), 60, "every watch has ended")
-        wait_until(all_ended(relay, "/v1/deliveries", "pending"), 60, "every delivery has ended")
+        wait_until(lambda: relay.has_none("/v1/watches?status=waiting"), 60, "every watch has ended")
+        wait_until(lambda: relay.has_none("/v1/deliveries?status=pending"), 60, "every delivery has ended")
         codes = relay.stop()
         assert set(codes.values()) == {0}
         check_deliveries(relay, receiver.received)
@@ -148,10 +128,10 @@ def test_C7_sigterm_with_many_in_flight_settles_each_and_sends_none_again(
             ]
         }
         assert relay.call("POST", "/v1/watches/batch", body).status_code == 201
-        wait_until(all_ended(relay, "/v1/watches", "waiting"), 30, "every watch has ended")
+        wait_until(lambda: relay.has_none("/v1/watches?status=waiting"), 30, "every watch has ended")
         relay.start("dispatcher")
         receiver.wait_for(20, 30)
         assert relay.stop("dispatcher") == {"dispatcher": 0}
         relay.start("dispatcher")
-        wait_until(all_ended(relay, "/v1/deliveries", "pending"), 30, "every delivery has ended")
+        wait_until(lambda: relay.has_none("/v1/deliveries?status=pending"), 30, "every delivery has ended")
         assert len(receiver.received) == len({one.id for one in receiver.received}) == 100

@@ -16,7 +16,9 @@ INNODB = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate":
 def upgrade() -> None:
     _counters()
     _idempotent_answers()
+    _job_types()
     _jobs()
+    _poll_policies()
     _subscribers()
     _upstreams()
     _api_keys()
@@ -38,7 +40,9 @@ def downgrade() -> None:
     op.drop_table("api_keys")
     op.drop_table("upstreams")
     op.drop_table("subscribers")
+    op.drop_table("poll_policies")
     op.drop_table("jobs")
+    op.drop_table("job_types")
     op.drop_table("idempotent_answers")
     op.drop_table("counters")
 
@@ -71,6 +75,17 @@ def _idempotent_answers() -> None:
     )
 
 
+def _job_types() -> None:
+    op.create_table(
+        "job_types",
+        sa.Column("source", ascii_text(32), nullable=False),
+        sa.Column("name", ascii_text(64), nullable=False),
+        sa.Column("durations", long_text(), nullable=False),
+        sa.PrimaryKeyConstraint("source", "name", name=op.f("pk_job_types")),
+        **INNODB,
+    )
+
+
 def _jobs() -> None:
     op.create_table(
         "jobs",
@@ -87,6 +102,7 @@ def _jobs() -> None:
         sa.Column("data", long_text(), nullable=True),
         sa.Column("data_bytes", sa.BigInteger(), nullable=False),
         sa.Column("data_is_json", sa.SmallInteger(), nullable=False),
+        sa.Column("owner", ascii_text(40), nullable=True),
         sa.Column("due_at", sa.BigInteger(), nullable=True),
         sa.Column("token", ascii_text(32), nullable=True),
         sa.Column("attempt_count", sa.Integer(), nullable=False),
@@ -101,6 +117,7 @@ def _jobs() -> None:
         sa.CheckConstraint("status = 'open' OR due_at IS NULL", name=op.f("ck_jobs_due")),
         sa.CheckConstraint("status IN ('open', 'success', 'fail')", name=op.f("ck_jobs_status")),
         sa.CheckConstraint("(hinted_at IS NULL) = (hint_polls IS NULL)", name=op.f("ck_jobs_hint")),
+        sa.CheckConstraint("owner IS NULL OR due_at IS NOT NULL", name=op.f("ck_jobs_owner")),
         sa.CheckConstraint("token IS NULL OR due_at IS NOT NULL", name=op.f("ck_jobs_claim")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
         sa.UniqueConstraint("source", "job_id", name=op.f("uq_jobs_source_job_id")),
@@ -122,6 +139,27 @@ def _jobs() -> None:
         postgresql_where=sa.text("hinted_at IS NOT NULL"),
         sqlite_where=sa.text("hinted_at IS NOT NULL"),
     )
+    op.create_index(
+        "ix_jobs_owner",
+        "jobs",
+        ["owner", "due_at"],
+        unique=False,
+        postgresql_where=sa.text("owner IS NOT NULL"),
+        sqlite_where=sa.text("owner IS NOT NULL"),
+    )
+
+
+def _poll_policies() -> None:
+    op.create_table(
+        "poll_policies",
+        sa.Column("source", ascii_text(32), nullable=False),
+        sa.Column("refreshed_at", sa.BigInteger(), nullable=False),
+        sa.Column("newest_job", sa.BigInteger(), nullable=False),
+        sa.Column("new_jobs", sa.Double(), nullable=False),
+        sa.Column("shares", long_text(), nullable=False),
+        sa.PrimaryKeyConstraint("source", name=op.f("pk_poll_policies")),
+        **INNODB,
+    )
 
 
 def _subscribers() -> None:
@@ -142,11 +180,16 @@ def _upstreams() -> None:
         "upstreams",
         sa.Column("source", ascii_text(32), nullable=False),
         sa.Column("next_call_at", sa.BigInteger(), nullable=False),
+        sa.Column("rate_factor", sa.Double(), nullable=False),
+        sa.Column("slowed_at", sa.BigInteger(), nullable=False),
+        sa.Column("turn", ascii_text(40), nullable=False),
         sa.Column("failure_streak", sa.Integer(), nullable=False),
+        sa.Column("failed_at", sa.BigInteger(), nullable=False),
         sa.Column("down_since", sa.BigInteger(), nullable=True),
         sa.Column("error_code", short_text(200), nullable=True),
         sa.Column("error_detail", short_text(500), nullable=True),
         sa.Column("answered_at", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint("rate_factor > 0 AND rate_factor <= 1", name=op.f("ck_upstreams_rate")),
         sa.PrimaryKeyConstraint("source", name=op.f("pk_upstreams")),
         **INNODB,
     )
@@ -178,7 +221,6 @@ def _bulk_retries() -> None:
         sa.Column("subscriber_id", ascii_text(40), nullable=False),
         sa.Column("status", ascii_text(16), nullable=False),
         sa.Column("endpoint_id", ascii_text(40), nullable=True),
-        sa.Column("from_id", ascii_text(40), nullable=False),
         sa.Column("to_id", ascii_text(40), nullable=False),
         sa.Column("after_id", ascii_text(40), nullable=False),
         sa.Column("retried", sa.Integer(), nullable=False),

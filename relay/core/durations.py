@@ -1,4 +1,4 @@
-"""How long jobs take: what is learned from those that ended, and the chance that one ends in the next seconds.
+"""How long jobs take: what is learned from those that ended, and how likely one ends in the next seconds.
 
 For each type of job the newest durations are kept; a `Curve` is made of their quantiles. Seconds throughout.
 """
@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 
 from relay.core.records import SECOND, Micros
 
-KEPT = 400  # durations of a type: a twentieth of them, one step between quantiles, is known to a quarter
+KEPT = 1_000  # durations of a type: a twentieth of them, a step between quantiles, is known to a seventh
+KEPT_AT_ONCE = KEPT // 10  # so that they do not all stem from the same few seconds
 STEPS = 20  # between the quantiles of a curve, and the first and the last hundredth beside them
 PRIOR_MEDIAN = 120.0  # seconds; jobs commonly run from 15 s to some minutes (upstream.md, section 5)
 PRIOR_WEIGHT = 10  # what is assumed counts as much as so many durations seen
@@ -33,23 +34,24 @@ class Curve:
     ages: tuple[float, ...]
     hazard: tuple[float, ...]
 
-    def chance(self, age: float, gap: float) -> float:
-        """The chance that a job which still runs at `age` ends within the next `gap` seconds."""
-        return -math.expm1(self._hazard(age) - self._hazard(age + gap))
-
-    def gap_worth(self, age: float, gain: float, longest: float) -> float:
-        """The shortest gap for which gap × chance reaches `gain`, at most `longest`."""
-        before = self._hazard(age)
-        start, reached = 0.0, before
+    def gap_for(self, gain: float, age: float, longest: float) -> float:
+        """The shortest gap after this age whose `worth` reaches `gain`; at most `longest`."""
+        before = self.hazard_at(age)
+        start, low = 0.0, 0.0
         for index in range(bisect_right(self.ages, age), len(self.ages)):
             end = self.ages[index] - age
-            if end >= longest or _worth(end, self.hazard[index] - before) >= gain:
-                rate = (self.hazard[index] - reached) / (end - start)
-                return min(_solve(reached - before, start, end, rate, gain), longest)
-            start, reached = end, self.hazard[index]
+            high = worth(end, self.hazard[index] - before)
+            if high >= gain:
+                # While the hazard is even, the worth's root is nearly a straight line.
+                part = (math.sqrt(gain) - math.sqrt(low)) / (math.sqrt(high) - math.sqrt(low))
+                return min(start + part * (end - start), longest)
+            if end >= longest:
+                return longest
+            start, low = end, high
         return longest
 
-    def _hazard(self, age: float) -> float:
+    def hazard_at(self, age: float) -> float:
+        """The cumulative hazard at this age."""
         index = bisect_right(self.ages, age)
         if index == len(self.ages):
             return self.hazard[-1]
@@ -57,19 +59,21 @@ class Curve:
         return low + (age - left) * (self.hazard[index] - low) / (self.ages[index] - left)
 
 
-def _worth(gap: float, hazard: float) -> float:
-    return gap * (math.expm1(min(hazard, 50.0)) / hazard - 1) if hazard > 1e-6 else gap * hazard / 2
+def worth(gap: float, hazard: float) -> float:
+    """What a poll after this gap saves, in seconds of delay, if the gap gathers this hazard H.
+
+    gap · (e^H - 1 - H) / H: for the small H of most gaps half of gap · chance; see `poll_policy`.
+    """
+    if hazard < 1e-6:
+        return gap * hazard / 2
+    return gap * (math.expm1(min(hazard, 50.0)) / hazard - 1)
 
 
-def _solve(hazard: float, start: float, end: float, rate: float, gain: float) -> float:
-    low, high = start, end
-    for _ in range(8):
-        gap = (low + high) / 2
-        if _worth(gap, hazard + rate * (gap - start)) >= gain:
-            high = gap
-        else:
-            low = gap
-    return high
+def remember(known: Sequence[float], fresh: Sequence[float]) -> list[float]:
+    """The newest durations of a type, those known and some of the fresh ones, if they are many evenly chosen."""
+    step = max(len(fresh) / KEPT_AT_ONCE, 1.0)
+    chosen = [round(fresh[int(step * index)], 1) for index in range(int(len(fresh) / step))]
+    return [*known, *chosen][-KEPT:]
 
 
 def learn(durations: Sequence[float]) -> Curve:
@@ -78,7 +82,7 @@ def learn(durations: Sequence[float]) -> Curve:
     It mixes what was seen with a prior, S(age) = 1 / (1 + age / median), as if the prior were ten more
     durations: sane before anything is learned, and later only felt where nothing was ever seen.
     """
-    knots = _quantiles(sorted(duration for duration in durations if 0 < duration <= LONGEST))
+    knots = _quantiles(sorted(durations))
     seen, assumed = len(durations), PRIOR_WEIGHT
     ages = sorted({0.0, *_GRID, *(age for age, _ in knots)})
     hazard = [
@@ -114,11 +118,11 @@ def _still_running(knots: Sequence[tuple[float, float]], age: float) -> float:
         return knots[0][1]
     if index < len(knots):
         (left, before), (right, after) = knots[index - 1], knots[index]
-        return before * (after / before) ** ((age - left) / (right - left))
+        return before * math.pow(after / before, (age - left) / (right - left))
     if len(knots) < 3:
         return knots[-1][1] * knots[-1][0] / age
     (left, before), (right, after) = knots[-2], knots[-1]
-    return after * (right / age) ** (math.log(before / after) / math.log(right / left))
+    return after * math.pow(right / age, math.log(before / after) / math.log(right / left))
 
 
 def type_key(job_type: str | None) -> str:

@@ -29,7 +29,7 @@ def is_signed(
     """
     if timestamp is None or signature is None or not re.fullmatch("[0-9]{10}", timestamp):
         return False
-    given = signature.lower().encode("utf-8", "surrogateescape")
+    given = signature.lower().encode("utf-8", "surrogatepass")
     matches = [
         hmac.compare_digest(sign(callback_url, key, timestamp).encode(), given) for key in keys
     ]  # a list: every key is compared, so that the time taken tells nothing of which it was

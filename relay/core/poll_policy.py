@@ -1,21 +1,28 @@
-"""When a job is asked about again: each poll is spent where it finds most, and exactly the budget is spent.
+"""When a job is asked about again: each poll is spent where it saves most, and just the budget is spent.
 
-A job that ends during a gap g between two polls is noticed g/2 late on average. Polled with gap g(t) at age
-t, a job with survival S and hazard h costs ∫ S/g polls and is noticed ∫ S·h·g/2 late; of all ways to spend the
-same polls the one with the least delay has g²·h the same everywhere, for all jobs and ages (Lagrange; Keller,
-"Optimum checking schedules", Management Science 21, 1974). With the chance to end within the gap for h·g:
+A job that ends between two polls g apart is noticed g/2 late on average. Polled with gap g(t) at age t, a
+job with survival S and hazard h costs ∫ S/g polls and is noticed ∫ S·h·g/2 late. Of all ways to spend the
+same polls the least delay has h·g² equal for all jobs and ages (Lagrange; J. B. Keller, "Optimum checking
+schedules for systems subject to random failure", Management Science 21, 1974). As h·g is the chance to end:
 
-    gap × chance that it ends within the gap = gain        one constant for all the jobs that share a budget
+    gap · chance that the job ends within it = the same for all polls
 
-A smaller gain means shorter gaps and more polls. It is set by feed-forward: from a sample of the open jobs it
-is known how many polls a second each gain will cost, so the gain that costs what there is can be computed
-rather than steered to. Seconds throughout, but for the times of `next_poll` and `upstream_backoff`.
+That holds while the chance is small. Where polls are so scarce that it is not, the exact optimum is known
+for jobs without memory (h constant, H = h·g): a poll priced at `gain` seconds of delay is due when
+
+    worth(g) = g · (e^H - 1 - H) / H = gain
+
+since there the cost of a running job, v = (gain + g - P/h) / P with P = 1 - e^-H, is least. For small H this
+is half of gap · chance; so it is the one rule, with the hazard that is gathered over the gap for H.
+
+The gain is set by feed-forward: from a sample of open jobs it is known how many polls a second each gain will
+cost, so the one that costs what there is can be computed rather than steered to. Each subscriber who wants
+more than its max-min fair share has a gain of its own; the others are polled as often as is allowed.
+Seconds throughout, but for the times of `next_poll` and `upstream_backoff`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
-from operator import attrgetter
+from dataclasses import dataclass, field, replace
 
 from relay.core.durations import Curve, learn
 from relay.core.records import SECOND, Micros
@@ -23,16 +30,19 @@ from relay.core.records import SECOND, Micros
 CLOSEST_POLLS = 2 * SECOND  # no job is asked about more often (upstream.md, section 5)
 LAST_LOOK = 3 * SECOND  # before a watch's deadline its job is asked once more
 CLOSEST = CLOSEST_POLLS / SECOND
-CAP = 1.35  # of the even gap: bounds the worst delays, and costs the mean some hundredths at most
-FILL = 1.03  # of the budget is planned for: what is due a moment too early waits, an idle call is lost
+CAP = 1.45  # times the gap of even polling: bounds the worst delays, and costs the mean a hundredth or two
+FILL = 1.02  # of the budget is planned for: a job due too early waits a moment, a call not made is lost
+LEAST_FOR_POLLS = 0.1  # of the budget, however many jobs are new and to be asked about for the first time
+EVENLY = 1e9  # a gain that no gap is worth: each is the longest
+LEAST_GAIN = 1e-9
+SOLVED_TO, SOLVED_AFTER = 0.005, 12  # of the polls; steps
 PRIOR = learn([])
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """An open job as the plan sees it: its owner, its type, and its age when it was last asked about."""
+    """An open job as the plan sees it: its type, and its age when it was last asked about."""
 
-    owner: str
     type: str
     age: float
 
@@ -65,58 +75,49 @@ def gap(curve: Curve, share: Share, age: float) -> float:
     """The gap after a poll at this age: as long as the gain asks for, within the two bounds."""
     if share.longest <= CLOSEST:
         return CLOSEST
-    return max(curve.gap_worth(age, share.gain, share.longest), CLOSEST)
+    return max(curve.gap_for(share.gain, age, share.longest), CLOSEST)
 
 
-def make_plan(
-    open_jobs: Mapping[str, int], looks: Sequence[Look], curves: Mapping[str, Curve], polls: float
-) -> Plan:
-    """Divide `polls` a second among the owners of open jobs, and set each one's gain so that it is used.
+def crowded(open_jobs: Mapping[str, int], polls: float) -> dict[str, float]:
+    """Who can't have all jobs polled as often as is allowed, and the polls a second that are theirs.
 
-    `open_jobs` counts by owner, `looks` is a sample of them. Owners who need less than their share, at the
-    closest polls allowed, are left out of the plan: they have plenty.
+    `open_jobs` counts by owner. Owners who need less than an even share get what they need, and what they
+    leave is shared by the others: max-min fair.
     """
-    demands = {owner: count / CLOSEST for owner, count in open_jobs.items()}
-    level = fair_level(list(demands.values()), polls * FILL)
-    sampled = {owner: list(group) for owner, group in groupby(sorted(looks, key=_OWNER), key=_OWNER)}
-    shares = {
-        owner: _share(open_jobs[owner], sampled.get(owner, []), curves, level)
-        for owner, demand in demands.items()
-        if demand > level
-    }
-    return Plan(shares, curves)
+    left = polls * FILL
+    by_need = sorted(open_jobs, key=lambda owner: open_jobs[owner])
+    for position, owner in enumerate(by_need):
+        level = left / (len(by_need) - position)
+        if open_jobs[owner] / CLOSEST > level:
+            return dict.fromkeys(by_need[position:], level)
+        left -= open_jobs[owner] / CLOSEST
+    return {}
 
 
-_OWNER = attrgetter("owner")
+def share_for(count: int, looks: Sequence[Look], curves: Mapping[str, Curve], polls: float) -> Share:
+    """The share by which `count` jobs cost `polls` a second; `looks` is a sample that stands for all of them.
 
-
-def fair_level(demands: Sequence[float], total: float) -> float:
-    """The max-min fair share: who asks for no more than this gets it all, the others get this each."""
-    left = total
-    for position, demand in enumerate(ordered := sorted(demands)):
-        level = left / (len(ordered) - position)
-        if demand > level:
-            return level
-        left -= demand
-    return float("inf")
-
-
-def _share(count: int, looks: Sequence[Look], curves: Mapping[str, Curve], polls: float) -> Share:
-    """The share of an owner whose `count` jobs are to cost `polls` a second; `looks` stand for all of them."""
-    longest = max(CAP * count / polls, CLOSEST)
+    Without a sample they are polled evenly. A job costs a poll per gap, whatever its age in it: so the gap
+    that counts is the one it is in, which began when it was last asked about.
+    """
+    even = max(count / polls, CLOSEST)
+    if not looks:
+        return Share(gain=EVENLY, longest=even)
     drawn = [(curves.get(look.type, PRIOR), look.age) for look in looks]
-    low, high = 0.0, longest
-    for _ in range(20):  # bisection: the cost falls as the gain rises
-        gain = (low + high) / 2 if low else high / 16
-        share = Share(gain, longest)
-        cost = sum(1 / gap(curve, share, age) for curve, age in drawn)
-        if cost * count > polls * len(drawn):
-            low = gain
-        else:
-            high = gain
-        if high < low * 1.01:
+    share = Share(gain=even / 8, longest=max(even * CAP, CLOSEST))
+    for _ in range(SOLVED_AFTER):
+        cost = count * sum(1 / gap(curve, share, age) for curve, age in drawn) / len(drawn)
+        if abs(cost - polls) < SOLVED_TO * polls:
             break
-    return Share(high, longest)
+        # Between the bounds a gap is as the root of the gain, so the cost is as one over it.
+        share = replace(share, gain=max(share.gain, LEAST_GAIN) * (cost / polls) ** 2)
+    return share
+
+
+def polls_to_plan(calls_per_second: float, ids_per_call: int, new_jobs: float) -> float:
+    """The polls a second that are left for jobs seen before, when so many new ones come in a second."""
+    budget = calls_per_second * ids_per_call
+    return max(budget - new_jobs, budget * LEAST_FOR_POLLS)
 
 
 def next_poll(now: Micros, earliest_deadline: Micros, seconds: float) -> Micros:

@@ -1,4 +1,4 @@
-"""When things happen next: retries and their jitter, Retry-After, the next poll.
+"""When things happen next: retries and their jitter, Retry-After.
 
 Times are microseconds, `dice` are numbers in [0, 1).
 """
@@ -13,10 +13,6 @@ JITTER = 0.2  # of the step, either way: enough that a thousand failures of one 
 
 SUSPECT_AFTER = 2  # attempts lost in a row after which a row is worked on alone
 GIVE_UP_AFTER = 5  # attempts lost in a row after which it fails
-
-POLL_GAP = 5 * SECOND  # between two polls of one job
-CLOSEST_POLLS = 2 * SECOND  # no job is asked about more often (upstream.md, section 5)
-LAST_LOOK = 3 * SECOND  # before a watch's deadline its job is asked once more
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTH = "|".join(MONTHS)
@@ -87,19 +83,3 @@ def http_date(value: str, now: Micros) -> Micros | None:
     except ValueError:
         return None
     return (round(at.timestamp()) + leap) * SECOND
-
-
-def next_poll(now: Micros, earliest_deadline: Micros, gap: Micros = POLL_GAP) -> Micros:
-    """When a job that is still open is asked again: after the gap, or for a last look before a deadline.
-
-    `earliest_deadline` is that of the watches that wait for it. Never sooner than two seconds from now.
-    """
-    regular = now + gap
-    last_look = earliest_deadline - LAST_LOOK
-    return max(min(regular, last_look) if last_look > now else regular, now + CLOSEST_POLLS)
-
-
-def upstream_backoff(failure_streak: int, dice: float) -> Micros:
-    """How long the fleet holds back its calls after failures in a row: 1 s doubling to 60 s, jittered."""
-    doubling = 1 << min(failure_streak - 1, 6)
-    return round(min(doubling, 60) * (0.5 + dice) * SECOND)

@@ -30,7 +30,7 @@ def of_status(status: int) -> Diagnosis | None:
             f"the receiver answered {status}; redirects are never followed: register the URL it leads to",
         )
     return Diagnosis(
-        _STATUS_CLASSES.get(status // 100, ErrorClass.HTTP_OTHER), f"the receiver answered {status}"
+        _STATUS_CLASSES.get(status // 100, ErrorClass.HTTP_OTHER), f"the receiver answered {status:03}"
     )
 
 

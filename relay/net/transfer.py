@@ -33,6 +33,7 @@ DNS_CACHE_SECONDS = 600
 MAX_CONNECTION_SECONDS = 60
 
 _BREAKS_HEADER = re.compile(rb"[\r\n\x00]")
+_STATUS_LINE = re.compile(rb"HTTP/[0-9.]+ ([0-9]{3})(?![0-9])")  # libcurl reads 2000 as 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +177,8 @@ class Transfer:
         if self._whole:
             return  # a trailer
         if line.startswith(b"HTTP/"):
-            status = line[9:12]
-            self._status = int(status) if status.isdigit() else 0
+            found = _STATUS_LINE.match(line)
+            self._status = int(found[1]) if found else 0
         elif line in {b"\r\n", b"\n"}:
             self._on_headers_end()
         elif line[:12].lower() == b"retry-after:":

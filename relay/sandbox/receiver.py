@@ -4,18 +4,20 @@
 tests. What it answers is one function, so that a caller may make it fail, slow or gone.
 """
 
+import itertools
 import json
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Self, TextIO
 
 from relay.core.records import SECOND, Micros
 from relay.core.signing import ID_HEADER, explain
+from relay.sandbox.server import CannotListen
 
 MAX_BODY = 8 * 1024 * 1024  # bytes; the relay's webhooks end at 1 MiB
 MAX_SHOWN = 4000  # characters of a body that are printed
@@ -54,6 +56,30 @@ def verified(received: Received) -> Answer:
     if received.problem is None:
         return Answer()
     return Answer(400, {"content-type": "text/plain; charset=utf-8"}, received.problem.encode())
+
+
+def rehearsal(
+    *,
+    status: int | None = None,
+    delay: float = 0.0,
+    retry_after: str | None = None,
+    times: int | None = None,
+) -> Callable[[Received], Answer]:
+    """Answer in a way that a subscriber wants to see the relay cope with.
+
+    With `times`, only the first so many; the others are answered as by `verified`. So is everything without
+    a `status`, but for the `delay`, in seconds.
+    """
+    turns = itertools.count()
+    headers = {} if retry_after is None else {"retry-after": retry_after}
+
+    def answer(received: Received) -> Answer:
+        usual = verified(received)
+        if times is not None and next(turns) >= times:
+            return usual
+        return replace(usual, delay=delay) if status is None else Answer(status, headers, delay=delay)
+
+    return answer
 
 
 class Receiver:
@@ -201,19 +227,27 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer.body)
 
 
-def serve(host: str, port: int, secret: str | None, out: TextIO) -> None:
-    """Listen until interrupted, and print each webhook that comes.
+def serve(
+    host: str, port: int, secret: str | None, out: TextIO, answer: Callable[[Received], Answer] = verified
+) -> None:
+    """Listen until interrupted, and print each webhook that comes, and what it was answered.
 
     Raises:
-        OSError: the address can't be listened on.
+        CannotListen: the address is taken, or is not this machine's.
     """
     printing = threading.Lock()
 
-    def show(received: Received) -> None:
+    def answer_and_show(received: Received) -> Answer:
+        chosen = answer(received)
         with printing:
-            print(described(received, verifies=secret is not None), file=out, flush=True)
+            print(described(received, chosen, verifies=secret is not None), file=out, flush=True)
+        return chosen
 
-    with Receiver(host=host, port=port, secret=secret, on_received=show, keep=1) as receiver:
+    try:
+        receiver = Receiver(host=host, port=port, secret=secret, answer=answer_and_show, keep=1)
+    except OSError as error:
+        raise CannotListen(host, port, error) from None
+    with receiver:
         verifying = "verifying signatures" if secret else "not verifying signatures: no secret was given"
         print(f"Listening on {receiver.url}, {verifying}. Ctrl-C ends it.", file=out, flush=True)
         try:
@@ -222,8 +256,8 @@ def serve(host: str, port: int, secret: str | None, out: TextIO) -> None:
             print(f"Stopped after {receiver.count} webhooks.", file=out, flush=True)
 
 
-def described(received: Received, *, verifies: bool) -> str:
-    """One webhook for people: a line of what and how it is, then its body."""
+def described(received: Received, answer: Answer, *, verifies: bool) -> str:
+    """One webhook for people: a line of what and how it is and what it is answered, then its body."""
     if received.problem is not None:
         verdict = f"REFUSED: {received.problem}"
     else:
@@ -231,10 +265,15 @@ def described(received: Received, *, verifies: bool) -> str:
     clock = time.strftime("%H:%M:%S", time.localtime(received.timestamp // SECOND))
     repeated = f", repeated: came {received.repeats} times before" if received.repeats else ""
     name = received.id or "(no webhook-id)"
-    head = f"{clock}  POST {received.path}  {name}  {verdict}{repeated}"
+    answered = f"  answered {answer.status}{_after(answer.delay)}" if answer != Answer() else ""
+    head = f"{clock}  POST {received.path}  {name}  {verdict}{repeated}{answered}"
     return "\n".join(
         [escaped(head), *(f"    {escaped(line)}" for line in _pretty(received.body).split("\n")), ""]
     )
+
+
+def _after(delay: float) -> str:
+    return f" after {delay:g} s" if delay else ""
 
 
 def escaped(text: str) -> str:

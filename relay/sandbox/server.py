@@ -4,16 +4,50 @@ werkzeug's own handler closes every connection after one answer, because it can'
 ends. Here the whole body is read before the application is called, so the connection can stay.
 """
 
+import os
+import socket
 from io import BytesIO
 
 from flask import Flask
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Response
 
+from relay.core.errors import RelayError
+
+BACKLOG = 128  # connections that wait to be taken
+
+
+class CannotListen(RelayError):
+    """An address can't be listened on; the sentence says which, why, and what to do."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else "there is no such host"
+        super().__init__(
+            f"Can't listen on {host}:{port}: {why}."
+            " Perhaps another program is there; --port takes another port."
+        )
+
 
 def listen(app: Flask, host: str, port: int) -> BaseWSGIServer:
-    """Bind a threaded server (port 0: any; see its `port`); the caller runs `serve_forever`."""
-    return make_server(host, port, app, threaded=True, request_handler=_KeepAliveHandler)
+    """Bind a threaded server (port 0: any; see its `port`); the caller runs `serve_forever`.
+
+    Raises:
+        CannotListen: the address is taken, or is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise CannotListen(host, port, error) from None
+    with listener:  # werkzeug, which would end the process itself at a busy port, takes a copy
+        return make_server(
+            host,
+            listener.getsockname()[1],
+            app,
+            threaded=True,
+            request_handler=_KeepAliveHandler,
+            fd=listener.fileno(),
+        )
 
 
 class _KeepAliveHandler(WSGIRequestHandler):

@@ -1,9 +1,13 @@
-"""The provider as the whole fleet sees it: one budget of calls (burst 1), and whether it answers."""
+"""The provider as the whole fleet sees it: one budget of calls (burst 1), and whether it answers.
+
+Throttling halves the rate at once, and each few seconds of answers give a step back (additive increase,
+multiplicative decrease). After a failure calls go one by one, each a probe, until one is answered.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import func, null, select, update
+from sqlalchemy import case, func, null, select, update
 
 from relay.core.records import SECOND, Micros
 from relay.store.engine import Tx, insert_if_absent, lock
@@ -11,61 +15,139 @@ from relay.store.tables import Upstream
 
 SOURCE = "default"  # one provider account and region for now
 ANSWERED_EVERY = 5 * SECOND  # so that settles do not queue for the budget's row
+RATE_STEP = 0.05  # of the rate, given back each time: from half to whole takes 50 s
+LEAST_RATE = 1 / 32  # of the rate: a call every few seconds finds out when throttling is over
+PROBE_LASTS = 15 * SECOND  # beyond any call's time-out: the fleet waits for a probe's end, not for ever
+# A call may be made up for being late by this part of the interval: else all the moments by which pollers
+# wake up too late would be lost to the rate. In no second are there more than rate + 1 calls all the same.
+MADE_UP = 4
+
+_HERE = Upstream.source == SOURCE
 
 
-def lock_budget(tx: Tx) -> Micros:
-    """Lock the budget, before any job; returns the earliest moment of the next call."""
-    statement = lock(select(Upstream.next_call_at).where(Upstream.source == SOURCE))
-    next_call_at = tx.scalar(statement)
-    if next_call_at is None:
-        insert_if_absent(tx, Upstream, [{"source": SOURCE, "next_call_at": 0, "failure_streak": 0}])
-        next_call_at = tx.execute(statement).scalar_one()
+def lock_budget(tx: Tx) -> Any:
+    """Lock the budget, before any job; its row says when the next call may be made, and at which rate."""
+    statement = lock(
+        select(
+            Upstream.next_call_at,
+            Upstream.rate_factor,
+            Upstream.turn,
+            Upstream.failure_streak,
+            Upstream.failed_at,
+            Upstream.slowed_at,
+        ).where(_HERE)
+    )
+    row = tx.execute(statement).one_or_none()
+    if row is None:
+        fresh = {"rate_factor": 1.0, "turn": "", "next_call_at": 0, "slowed_at": 0, "failed_at": 0}
+        insert_if_absent(tx, Upstream, [fresh | {"source": SOURCE, "failure_streak": 0}])
+        row = tx.execute(statement).one()
+    return row
+
+
+def spend_call(tx: Tx, row: Any, now: Micros, call_interval: Micros, turn: str = "") -> Micros:
+    """Take the next call, which is locked and free; returns when the one after it may be made.
+
+    `turn` is the owner who got its last place, empty where everybody had room.
+    """
+    interval = round(call_interval / row.rate_factor)
+    next_call_at: Micros = max(row.next_call_at, now - interval // MADE_UP) + interval
+    if row.failure_streak:
+        next_call_at = now + PROBE_LASTS
+    tx.execute(update(Upstream).where(_HERE).values(next_call_at=next_call_at, turn=turn or row.turn))
     return next_call_at
-
-
-def spend_call(tx: Tx, now: Micros, call_interval: Micros) -> None:
-    """Take the next call, which is locked and free."""
-    tx.execute(update(Upstream).where(Upstream.source == SOURCE).values(next_call_at=now + call_interval))
 
 
 def take_call(tx: Tx, now: Micros, call_interval: Micros) -> Micros | None:
     """Take one call of the budget by itself; None if it was free, else when it will be."""
-    next_call_at = lock_budget(tx)
-    if next_call_at > now:
-        return next_call_at
-    spend_call(tx, now, call_interval)
+    row = lock_budget(tx)
+    if row.next_call_at > now:
+        return int(row.next_call_at)
+    spend_call(tx, row, now, call_interval)
     return None
 
 
 def answered(tx: Tx, now: Micros) -> None:
     """The provider has answered: whatever was wrong is over. Written at most every few seconds."""
     stale = Upstream.answered_at.is_(None) | (Upstream.answered_at < now - ANSWERED_EVERY)
+    slowed = (Upstream.rate_factor < 1) & (Upstream.slowed_at < now - ANSWERED_EVERY) & stale
+    raised = case((Upstream.rate_factor < 1 - RATE_STEP, Upstream.rate_factor + RATE_STEP), else_=1.0)
+    probe_ends = case(
+        ((Upstream.failure_streak > 0) & (Upstream.next_call_at > now), now), else_=Upstream.next_call_at
+    )
     tx.execute(
         update(Upstream)
-        .where(Upstream.source == SOURCE, (Upstream.failure_streak > 0) | stale)
-        .values(failure_streak=0, down_since=null(), error_code=null(), error_detail=null(), answered_at=now)
+        .where(_HERE, Upstream.down_since.is_not(None) | stale)
+        .ordered_values(  # MySQL reads what it has just set: what is looked at comes first
+            (Upstream.next_call_at, probe_ends),
+            (Upstream.rate_factor, case((slowed, raised), else_=Upstream.rate_factor)),
+            (Upstream.failure_streak, 0),
+            (Upstream.down_since, null()),
+            (Upstream.error_code, null()),
+            (Upstream.error_detail, null()),
+            (Upstream.answered_at, now),
+        )
     )
 
 
-def failed(tx: Tx, now: Micros, *, code: str, detail: str, hold: Callable[[int], Micros]) -> None:
-    """The provider did not answer: the fleet's calls wait as long as `hold` says of the failures in a row."""
-    row = tx.execute(
-        lock(select(Upstream.failure_streak, Upstream.next_call_at).where(Upstream.source == SOURCE))
-    ).one()
-    streak = row.failure_streak + 1
+def throttled(tx: Tx, now: Micros, *, asked_at: Micros, code: str, detail: str, wait: Micros) -> None:
+    """The provider wants fewer calls, and none for `wait`: half the rate from now on, for the whole fleet.
+
+    Calls that were made before the rate was last halved tell nothing new.
+    """
+    row = lock_budget(tx)
+    factor = max(row.rate_factor / 2, LEAST_RATE) if asked_at > row.slowed_at else row.rate_factor
     tx.execute(
         update(Upstream)
-        .where(Upstream.source == SOURCE)
+        .where(_HERE)
         .values(
-            failure_streak=streak,
+            rate_factor=factor,
+            slowed_at=now,
+            next_call_at=max(row.next_call_at, now + wait),
             down_since=func.coalesce(Upstream.down_since, now),
             error_code=code[:200],
             error_detail=detail[:500],
-            next_call_at=max(row.next_call_at, now + hold(streak)),
         )
+    )
+
+
+def failed(
+    tx: Tx, now: Micros, *, asked_at: Micros, code: str, detail: str, hold: Callable[[int], Micros]
+) -> None:
+    """The provider did not answer: the fleet's calls wait as long as `hold` says of the failures in a row.
+
+    Calls that were under way when the last failure was noted belong to it: they lengthen no run.
+    """
+    row = lock_budget(tx)
+    is_new = row.failure_streak == 0 or asked_at > row.failed_at
+    streak = row.failure_streak + is_new
+    held_until = now + hold(streak)
+    tx.execute(
+        update(Upstream)
+        .where(_HERE)
+        .values(
+            failure_streak=streak,
+            failed_at=now if is_new else row.failed_at,
+            down_since=func.coalesce(Upstream.down_since, now),
+            error_code=code[:200],
+            error_detail=detail[:500],
+            # A probe that has failed is over: what was kept free for it is not waited for.
+            next_call_at=held_until if is_new and row.failure_streak else max(row.next_call_at, held_until),
+        )
+    )
+
+
+def not_asked(tx: Tx, now: Micros, *, code: str, detail: str) -> None:
+    """One poller can't ask the provider: that is shown until an answer comes, and holds back nobody."""
+    lock_budget(tx)
+    down_since = func.coalesce(Upstream.down_since, now)
+    tx.execute(
+        update(Upstream)
+        .where(_HERE)
+        .values(down_since=down_since, error_code=code[:200], error_detail=detail[:500])
     )
 
 
 def state(tx: Tx) -> Any:
     """The row that says how the provider is doing; None before the first poll."""
-    return tx.execute(select(Upstream.__table__).where(Upstream.source == SOURCE)).one_or_none()
+    return tx.execute(select(Upstream.__table__).where(_HERE)).one_or_none()

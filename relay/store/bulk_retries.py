@@ -8,17 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, null, select, update
+from sqlalchemy import case, func, null, select, update
 
+from relay.core.errors import Fault, Invalid, QuotaExceeded
 from relay.core.ids import Mint, first_id
 from relay.core.records import Micros
 from relay.core.states import DeliveryStatus, Event
-from relay.store import endpoints
+from relay.store import deliveries, endpoints
 from relay.store.engine import Tx, among, insert_rows, lock
 from relay.store.tables import BulkRetry, Delivery, Endpoint
 
 WINDOW = 2_000  # ids looked at in one transaction
-RETRIABLE = (DeliveryStatus.FAILED, DeliveryStatus.DELIVERED, DeliveryStatus.CANCELLED)
+ORDERS = 10  # of one subscriber that may be worked on at once: each reads through its history
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +34,44 @@ class Filter:
 
 def count(tx: Tx, subscriber_id: str, wanted: Filter, now: Micros) -> int:
     """How many deliveries an order would send again."""
-    here = Endpoint.deleted_at.is_(None)
-    statement = select(func.count()).select_from(Delivery).join(Endpoint, Endpoint.id == Delivery.endpoint_id)
-    return tx.execute(statement.where(here, *_matching(subscriber_id, wanted, now))).scalar_one()
+    matching = (
+        select(func.count())
+        .select_from(Delivery)
+        .join(Endpoint, Endpoint.id == Delivery.endpoint_id)
+        .where(
+            Endpoint.deleted_at.is_(None),
+            Delivery.subscriber_id == subscriber_id,
+            Delivery.id >= first_id("msg", wanted.since),
+            Delivery.id < first_id("msg", wanted.until),
+            Delivery.status == wanted.status,
+            Delivery.finished_at <= now,
+            Delivery.event != Event.TEST,
+        )
+    )
+    if wanted.endpoint_id is not None:
+        matching = matching.where(Delivery.endpoint_id == wanted.endpoint_id)
+    return tx.execute(matching).scalar_one()
+
+
+def check(tx: Tx, subscriber_id: str, wanted: Filter) -> None:
+    """Refuse a filter by an endpoint that is not the subscriber's. Raises Invalid."""
+    if wanted.endpoint_id is not None and not endpoints.owned(tx, subscriber_id, [wanted.endpoint_id]):
+        raise Invalid([Fault("/endpoint_id", "is not an endpoint of yours; list them at /v1/endpoints")])
 
 
 def order(tx: Tx, subscriber_id: str, wanted: Filter, now: Micros, mint: Mint) -> str:
-    """Give the order; a tidier works it off. Returns its id."""
+    """Give the order; a tidier works it off. Returns its id. Raises QuotaExceeded beyond so many orders."""
+    working = (BulkRetry.subscriber_id == subscriber_id) & BulkRetry.due_at.is_not(None)
+    if tx.execute(select(func.count()).where(working)).scalar_one() >= ORDERS:
+        raise QuotaExceeded(f"{ORDERS} such orders of yours are being worked on; wait until one is done")
     order_id = mint("bulk")
     row = {
         "id": order_id,
         "subscriber_id": subscriber_id,
         "status": wanted.status,
         "endpoint_id": wanted.endpoint_id,
-        "from_id": first_id("msg", wanted.since),
-        "to_id": first_id("msg", wanted.until),
         "after_id": first_id("msg", wanted.since),
+        "to_id": first_id("msg", wanted.until),
         "due_at": now,
         "created_at": now,
     }
@@ -62,7 +85,10 @@ def is_due(tx: Tx) -> bool:
 
 
 def work(tx: Tx, now: Micros) -> int | None:
-    """Work off a window of the oldest order that nobody else is at; how many it sent again, None without one."""
+    """Work on the order whose turn it is; how many it sent again, None where others are at all there are.
+
+    It does one window of ids and goes to the end of the queue, so that a long order holds up no short one.
+    """
     given = tx.execute(
         lock(
             select(BulkRetry.__table__)
@@ -75,34 +101,18 @@ def work(tx: Tx, now: Micros) -> int | None:
     if given is None:
         return None
     window = _window(tx, given)
-    retried = _send_again(tx, given, window, now) if window else 0
-    done = len(window) < WINDOW
+    retried = _send_again(tx, given, window, now)
+    is_done = len(window) < WINDOW
     tx.execute(
         update(BulkRetry)
         .where(BulkRetry.id == given.id)
         .values(
             retried=BulkRetry.retried + retried,
             after_id=window[-1].id if window else given.after_id,
-            due_at=null() if done else given.due_at,
+            due_at=null() if is_done else now,
         )
     )
     return retried
-
-
-def _matching(subscriber_id: str, wanted: Filter, now: Micros) -> list[Any]:
-    conditions = [
-        Delivery.subscriber_id == subscriber_id,
-        Delivery.id >= first_id("msg", wanted.since),
-        Delivery.id < first_id("msg", wanted.until),
-        Delivery.status == wanted.status,
-        Delivery.finished_at <= now,
-        Delivery.event != Event.TEST,
-    ]
-    return (
-        conditions
-        if wanted.endpoint_id is None
-        else [*conditions, Delivery.endpoint_id == wanted.endpoint_id]
-    )
 
 
 def _window(tx: Tx, given: Any) -> Sequence[Any]:
@@ -112,13 +122,7 @@ def _window(tx: Tx, given: Any) -> Sequence[Any]:
         if given.endpoint_id is None
         else Delivery.endpoint_id == given.endpoint_id
     )
-    columns = (
-        Delivery.id,
-        Delivery.status,
-        Delivery.endpoint_id,
-        Delivery.subscriber_id,
-        Delivery.finished_at,
-    )
+    columns = (Delivery.id, Delivery.status, Delivery.endpoint_id, Delivery.finished_at)
     return tx.execute(
         select(*columns)
         .where(here, Delivery.id > given.after_id, Delivery.id < given.to_id)
@@ -128,31 +132,32 @@ def _window(tx: Tx, given: Any) -> Sequence[Any]:
 
 
 def _send_again(tx: Tx, given: Any, window: Sequence[Any], now: Micros) -> int:
+    """Make what matches due as of the order's moment: a backlog, behind which nothing new has to wait."""
     matching = [
         row
         for row in window
-        if row.status == given.status
-        and row.subscriber_id == given.subscriber_id
-        and row.finished_at is not None
-        and row.finished_at <= given.created_at
+        if row.status == given.status and row.finished_at is not None and row.finished_at <= given.created_at
     ]
     owners = endpoints.lock_in_order(tx, {row.endpoint_id for row in matching})
     ids = sorted(row.id for row in matching if owners[row.endpoint_id].deleted_at is None)
-    if not ids:
-        return 0
-    still = (Delivery.status == given.status) & (Delivery.finished_at <= given.created_at)
-    changed = tx.execute(
-        update(Delivery)
-        .where(among(tx, Delivery.id, ids), still, Delivery.event != Event.TEST)
-        .values(
-            status=DeliveryStatus.PENDING,
-            due_at=now,
-            since=now,
-            step=0,
-            lost_count=0,
-            cancel_requested=0,
-            finished_at=null(),
-        )
-    ).rowcount
-    endpoints.wake(tx, owners, now)
+    still = (
+        Delivery.subscriber_id == given.subscriber_id,
+        Delivery.status == given.status,
+        Delivery.finished_at <= given.created_at,
+        Delivery.event != Event.TEST,
+    )
+    statement = update(Delivery).where(*still).values(deliveries.started_anew(given.created_at, now))
+    changed = sum(
+        tx.execute(statement.where(among(tx, Delivery.id, ids[start : start + deliveries.CHUNK]))).rowcount
+        for start in range(0, len(ids), deliveries.CHUNK)
+    )
+    if changed:
+        _note_backlog(tx, sorted(owners), given.created_at)
+        endpoints.wake(tx, owners, now)
     return changed
+
+
+def _note_backlog(tx: Tx, ids: Sequence[str], at: Micros) -> None:
+    """What is due by this moment is a backlog of these endpoints, as after a recovery."""
+    later = case((Endpoint.recovered_at > at, Endpoint.recovered_at), else_=at)
+    tx.execute(update(Endpoint).where(among(tx, Endpoint.id, ids)).values(recovered_at=later))

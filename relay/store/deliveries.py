@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import null, select, update
+from sqlalchemy import func, null, select, update
 
-from relay.core.errors import Conflict, NotFound
+from relay.core.errors import Conflict, NotFound, QuotaExceeded
 from relay.core.ids import Mint
 from relay.core.records import Micros
 from relay.core.states import DeliveryStatus, EndpointStatus, Event
@@ -15,6 +15,7 @@ from relay.store.engine import Tx, among, insert_rows, lock
 from relay.store.tables import Delivery, Endpoint
 
 CANCEL_BATCH = 5_000  # deliveries of a deleted endpoint that one transaction cancels
+TESTS = 10  # of one subscriber that may be under way at once
 CHUNK = 500  # rows of one statement
 
 
@@ -85,13 +86,31 @@ def cancel_of_endpoint(tx: Tx, endpoint_id: str, now: Micros) -> int:
     return len(ids)
 
 
+def cancel_tests(tx: Tx, endpoint_id: str, now: Micros) -> None:
+    """Cancel the tests that a deleted endpoint, which is locked, has not been sent yet."""
+    tests = (Delivery.endpoint_id == endpoint_id) & Delivery.solo_at.is_not(None)
+    tx.execute(update(Delivery).where(tests, Delivery.token.is_not(None)).values(cancel_requested=1))
+    tx.execute(
+        update(Delivery)
+        .where(tests, Delivery.token.is_(None))
+        .values(status=DeliveryStatus.CANCELLED, solo_at=null(), finished_at=now)
+    )
+
+
 def send_test(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros, mint: Mint) -> str:
     """Owe an endpoint a `relay.test`, also while it is paused or disabled; returns the delivery's id.
 
-    It is sent once, by itself, and changes nothing of the endpoint's health. Raises NotFound.
+    It is sent once, by itself, and changes nothing of the endpoint's health.
+
+    Raises:
+        NotFound: the endpoint is not the subscriber's.
+        QuotaExceeded: too many tests of the subscriber are under way. No endpoint's pace holds tests back, so
+            without this bound those of endpoints that hang could take every slot.
     """
-    if not endpoints.owned(tx, subscriber_id, [endpoint_id]):
-        raise NotFound("there is no such endpoint")
+    endpoints.lock_own(tx, subscriber_id, endpoint_id)
+    under_way = (Delivery.subscriber_id == subscriber_id) & Delivery.solo_at.is_not(None)
+    if tx.execute(select(func.count()).where(under_way)).scalar_one() >= TESTS:
+        raise QuotaExceeded(f"{TESTS} tests of yours are under way; look at these first")
     content = {"endpoint_id": endpoint_id, "message": "A test from Relay: this endpoint can be reached."}
     row = new_row(
         mint("msg"),
@@ -107,7 +126,7 @@ def send_test(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros, mint: M
 
 
 def retry(tx: Tx, subscriber_id: str, delivery_id: str, now: Micros) -> None:
-    """Send a delivery again, by hand: the same id, due now, with a fresh schedule.
+    """Send a delivery again, by hand: the same id, due now, and with a fresh schedule if it had ended.
 
     Raises NotFound, and Conflict while it is in flight or held.
     """
@@ -122,9 +141,14 @@ def retry(tx: Tx, subscriber_id: str, delivery_id: str, now: Micros) -> None:
             .join(Endpoint, Endpoint.id == Delivery.endpoint_id)
             .where(mine)
         )
-    ).one_or_none()
-    if row is None:
-        raise NotFound("there is no such delivery")
+    ).one()
+    _check_retriable(row, now)
+    values = {"due_at": now, "cancel_requested": 0} if row.due_at is not None else started_anew(now, now)
+    tx.execute(update(Delivery).where(mine).values(values))
+    endpoints.wake(tx, [owner], now)
+
+
+def _check_retriable(row: Any, now: Micros) -> None:
     if row.deleted_at is not None:
         raise Conflict("its endpoint was deleted; register a new watch instead")
     if row.event == Event.TEST:
@@ -133,17 +157,16 @@ def retry(tx: Tx, subscriber_id: str, delivery_id: str, now: Micros) -> None:
         raise Conflict("it is in flight right now; look at its attempts when that has ended")
     if row.due_at is not None and row.status != EndpointStatus.ACTIVE:
         raise Conflict(f"it is held because its endpoint is {row.status}; POST to the endpoint's /resume")
-    tx.execute(
-        update(Delivery)
-        .where(mine)
-        .values(
-            status=DeliveryStatus.PENDING,
-            due_at=now,
-            since=now,
-            step=0,
-            lost_count=0,
-            cancel_requested=0,
-            finished_at=null(),
-        )
-    )
-    endpoints.wake(tx, [owner], now)
+
+
+def started_anew(due_at: Micros, now: Micros) -> dict[str, Any]:
+    """The columns of a delivery that had ended and is to be sent again: a fresh schedule, the same id."""
+    return {
+        "status": DeliveryStatus.PENDING,
+        "due_at": due_at,
+        "since": now,
+        "step": 0,
+        "lost_count": 0,
+        "cancel_requested": 0,
+        "finished_at": None,
+    }

@@ -89,6 +89,7 @@ def delete(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
         )
         jobs.rest(tx, chunk)
     deliveries.cancel_of_endpoint(tx, endpoint_id, now)
+    deliveries.cancel_tests(tx, endpoint_id, now)
     tx.execute(
         update(Endpoint)
         .where(Endpoint.id == endpoint_id)

@@ -60,6 +60,7 @@ POSTGRES_AGAIN = ("08", "40001", "40P01", "55P03", "57014", "57P01", "57P02", "5
 # it lost its server or never had one.
 MYSQL_AGAIN = (1205, 1213, 3024, 1969, 1290, 1040, 1021, 1114, 1053, 1927, *range(2000, 3000))
 MYSQL_DUPLICATE = 1062
+LOCK_WAITS = ("55P03", 1205)  # lock_not_available (PostgreSQL), ER_LOCK_WAIT_TIMEOUT (MySQL, MariaDB)
 # Busy, locked, read-only, I/O error, full, can't open, WAL lock.
 SQLITE_AGAIN = (5, 6, 8, 10, 13, 14, 15)
 # Where messages quote values: "Duplicate entry '…' for key", "Incorrect value: '…'", "invalid input: \"…\"".
@@ -231,6 +232,12 @@ def should_retry(error: DBAPIError | PoolTimeout) -> bool:
     if state is not None:
         return bool(state.startswith(POSTGRES_AGAIN))
     return isinstance(error, OperationalError)  # psycopg without a SQLSTATE: no server answered
+
+
+def waited_for_a_lock(error: DBAPIError) -> bool:
+    """Whether a statement waited for another transaction's lock for as long as it may."""
+    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    return getattr(error.orig, "sqlstate", None) in LOCK_WAITS or code in LOCK_WAITS
 
 
 def hide_values(error: DBAPIError | PoolTimeout) -> None:

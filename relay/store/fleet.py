@@ -68,7 +68,7 @@ def _owed(tx: Tx, now: Micros) -> Any:
             func.min(Delivery.due_at).label("oldest"),
         )
         .join(Endpoint, Endpoint.id == Delivery.endpoint_id)
-        .where(Delivery.due_at.is_not(None))
+        .where(Delivery.due_at.is_not(None), Endpoint.deleted_at.is_(None))
         .group_by(sends)
     )
 

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import bindparam, null, select, update
 
 from relay.core.hints import ask_again_at
+from relay.core.poll_policy import CLOSEST_POLLS
 from relay.core.records import Micros
-from relay.core.schedule import CLOSEST_POLLS
 from relay.core.states import JobStatus
 from relay.store.budget import SOURCE
 from relay.store.engine import Tx, among, lock, update_rows

@@ -14,10 +14,8 @@ from sqlalchemy.exc import OperationalError
 
 from relay.core.errors import Conflict, Fault, Invalid
 from relay.core.records import Micros
-from relay.store.engine import Tx, insert_if_absent
+from relay.store.engine import Tx, insert_if_absent, waited_for_a_lock
 from relay.store.tables import IdempotentAnswer
-
-LOCK_WAITS = ("55P03", 1205)  # lock_not_available (PostgreSQL), ER_LOCK_WAIT_TIMEOUT (MySQL, MariaDB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ def begin(tx: Tx, post: Keyed, now: Micros) -> Kept | None:
     try:
         insert_if_absent(tx, IdempotentAnswer, [row])
     except OperationalError as error:
-        if _waited_too_long(error):
+        if waited_for_a_lock(error):
             raise Conflict(
                 "a request with this Idempotency-Key is still at work; send it again later"
             ) from None
@@ -76,8 +74,3 @@ def finish(tx: Tx, post: Keyed, answer: Kept) -> None:
         .where(IdempotentAnswer.key == post.row)
         .values(status=answer.status, answer=answer.text, sealed=int(answer.sealed))
     )
-
-
-def _waited_too_long(error: OperationalError) -> bool:
-    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
-    return getattr(error.orig, "sqlstate", None) in LOCK_WAITS or code in LOCK_WAITS

@@ -1,7 +1,7 @@
 """Telling a subscriber that one of its endpoints was disabled, where it wants to hear of that.
 
-The settle that disables an endpoint only marks it: the webhook to another endpoint is owed in a transaction of
-its own, so that locks keep their order.
+The settle that disables an endpoint only marks it: the webhook to another endpoint is owed in a transaction
+of its own, so that locks keep their order.
 """
 
 import json
@@ -40,7 +40,7 @@ def give(tx: Tx, endpoint_id: str, now: Micros, mint: Mint) -> int:
             )
         )
     )
-    endpoints.lock_in_order(tx, [endpoint_id, *listeners])
+    locked = endpoints.lock_in_order(tx, [endpoint_id, *listeners])
     row = tx.execute(select(Endpoint.__table__).where(Endpoint.id == endpoint_id)).one_or_none()
     if row is None or row.notice_at is None:
         return 0
@@ -57,6 +57,7 @@ def give(tx: Tx, endpoint_id: str, now: Micros, mint: Mint) -> int:
         )
         | {"content": content}
         for listener in listeners
+        if locked[listener].deleted_at is None
     ]
     deliveries.owe(tx, rows, now)
     tx.execute(update(Endpoint).where(Endpoint.id == endpoint_id).values(notice_at=null()))

@@ -1,45 +1,97 @@
 """Sealing every secret anew under the first key of the ring, batch by batch, while everything goes on.
 
-Processes that run with the old ring can't open what is sealed under a key they lack: give every process the new
-ring (new key first, old ones behind it) before this runs, and take the old keys away after it.
+Processes that run with the old ring can't open what is sealed under a key they lack: give every process the
+new ring (new key first, old ones behind it) before this runs, and take the old keys away after it.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import bindparam, select, update
 
-from relay.store.engine import Tx
+from relay.core.errors import SettingsError
+from relay.store.engine import Store, Tx, update_rows
 from relay.store.tables import Endpoint, IdempotentAnswer, SigningSecret
 from relay.store.vault import Vault
 
-BATCH = 200
-SEALED = (
-    (SigningSecret.id, SigningSecret.sealed, ()),
-    (Endpoint.id, Endpoint.headers_sealed, ()),
-    (IdempotentAnswer.key, IdempotentAnswer.answer, (IdempotentAnswer.sealed == 1,)),
+BATCH = 200  # rows of one transaction: they are locked while it runs
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A column of sealed texts: `name` for people, the key that binds each, and which rows are sealed."""
+
+    name: str
+    key: Any
+    text: Any
+    conditions: Sequence[Any] = ()
+
+
+KINDS = (
+    Kind("signing secrets", SigningSecret.id, SigningSecret.sealed),
+    Kind("endpoints' headers", Endpoint.id, Endpoint.headers_sealed),
+    Kind("kept answers", IdempotentAnswer.key, IdempotentAnswer.answer, (IdempotentAnswer.sealed == 1,)),
 )
 
 
-def batch(tx: Tx, vault: Vault) -> int:
-    """Seal a batch anew; returns how many were still under another key."""
-    return sum(_batch_of(tx, vault, key, text, conditions) for key, text, conditions in SEALED)
+@dataclass(frozen=True, slots=True)
+class Resealed:
+    """How many texts were sealed anew, and a sentence for each that does not open.
+
+    `last` is the key behind which there may be more, None at the end.
+    """
+
+    count: int
+    unopened: list[str]
+    last: str | None = None
 
 
-def _batch_of(tx: Tx, vault: Vault, key: Any, text: Any, conditions: tuple[Any, ...]) -> int:
+def reseal(store: Store, vault: Vault, kind: Kind) -> Resealed:
+    """Go through all texts of a kind, again and again until a whole round finds nothing to seal anew."""
+    total = 0
+    while True:
+        result = _round(store, vault, kind)
+        total += result.count
+        if result.count == 0:
+            return Resealed(total, result.unopened)
+
+
+def _round(store: Store, vault: Vault, kind: Kind) -> Resealed:
+    total, after = 0, ""
+    unopened: list[str] = []
+    while True:
+        batch = store.write(_batch, vault, kind, after)
+        total += batch.count
+        unopened += batch.unopened
+        if batch.last is None:
+            return Resealed(total, unopened)
+        after = batch.last
+
+
+def _batch(tx: Tx, vault: Vault, kind: Kind, after: str) -> Resealed:
     rows = tx.execute(
-        select(key.label("key"), text.label("text"))
-        .where(text.is_not(None), ~text.startswith(f"{vault.first}:"), *conditions)
-        .order_by(key)
+        select(kind.key.label("row"), kind.text.label("old"))
+        .where(kind.key > after, kind.text.is_not(None), *kind.conditions)
+        .where(~kind.text.startswith(f"{vault.first}:"))
+        .order_by(kind.key)
         .limit(BATCH)
     ).all()
-    statement = (
-        update(key.class_)
-        .where(key == bindparam("row"), text == bindparam("old"))  # who changed it meanwhile sealed it anew
-        .values({text.key: bindparam("new")})
-    )
+    unopened = []
+    changes = []
     for row in rows:
-        tx.execute(
-            statement,
-            {"row": row.key, "old": row.text, "new": vault.seal(row.key, vault.open(row.key, row.text))},
-        )
-    return len(rows)
+        try:
+            changes.append(
+                {"row": row.row, "old": row.old, "new": vault.seal(row.row, vault.open(row.row, row.old))}
+            )
+        except SettingsError as error:
+            unopened += error.problems
+    statement = (
+        update(kind.key.class_)
+        .where(
+            kind.key == bindparam("row"), kind.text == bindparam("old")
+        )  # changed since: sealed anew already
+        .values({kind.text.key: bindparam("new")})
+    )
+    update_rows(tx, statement, changes)
+    return Resealed(len(changes), unopened, rows[-1].row if len(rows) == BATCH else None)

@@ -135,9 +135,7 @@ def _lock_owner(tx: Tx, subscriber_id: str, endpoint_id: str | None) -> None:
     if endpoint_id is None:
         tx.execute(lock(select(Subscriber.id).where(Subscriber.id == subscriber_id))).one()
         return
-    found = endpoints.owned(tx, subscriber_id, [endpoint_id]) and endpoints.lock_in_order(tx, [endpoint_id])
-    if not found or found[endpoint_id].deleted_at is not None:
-        raise NotFound("there is no such endpoint")
+    endpoints.lock_own(tx, subscriber_id, endpoint_id)
 
 
 def _of(subscriber_id: str, endpoint_id: str | None) -> Any:

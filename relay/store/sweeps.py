@@ -6,7 +6,7 @@ Each step is one endpoint and a few hundred rows, so that nobody waits for it, h
 from sqlalchemy import null, select, update
 
 from relay.core.records import Micros
-from relay.core.states import DeliveryStatus
+from relay.core.states import DeliveryStatus, EndpointStatus
 from relay.store import deliveries, endpoints
 from relay.store.engine import Tx, among
 from relay.store.tables import Delivery, Endpoint
@@ -23,8 +23,9 @@ def held_endpoints(tx: Tx, before: Micros) -> list[str]:
 
 
 def open_endpoints(tx: Tx, before: Micros) -> list[str]:
-    """Endpoints whose circuit opened before this moment and is open still."""
-    return list(tx.scalars(select(Endpoint.id).where(Endpoint.opened_at < before).order_by(Endpoint.id)))
+    """Endpoints whose circuit opened before this moment and is open still. Held ones have their own limit."""
+    here = (Endpoint.status == EndpointStatus.ACTIVE) & (Endpoint.opened_at < before)
+    return list(tx.scalars(select(Endpoint.id).where(here).order_by(Endpoint.id)))
 
 
 def deleted_endpoints(tx: Tx) -> list[str]:
@@ -45,19 +46,20 @@ def fail_overdue(tx: Tx, endpoint_id: str, waiting_since: Micros, reason: str, n
     """Fail a batch of an endpoint's pending rows that have waited since before this moment; how many."""
     endpoints.lock_in_order(tx, [endpoint_id])
     first = (
-        select(Delivery.id, Delivery.since, Delivery.token)
+        select(Delivery.id, Delivery.since, Delivery.token, Delivery.due_at)
         .where(Delivery.endpoint_id == endpoint_id, Delivery.due_at.is_not(None))
         .order_by(Delivery.due_at)
         .limit(BATCH)
         .subquery()
     )
-    ids = list(tx.scalars(select(first.c.id).where(first.c.since < waiting_since, first.c.token.is_(None))))
+    in_flight = first.c.token.is_not(None) & (first.c.due_at > now)
+    ids = list(tx.scalars(select(first.c.id).where(first.c.since < waiting_since, ~in_flight)))
     if not ids:
         return 0
     tx.execute(
         update(Delivery)
         .where(among(tx, Delivery.id, sorted(ids)))
-        .values(status=DeliveryStatus.FAILED, due_at=null(), finished_at=now, last_error=reason)
+        .values(status=DeliveryStatus.FAILED, due_at=null(), token=null(), finished_at=now, last_error=reason)
     )
     endpoints.look_again(tx, [endpoint_id], now)
     return len(ids)

@@ -174,6 +174,8 @@ class Job(Base):
     `due_at` is NULL once it has ended or while nobody waits for it. `token` marks a claim, whose lease ends
     at `due_at`. `missing_count` counts the answers that said it does not exist. `hinted_at` is when VOD last
     said that it may have ended, NULL once that is used up; `hint_polls` counts the polls begun since.
+    `owner` is the subscriber of the earliest watch that waits, to whom its polls are charged; NULL while
+    nobody waits.
     """
 
     __tablename__ = "jobs"
@@ -191,6 +193,7 @@ class Job(Base):
     data: Mapped[str | None] = mapped_column(long_text())
     data_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     data_is_json: Mapped[int] = mapped_column(SmallInteger, default=0)
+    owner: Mapped[str | None] = mapped_column(ID)
     due_at: Mapped[int | None] = mapped_column(BigInteger)
     token: Mapped[str | None] = mapped_column(TOKEN)
     attempt_count: Mapped[int] = mapped_column(Integer, default=0)
@@ -212,7 +215,9 @@ class Job(Base):
             CheckConstraint("status = 'open' OR due_at IS NULL", name="due"),
             CheckConstraint("token IS NULL OR due_at IS NOT NULL", name="claim"),
             CheckConstraint("(hinted_at IS NULL) = (hint_polls IS NULL)", name="hint"),
+            CheckConstraint("owner IS NULL OR due_at IS NOT NULL", name="owner"),
             open_only("ix_jobs_due", "due_at"),
+            open_only("ix_jobs_owner", "owner", "due_at", open_column="owner"),
             open_only("ix_jobs_hinted", "hinted_at", open_column="hinted_at"),
         )
 
@@ -315,7 +320,7 @@ class BulkRetry(Base):
     """An order to send again all deliveries that match, worked off in batches by id.
 
     It takes those that had ended when it was given, so what fails anew meanwhile is not taken twice.
-    `after_id` is how far it has come; `due_at` is NULL once it is done.
+    `after_id` is how far it has come; `due_at` is when it was last worked on, NULL once it is done.
     """
 
     __tablename__ = "bulk_retries"
@@ -324,7 +329,6 @@ class BulkRetry(Base):
     subscriber_id: Mapped[str] = mapped_column(ID, ForeignKey("subscribers.id"), index=True)
     status: Mapped[str] = mapped_column(STATE)
     endpoint_id: Mapped[str | None] = mapped_column(ID)
-    from_id: Mapped[str] = mapped_column(ID)
     to_id: Mapped[str] = mapped_column(ID)
     after_id: Mapped[str] = mapped_column(ID)
     retried: Mapped[int] = mapped_column(Integer, default=0)
@@ -372,17 +376,54 @@ class Upstream(Base):
     """The provider as the whole fleet sees it: the call budget and whether it answers.
 
     `next_call_at` is the earliest moment of the next call (burst 1); a claim moves it in its transaction.
+    `rate_factor` is the part of the rate that is used: halved by throttling (last at `slowed_at`), raised
+    step by step. `turn` is the owner who got the last place in a call that not all who were due had room in.
     """
 
     __tablename__ = "upstreams"
 
     source: Mapped[str] = mapped_column(ascii_text(32), primary_key=True)
     next_call_at: Mapped[int] = mapped_column(BigInteger, default=0)
+    rate_factor: Mapped[float] = mapped_column(Double, default=1.0)
+    slowed_at: Mapped[int] = mapped_column(BigInteger, default=0)
+    turn: Mapped[str] = mapped_column(ID, default="")
     failure_streak: Mapped[int] = mapped_column(Integer, default=0)
+    failed_at: Mapped[int] = mapped_column(BigInteger, default=0)
     down_since: Mapped[int | None] = mapped_column(BigInteger)
     error_code: Mapped[str | None] = mapped_column(short_text(200))
     error_detail: Mapped[str | None] = mapped_column(short_text(500))
     answered_at: Mapped[int | None] = mapped_column(BigInteger)
+
+    @classmethod
+    def rules(cls) -> tuple[Any, ...]:
+        """Throttled or not, there is some rate."""
+        return (CheckConstraint("rate_factor > 0 AND rate_factor <= 1", name="rate"),)
+
+
+class PollPolicy(Base):
+    """By what all pollers choose when a job is asked again; one of them refreshes it every ten seconds.
+
+    `shares` is a JSON object: owner to gain and longest gap. `newest_job` and `new_jobs` (a second) measure
+    how many jobs come.
+    """
+
+    __tablename__ = "poll_policies"
+
+    source: Mapped[str] = mapped_column(ascii_text(32), primary_key=True)
+    refreshed_at: Mapped[int] = mapped_column(BigInteger)
+    newest_job: Mapped[int] = mapped_column(BigInteger)
+    new_jobs: Mapped[float] = mapped_column(Double)
+    shares: Mapped[str] = mapped_column(long_text())
+
+
+class JobType(Base):
+    """How long jobs of a type took: a JSON list of seconds, the newest last."""
+
+    __tablename__ = "job_types"
+
+    source: Mapped[str] = mapped_column(ascii_text(32), primary_key=True)
+    name: Mapped[str] = mapped_column(ascii_text(64), primary_key=True)
+    durations: Mapped[str] = mapped_column(long_text())
 
 
 class Counter(Base):

@@ -23,11 +23,12 @@ KEY_BYTES = 32
 
 
 class Vault:
-    """Seals with the first key of the ring, whose id is `first`, and opens with any."""
+    """Seals with the first key of the ring and opens with any; `first` and `others` are the keys' ids."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._ciphers = {key_id(key): AESGCM(key) for key in keys}
         self.first = key_id(keys[0])
+        self.others = [name for name in self._ciphers if name != self.first]
 
     def seal(self, row_id: str, secret: str) -> str:
         """Seal a text for the row with this id."""
@@ -66,7 +67,7 @@ def key_beside(database: Path) -> tuple[bytes, Path | None]:
 
     Returns the key and, if it was made just now, its path.
     """
-    path = database.with_name(database.name + ".key")
+    path = key_file(database)
     if path.exists():
         return _read_key(path), None
     descriptor, draft = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # mode 0600
@@ -81,6 +82,17 @@ def key_beside(database: Path) -> tuple[bytes, Path | None]:
     finally:
         Path(draft).unlink()
     return _read_key(path), path
+
+
+def kept_key(database: Path) -> bytes | None:
+    """The master key that lies beside a SQLite database; None if there is none."""
+    path = key_file(database)
+    return _read_key(path) if path.exists() else None
+
+
+def key_file(database: Path) -> Path:
+    """Where a SQLite database's own master key lies."""
+    return database.with_name(database.name + ".key")
 
 
 def _read_key(path: Path) -> bytes:

@@ -1,7 +1,7 @@
 """Every metric and every log sentence of the relay, behind one name.
 
-`sentences` has a function for each thing that happens; `metrics` what is counted and where it can be scraped;
-`lines` how a line reads.
+`sentences` has a function for each thing that happens; `metrics` what is counted, `port` where it can be
+scraped; `lines` how a line reads.
 """
 
 from relay.telemetry.lines import configure
@@ -25,7 +25,6 @@ from relay.telemetry.sentences import (
     hint_refused,
     job_lost,
     master_key_made,
-    metrics_served,
     pass_failed,
     poll_ended,
     poll_given_up,
@@ -33,6 +32,7 @@ from relay.telemetry.sentences import (
     process_stopped,
     process_stopping,
     pruned,
+    request_failed,
     sent_again,
     serve_metrics,
     swept,
@@ -58,7 +58,6 @@ __all__ = [
     "hint_refused",
     "job_lost",
     "master_key_made",
-    "metrics_served",
     "pass_failed",
     "poll_ended",
     "poll_given_up",
@@ -69,6 +68,7 @@ __all__ = [
     "register_fleet",
     "registry",
     "render",
+    "request_failed",
     "restore_totals",
     "sent_again",
     "serve_metrics",

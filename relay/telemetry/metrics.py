@@ -1,9 +1,9 @@
 """Every metric: what this process counts, and what the database knows of the whole fleet.
 
-They can be scraped in two places, which must not be added up: the web's `/metrics` speaks for the whole
-fleet, from SQL (`register_fleet`, `render`); the port of one process (`serve`) speaks for that process alone.
-Both use the same names. To make the fleet whole, each process drains what it counted into SQL every
-few seconds (`drain_totals`; `restore_totals` when that failed).
+They can be scraped in two kinds of places, which must not be added up: the web's `/metrics` and its port
+speak for the whole fleet, from SQL (`register_fleet`, `render`); the port of another process speaks for that
+one alone (`render_own`). Both use the same names. To make the fleet whole, each process drains what it
+counted into SQL every few seconds (`drain_totals`; `restore_totals` when that failed).
 """
 
 import threading
@@ -12,7 +12,6 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
-from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -22,12 +21,9 @@ from prometheus_client import (
     Histogram,
     ProcessCollector,
     generate_latest,
-    start_http_server,
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
-
-from relay.core.setting_texts import split_host_port
 
 FLEET_CACHE = (
     5.0  # seconds; scrapers come every 10 to 60, and a dashboard's reload must not load the database
@@ -169,12 +165,6 @@ def render(fleet: Fleet) -> tuple[bytes, str]:
     return generate_latest(fleet), CONTENT_TYPE_LATEST
 
 
-def serve(addr: str) -> WSGIServer:
-    """Serve this process's metrics at `host:port` from a daemon thread.
-
-    Raises:
-        OSError: the address is taken, or is not this machine's.
-    """
-    host, port = split_host_port(addr) or ("", 0)
-    server, _ = start_http_server(port, host or "0.0.0.0", registry=registry)  # noqa: S104 - ":9100" asks for it
-    return server
+def render_own() -> tuple[bytes, str]:
+    """Write this process's own metrics, as `render` does the fleet's."""
+    return generate_latest(registry), CONTENT_TYPE_LATEST

@@ -11,7 +11,7 @@ from wsgiref.simple_server import WSGIServer
 
 from relay.core.records import SECOND, Micros
 from relay.core.states import DeliveryStatus, ErrorClass
-from relay.telemetry import metrics
+from relay.telemetry import metrics, port
 from relay.telemetry.lines import Repeats, frames, rfc3339, write_line
 
 _repeats = Repeats()
@@ -48,10 +48,13 @@ def master_key_made(path: Path) -> None:
     )
 
 
-def serve_metrics(addr: str) -> WSGIServer | None:
-    """Serve this process's metrics at `host:port`; if that can't be, say so and go without (None)."""
+def serve_metrics(addr: str, fleet: metrics.Fleet | None = None) -> WSGIServer | None:
+    """Serve the fleet's metrics, or else this process's own, at `host:port`.
+
+    If that can't be, say so and go without (None).
+    """
     try:
-        server = metrics.serve(addr)
+        server = port.serve(addr, metrics.render_own if fleet is None else lambda: metrics.render(fleet))
     except OSError as error:
         write_line(
             WARNING,
@@ -61,13 +64,9 @@ def serve_metrics(addr: str) -> WSGIServer | None:
             addr=addr,
         )
         return None
-    metrics_served(addr)
+    whose = "this process" if fleet is None else "the fleet"
+    write_line(INFO, "metrics_served", f"Metrics of {whose} are served at {addr}.", addr=addr)
     return server
-
-
-def metrics_served(addr: str) -> None:
-    """This process answers scrapes at `addr`."""
-    write_line(INFO, "metrics_served", f"Metrics of this process are served at {addr}.", addr=addr)
 
 
 # The flow.
@@ -248,7 +247,7 @@ def attempts_lost(count: int) -> None:
 
 
 def endpoint_turned(endpoint_id: str, became: str, detail: str) -> None:
-    """An endpoint's circuit opened or closed, or it was disabled; `detail` says why, in words fit for a log."""
+    """An endpoint's circuit opened or closed, or it was disabled; `detail` says why, fit for a log."""
     metrics.ENDPOINT_TURNS.add(became)
     sentence = {
         "open": f"The circuit of {endpoint_id} opened: it is probed now and then ({detail}).",
@@ -294,6 +293,13 @@ def clock_disagrees(seconds: float) -> None:
         " is time synchronization running?",
         seconds=seconds,
     )
+
+
+def request_failed(error: BaseException) -> None:
+    """A request raised what nobody expected; the caller was answered 500."""
+    kind = type(error).__name__
+    sentence = f"A request failed unexpectedly with {kind}; it was answered 500."
+    write_line(ERROR, "request_failed", sentence, error=kind, trace=frames(error))
 
 
 def pass_failed(stage: str, error: BaseException, retry_in: float) -> None:

@@ -2,8 +2,7 @@
 
 from flask import Flask, Response
 
-from relay.web import health, parts, problems
-from relay.web.api import api
+from relay.web import api, api_deliveries, api_endpoints, health, parts, problems, totals
 from relay.web.hooks import hooks
 from relay.web.parts import Parts
 
@@ -13,10 +12,10 @@ def create_app(here: Parts) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False  # a redirect would repeat the path, and turn some POSTs into GETs
     parts.install(app, here)
+    totals.install(app, here.store)
     problems.install(app)
-    app.register_blueprint(api)
-    app.register_blueprint(hooks)
-    app.register_blueprint(health.health)
+    for routes in (api.routes, api_endpoints.routes, api_deliveries.routes, hooks, health.health):
+        app.register_blueprint(routes)
     app.after_request(_secure)
     with app.app_context():
         health.install(here)

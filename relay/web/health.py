@@ -12,10 +12,11 @@ from flask import Blueprint, Response, current_app
 from relay import telemetry
 from relay.core.webhook import rfc3339
 from relay.store import budget, fleet, migrate
-from relay.store.engine import Tx
-from relay.store.views import Document
+from relay.store.clock import Clock
+from relay.store.engine import Store, Tx
+from relay.store.pages import Document
 from relay.telemetry import Fleet, FleetNumbers
-from relay.web import parts
+from relay.web import parts, totals
 from relay.web.auth import require_admin
 from relay.web.effects import json_response, write_json
 from relay.web.parts import Parts
@@ -43,6 +44,7 @@ def readyz() -> Response:
 def metrics() -> Response:
     """Show the fleet's metrics to the operator."""
     require_admin()
+    totals.flush(current_app)
     text, content_type = telemetry.render(_fleet())
     return Response(text, content_type=content_type)
 
@@ -98,11 +100,13 @@ def _provider(tx: Tx) -> Document:
 def install(here: Parts) -> None:
     """Prepare what lives as long as the app: the readiness and the reader of the fleet's numbers."""
     current_app.extensions["relay.readiness"] = Readiness()
-    current_app.extensions["relay.fleet"] = telemetry.register_fleet(lambda: _numbers(here))
+    numbers = telemetry.register_fleet(lambda: fleet_numbers(here.store, here.clock))
+    current_app.extensions["relay.fleet"] = numbers
 
 
-def _numbers(here: Parts) -> FleetNumbers:
-    return FleetNumbers(**asdict(here.store.read(fleet.numbers, here.clock.now())))
+def fleet_numbers(store: Store, clock: Clock) -> FleetNumbers:
+    """The fleet as the database has it now."""
+    return FleetNumbers(**asdict(store.read(fleet.numbers, clock.now())))
 
 
 def _readiness() -> Readiness:

@@ -7,8 +7,10 @@ from typing import Any
 from pydantic import ValidationInfo
 
 from relay.core.addresses import MAX_URL, CallbackUrl, check_url
+from relay.core.records import Micros
 from relay.core.states import WATCHABLE_EVENTS
 from relay.settings import Settings
+from relay.web import queries
 
 ALL_EVENTS = ",".join(WATCHABLE_EVENTS)
 
@@ -90,6 +92,13 @@ def description(value: Any) -> str:
     if not isinstance(value, str) or len(value) > LONGEST_DESCRIPTION or _CONTROL.search(value):
         raise Wrong(f"must be a text of at most {LONGEST_DESCRIPTION} characters on one line")
     return value
+
+
+def time(value: Any) -> Micros:
+    """Check a time, as in the query of a list."""
+    if not isinstance(value, str):
+        raise Wrong("must be a text with an RFC 3339 time")
+    return queries.time(value)
 
 
 def headers(value: Any) -> dict[str, str]:

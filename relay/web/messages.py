@@ -5,14 +5,17 @@ own description here. A pointer never holds a name that the caller chose.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from relay.core.addresses import CallbackUrl
 from relay.core.errors import Fault, Invalid
+from relay.core.records import Micros
+from relay.core.states import DeliveryStatus
 from relay.register import WatchRequest
 from relay.settings import Settings
+from relay.store import bulk_retries
 from relay.web import members
 
 JobId = Annotated[
@@ -50,7 +53,16 @@ MaxInFlight = Annotated[int, Field(ge=1, le=1000, description="a whole number fr
 RatePerSecond = Annotated[
     float, Field(ge=0.01, le=10_000, allow_inf_nan=False, description="a number from 0.01 to 10000, or null")
 ]
+Notices = Annotated[
+    bool, Field(description="true or false: whether to tell it when another endpoint of yours is disabled")
+]
 Overlap = Annotated[int, Field(ge=0, le=604_800, description="a whole number from 0 to 604800")]
+
+Retriable = Annotated[
+    Literal["failed", "delivered", "cancelled"], Field(description="one of failed, delivered, cancelled")
+]
+Time = Annotated[Micros, PlainValidator(members.time), Field(description="an RFC 3339 time with its zone")]
+DryRun = Annotated[bool, Field(description="true or false")]
 
 
 class Message(BaseModel):
@@ -106,6 +118,7 @@ class EndpointBody(Message):
     headers: Headers | None = None
     max_in_flight: MaxInFlight | None = None
     rate_per_second: RatePerSecond | None = None
+    notices: Notices | None = None
 
     def wanted(self) -> dict[str, Any]:
         """What was asked for."""
@@ -120,6 +133,7 @@ class EndpointPatch(Message):
     headers: Headers | None = None
     max_in_flight: MaxInFlight = 1
     rate_per_second: RatePerSecond | None = None
+    notices: Notices = False
 
     def wanted(self) -> dict[str, Any]:
         """Only what was sent; the defaults above mean nothing."""
@@ -132,11 +146,30 @@ class RotateBody(Message):
     overlap_seconds: Overlap = 86_400
 
 
+class NoBody(Message):
+    """What a verb takes that needs nothing said: no body, or an empty object."""
+
+
+class RetryBody(Message):
+    """Which deliveries to send again."""
+
+    status: Retriable
+    endpoint_id: EndpointId | None = None
+    since: Time | None = None
+    until: Time | None = None
+    dry_run: DryRun = False
+
+    def filter(self, now: Micros) -> bulk_retries.Filter:
+        """Spell it out for the store; without `until` it means what was made up to now."""
+        until = now if self.until is None else self.until
+        return bulk_retries.Filter(DeliveryStatus(self.status), self.endpoint_id, self.since or 0, until)
+
+
 T = TypeVar("T", bound=Message)
 
 RULES = {
     name: str(field.description)
-    for model in (WatchBody, BatchBody, EndpointBody, EndpointPatch, RotateBody)
+    for model in (WatchBody, BatchBody, EndpointBody, EndpointPatch, RotateBody, RetryBody)
     for name, field in model.model_fields.items()
 }
 
@@ -174,4 +207,5 @@ def _rule(where: Sequence[str | int]) -> str:
 
 def _known_members(model: type[Message], where: Sequence[str | int]) -> str:
     known = WatchBody if where else model
-    return f"holds a member that is not known here; known are {', '.join(known.model_fields)}"
+    names = ", ".join(known.model_fields)
+    return f"holds a member that is not known here; known are {names}" if names else "must be empty"

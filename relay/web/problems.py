@@ -7,12 +7,12 @@ object.
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
-from logging import ERROR
 from typing import Any
 
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from relay import telemetry
 from relay.core.errors import (
     Conflict,
     Fault,
@@ -23,7 +23,6 @@ from relay.core.errors import (
     RelayError,
     StoreUnavailable,
 )
-from relay.telemetry.lines import frames, write_line
 
 MEDIA_TYPE = "application/problem+json"
 TYPE = "urn:relay:problem:"
@@ -91,13 +90,7 @@ def _of_http(error: HTTPException) -> Response:
 
 
 def _of_surprise(error: Exception) -> Response:
-    write_line(
-        ERROR,
-        "request_failed",
-        f"A request failed unexpectedly with {type(error).__name__}; it was answered 500.",
-        error=type(error).__name__,
-        trace=frames(error),
-    )
+    telemetry.request_failed(error)
     return respond(500, "internal", "The relay failed unexpectedly; nothing was changed. Try again later.")
 
 

@@ -9,8 +9,8 @@ from flask import request
 
 from relay.core.errors import Fault, Invalid
 from relay.core.records import SECOND, Micros
-from relay.store import views
-from relay.store.views import Page
+from relay.store import pages
+from relay.store.pages import Page
 
 DEFAULT_LIMIT = 50
 MOST = 100  # things of one page
@@ -61,7 +61,7 @@ def id_of(prefix: str) -> Filter:
     """A filter that takes an id with this prefix."""
 
     def reader(text: str) -> str:
-        if not views.is_id(prefix, text):
+        if not pages.is_id(prefix, text):
             raise ValueError(f"must be an id that begins with {prefix}_")
         return text
 
@@ -95,7 +95,7 @@ def _limit(text: str) -> int:
 
 def _cursor(prefix: str) -> Filter:
     def reader(text: str) -> str:
-        below = views.read_cursor(prefix, text)
+        below = pages.read_cursor(prefix, text)
         if below is None:
             raise ValueError("is not a next_cursor of this list; begin again without one")
         return below

@@ -1,0 +1,106 @@
+"""What a poll pass costs the database: ten claims and ten settles, with few and with many jobs that wait."""
+
+import secrets
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from sqlalchemy import text
+
+from bench.support_machine import median, say
+from relay.core.poll_policy import EVENLY, Plan, Share
+from relay.core.records import SECOND, JobReport
+from relay.core.states import JobStatus
+from relay.core.verdict import Answer
+from relay.store.engine import Store
+from relay.store.policy import REFRESH, Policy
+from relay.store.poll_claims import claim
+from relay.store.poll_settles import settle
+from tests.support_database import KINDS, fresh_database
+from tests.support_flow import World
+
+FEW, MANY = 1_000, 100_000
+CALLS = 10
+AT_ONCE = 1_000  # watches of one registration
+CREATED = "2026-01-02T03:04:05Z"
+
+
+class Waiting:
+    """A database in which so many jobs of one subscriber wait, all due, and ten of another."""
+
+    def __init__(self, url: str, count: int) -> None:
+        self.store = Store(url)
+        self.world = World(self.store, now=time.time_ns() // 1000)
+        self.count = count
+        for first in range(0, count, AT_ONCE):
+            names = (f"{first + number:08d}" for number in range(min(AT_ONCE, count - first)))
+            self.world.register(*(self.world.request(name) for name in names))
+        self.world.subscriber_id = self.world.new_subscriber()
+        self.world.register(*(self.world.request(f"other-{number}") for number in range(10)))
+        with self.store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            if self.store.dialect == "postgresql":
+                connection.execute(text("VACUUM ANALYZE"))
+        self._plan = Plan({owner: Share(EVENLY, count / 100) for owner in self._owners()})
+
+    def a_pass(self) -> float:
+        """Seconds of a pass: the calls' claims and settles, ten jobs each, all of them still open."""
+        began = time.perf_counter()
+        for _ in range(CALLS):
+            self.world.later(0.1)
+            claimed = self.store.write(
+                claim, now=self.world.now, lease=60 * SECOND, token=secrets.token_hex(16), call_interval=1
+            )
+            assert len(claimed.jobs) == 10
+            reports = {
+                job.job_id: JobReport(job.job_id, JobStatus.OPEN, "AIVideoTag", creation_time=CREATED)
+                for job in claimed.jobs
+            }
+            self.store.write(
+                settle,
+                claimed,
+                Answer(reports, frozenset(), None),
+                self.world.now,
+                plan=self._plan,
+                mint=self.world.mint,
+                missing_grace=0,
+            )
+        return time.perf_counter() - began
+
+    def a_refresh(self) -> float:
+        """Seconds of a refresh of the policy, which the fleet makes every ten."""
+        policy = Policy(self.store, SECOND // 10)
+        self.world.now += REFRESH
+        began = time.perf_counter()
+        policy.keep_up(self.world.now)
+        return time.perf_counter() - began
+
+    def _owners(self) -> list[str]:
+        statement = text("SELECT DISTINCT owner FROM jobs WHERE owner IS NOT NULL")
+        return list(self.store.read(lambda tx: tx.scalars(statement).all()))
+
+
+def passes(rounds: int, many: int = MANY) -> list[list[str]]:
+    """Of each database the ratio of many to few, and the milliseconds of both: a pass, and a refresh."""
+    rows = []
+    for kind in KINDS:
+        with ExitStack() as stack:
+            sizes = []
+            for count in (FEW, many):
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                sizes.append(Waiting(stack.enter_context(fresh_database(kind, folder)), count))
+                stack.callback(sizes[-1].store.close)
+                say(f"{kind}: {count:,} jobs wait")
+            few, more = _interleaved(sizes, rounds)
+            refreshes = [size.a_refresh() * 1000 for size in sizes]
+        rows.append(
+            [kind, f"{more / few:.2f}", f"{few * 1000:.0f}", f"{more * 1000:.0f}"]
+            + [f"{refresh:.0f}" for refresh in refreshes]
+        )
+    return rows
+
+
+def _interleaved(sizes: list[Waiting], rounds: int) -> list[float]:
+    """The median seconds of a pass of each, after one that warms up."""
+    spent = [[size.a_pass() for size in sizes] for _ in range(rounds + 1)][1:]
+    return [median(column) for column in zip(*spent, strict=True)]

@@ -1,0 +1,134 @@
+"""One run of healthy endpoints beside trouble: a steady load, a name server, when each webhook arrived."""
+
+import itertools
+import signal
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import support_database as database
+from bench.support_dispatcher import Dispatchers
+from bench.support_machine import percentile
+from bench.support_names import Names
+from bench.support_receiver import Receiver, host
+from bench.support_world import World, now, release
+from relay.core.records import SECOND, Micros
+
+HEALTHY = 20
+PER_TICK = 10
+TICK = 50_000  # microseconds: 10 each 50 ms are 200 a second
+WARM_UP = 3.0  # seconds of load before the trouble begins
+GRACE = 5.0  # seconds after the load for what is still under way; later counts as not arrived
+HOSTS = 1100
+DOMAIN = "bench.test"
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Endpoints beside the healthy ones: how many, what is queued for each, and what is wrong with them.
+
+    `proven`: they were well until now, so that all their slots are theirs; else they are new.
+    """
+
+    endpoints: int = 0
+    queued: int = 0
+    unresolvable: bool = False
+    proven: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Of the healthy endpoints' webhooks: how many were due, and how late those came that came, in ms.
+
+    `owed_late` is the p99 of how late this benchmark itself was to write them down: part of their lateness,
+    but nothing that a dispatcher could change, so a run in which it is large says little.
+    """
+
+    due: int
+    latencies: list[float]
+    owed_late: float
+
+    @property
+    def arrived(self) -> float:
+        """The share that arrived in time to be counted."""
+        return len(self.latencies) / self.due
+
+    def late(self, share: float) -> float:
+        """A percentile of the lateness, in which what never came is later than everything."""
+        missing = [float("inf")] * (self.due - len(self.latencies))
+        return percentile(self.latencies + missing, share)
+
+
+def run(kind: str, trouble: Trouble, seconds: float) -> Outcome:
+    """Load the healthy for so many seconds of trouble, with one dispatcher."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="relay-bench-")))
+        receiver = stack.enter_context(Receiver(hosts=HOSTS, record=True))
+        names = stack.enter_context(_names(trouble))
+        url = stack.enter_context(database.migrated(kind, folder))
+        world = World(url)
+        stack.callback(world.close)
+        healthy = world.add_endpoints(
+            [f"http://good-{number}.{DOMAIN}:{receiver.port}/0/e{number}" for number in range(HEALTHY)],
+            proven=True,
+        )
+        if trouble.endpoints:
+            ailing = world.add_endpoints(_urls(trouble, receiver), proven=trouble.proven)
+            world.fill(ailing, trouble.endpoints * trouble.queued)
+        world.analyse()
+        settings = {"RELAY_DNS_SERVERS": names.address}
+        stack.enter_context(Dispatchers(url, folder, settings=settings, end_by=signal.SIGKILL))
+        due, behind = _load(world, healthy, seconds)
+        time.sleep(GRACE)
+        arrivals = receiver.report()["arrivals"]
+    return Outcome(len(due), _latencies(due, arrivals), percentile(behind, 0.99))
+
+
+def _names(trouble: Trouble) -> Names:
+    script: dict[str, Sequence[str] | None] = {
+        f"good-{number}.{DOMAIN}": [host(number)] for number in range(HEALTHY)
+    }
+    script |= {f"lost-{number}.{DOMAIN}": None for number in range(trouble.endpoints)}
+    return Names(script)
+
+
+def _urls(trouble: Trouble, receiver: Receiver) -> list[str]:
+    if trouble.unresolvable:
+        return [f"http://lost-{number}.{DOMAIN}:{receiver.port}/" for number in range(trouble.endpoints)]
+    return [receiver.url(HEALTHY + number, "never") for number in range(trouble.endpoints)]
+
+
+def _load(world: World, healthy: Sequence[str], seconds: float) -> tuple[dict[str, Micros], list[float]]:
+    """Owe at a steady rate; of those due since the trouble began, id → when; and how late each was owed (ms).
+
+    Each is due when the plan says so, also where this loop is late: nobody's delay may hide another's. What
+    has become due meanwhile is owed in one transaction, so that a load that fell behind catches up.
+    """
+    due: dict[str, Micros] = {}
+    behind: list[float] = []
+    owners = itertools.cycle(healthy)
+    tick = now()
+    trouble_at = tick + round(WARM_UP * SECOND)
+    end = trouble_at + round(seconds * SECOND)
+    while tick < end:
+        time.sleep(max(tick - now(), 0) / 1e6)
+        if tick >= trouble_at and not behind:
+            release(world.store)
+        ticks = range(tick, max(min(now(), end), tick + 1), TICK)
+        plan = [(next(owners), at) for at in ticks for _ in range(PER_TICK)]
+        made = world.owe([owner for owner, _ in plan], tick)
+        if tick >= trouble_at:
+            due |= {one: at for one, (_, at) in zip(made, plan, strict=True)}
+            behind += [(now() - at) / 1000 for _, at in plan]
+        tick = ticks[-1] + TICK
+    return due, behind
+
+
+def _latencies(due: dict[str, Micros], arrivals: Sequence[tuple[str, Micros]]) -> list[float]:
+    first: dict[str, Micros] = {}
+    for delivery_id, at in arrivals:
+        first.setdefault(delivery_id, at)
+    return [(first[one] - at) / 1000 for one, at in due.items() if one in first]

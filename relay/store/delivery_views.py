@@ -1,0 +1,118 @@
+"""What subscribers read of deliveries and their attempts. See `pages`.
+
+A delivery's status is partly derived, so that pausing, resuming and deleting an endpoint touch one row. What
+is pending reads held at an endpoint that is paused or disabled. At one that was deleted it reads cancelled,
+unless it is in flight and may yet be delivered. A test is never held. `_status_of` derives the status of a
+row, `_status_is` selects by it.
+"""
+
+from typing import Any
+
+from sqlalchemy import and_, or_, select
+
+from relay.core.errors import NotFound
+from relay.core.ids import first_id
+from relay.core.records import Micros
+from relay.core.states import DeliveryStatus, EndpointStatus
+from relay.core.webhook import rfc3339
+from relay.store.engine import Tx
+from relay.store.pages import Document, Page, listed, page_rows, shown_time
+from relay.store.tables import Attempt, Delivery, Endpoint
+
+_DELIVERY = select(
+    Delivery.__table__,
+    Endpoint.status.label("endpoint_status"),
+    Endpoint.deleted_at.label("endpoint_deleted_at"),
+).join(Endpoint, Endpoint.id == Delivery.endpoint_id)
+
+
+def delivery(tx: Tx, subscriber_id: str, delivery_id: str) -> Document:
+    """One delivery with its attempts, the first one first. Raises NotFound."""
+    row = tx.execute(
+        _DELIVERY.where(Delivery.id == delivery_id, Delivery.subscriber_id == subscriber_id)
+    ).one_or_none()
+    if row is None:
+        raise NotFound("there is no such delivery")
+    attempts = tx.execute(
+        select(Attempt.__table__).where(Attempt.delivery_id == delivery_id).order_by(Attempt.number)
+    )
+    return _delivery(row) | {"attempts": [_attempt(attempt) for attempt in attempts]}
+
+
+def deliveries(
+    tx: Tx,
+    subscriber_id: str,
+    page: Page,
+    *,
+    status: str | None = None,
+    endpoint_id: str | None = None,
+    watch_id: str | None = None,
+    since: Micros | None = None,
+    until: Micros | None = None,
+) -> Document:
+    """A page of deliveries made from `since` on and before `until`."""
+    statement = _DELIVERY.where(Delivery.subscriber_id == subscriber_id)
+    if status is not None:
+        statement = statement.where(_status_is(status))
+    if endpoint_id is not None:
+        statement = statement.where(Delivery.endpoint_id == endpoint_id)
+    if watch_id is not None:
+        statement = statement.where(Delivery.watch_id == watch_id)
+    if since is not None:
+        statement = statement.where(Delivery.id >= first_id("msg", since))
+    if until is not None:
+        statement = statement.where(Delivery.id < first_id("msg", until))
+    return listed([_delivery(row) for row in page_rows(tx, statement, Delivery.id, page)], page)
+
+
+def _status_is(status: str) -> Any:
+    """The condition that a row's status, derived or stored, is this one."""
+    waits, sends = Delivery.due_at.is_not(None), Endpoint.status == EndpointStatus.ACTIVE
+    is_gone, flies = Endpoint.deleted_at.is_not(None), Delivery.token.is_not(None)
+    match status:
+        case DeliveryStatus.HELD:
+            return and_(waits, ~sends, ~is_gone)
+        case DeliveryStatus.PENDING:
+            return or_(Delivery.solo_at.is_not(None), and_(waits, or_(sends, and_(is_gone, flies))))
+        case DeliveryStatus.CANCELLED:
+            return or_(Delivery.status == status, and_(waits, is_gone, ~flies))
+        case _:
+            return Delivery.status == status
+
+
+def _status_of(row: Any) -> str:
+    if row.due_at is None or row.endpoint_status == EndpointStatus.ACTIVE:
+        return str(row.status)
+    if row.endpoint_deleted_at is None:
+        return DeliveryStatus.HELD
+    return DeliveryStatus.CANCELLED if row.token is None else DeliveryStatus.PENDING
+
+
+def _delivery(row: Any) -> Document:
+    status = _status_of(row)
+    waits = status == DeliveryStatus.PENDING and row.token is None  # in flight, due is the end of its lease
+    return {
+        "id": row.id,
+        "watch_id": row.watch_id,
+        "endpoint_id": row.endpoint_id,
+        "event": row.event,
+        "status": status,
+        "attempt_count": row.attempt_count,
+        "created_at": rfc3339(row.created_at),
+        "next_attempt_at": shown_time(row.solo_at or row.due_at) if waits else None,
+        "delivered_at": shown_time(row.delivered_at),
+        "last_error": row.last_error,
+    }
+
+
+def _attempt(row: Any) -> Document:
+    return {
+        "id": row.id,
+        "number": row.number,
+        "started_at": rfc3339(row.started_at),
+        "duration_ms": None if row.duration is None else row.duration // 1000,
+        "status_code": row.status_code,
+        "error": row.error,
+        "detail": row.detail,
+        "response_body": row.response_body,
+    }

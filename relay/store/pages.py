@@ -1,0 +1,64 @@
+"""Lists of what a subscriber reads: newest first, page by page, and how the rows' times are shown.
+
+Ids sort by time, so a page goes on below the last id of the one before. What belongs to another subscriber is
+not found. A document is a plain dict in the API's shape.
+"""
+
+import base64
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select
+
+from relay.core.records import Micros
+from relay.core.webhook import rfc3339
+from relay.store.engine import Tx
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """At most `limit` things, older than the thing with the id `below`."""
+
+    limit: int
+    below: str | None = None
+
+
+def is_id(prefix: str, text: str) -> bool:
+    """Whether a text is spelled like an id; only such texts may be compared with ids in SQL."""
+    return re.fullmatch(rf"{prefix}_[0-9a-f]{{32}}", text) is not None
+
+
+def cursor(last_id: str) -> str:
+    """The opaque text that stands for "older than this"."""
+    return base64.urlsafe_b64encode(last_id.encode()).decode().rstrip("=")
+
+
+def read_cursor(prefix: str, text: str) -> str | None:
+    """The id that a cursor stands for; None when it is none of ours."""
+    try:
+        last_id = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
+    except ValueError:
+        return None
+    return last_id if is_id(prefix, last_id) else None
+
+
+def page_rows(tx: Tx, statement: Select[*tuple[Any, ...]], key: Any, page: Page) -> list[Any]:
+    """The rows of a page, and one more if there is a next page; `key` is the id that the page goes by."""
+    if page.below is not None:
+        statement = statement.where(key < page.below)
+    return list(tx.execute(statement.order_by(key.desc()).limit(page.limit + 1)))
+
+
+def listed(documents: list[Document], page: Page) -> Document:
+    """A page as it is answered, with the cursor of the next one."""
+    data = documents[: page.limit]
+    more = len(documents) > page.limit
+    return {"data": data, "next_cursor": cursor(data[-1]["id"]) if more else None}
+
+
+def shown_time(at: Micros | None) -> str | None:
+    """A time as it is shown; None stays None."""
+    return None if at is None else rfc3339(at)

@@ -1,0 +1,159 @@
+"""Dispatchers as real processes, and deliveries that are owed to real receivers, without web and poller."""
+
+import socket
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from relay.core.records import SECOND, JobReport, Micros
+from relay.core.states import DeliveryStatus, JobStatus, WatchStatus
+from relay.store import jobs, subscribers, watches
+from relay.store.clock import Clock
+from relay.store.engine import Store, Tx
+from relay.store.tables import Attempt, Delivery, Endpoint, Job, Watch
+from relay.store.vault import Vault
+from tests.support_flow import World, fresh_job_id
+from tests.support_processes import Relay, wait_until
+
+VAULT = Vault([b"m" * 32])  # of support_processes.MASTER_KEY
+NOWHERE = "http://127.0.0.1:1"
+QUICK = {
+    "RELAY_ATTEMPT_TIMEOUT": "2",
+    "RELAY_LEASE_SECONDS": "17",
+    "RELAY_RETRY_SCHEDULE": "0.2,0.2,0.2",
+}
+
+
+class Fleet:
+    """One subscriber of a database, what it is owed, and dispatcher processes that deliver it."""
+
+    def __init__(self, database_url: str, folder: Path, settings: Mapping[str, str]) -> None:
+        self.store = Store(database_url)
+        self.clock = Clock(self.store)
+        self.world = World(self.store, now=self.clock.now())
+        self.relays: list[Relay] = []
+        self._database_url = database_url
+        self._folder = folder
+        self._settings = settings
+        made = self.store.write(subscribers.add, "fleet", VAULT, self.world.now, self.world.mint)
+        self.world.subscriber_id, self.secret, self.api_key = made.id, made.secret, made.api_key
+
+    def relay(self, **settings: str) -> Relay:
+        """Another machine of the fleet, on which nothing runs yet."""
+        folder = self._folder / f"machine{len(self.relays)}"
+        folder.mkdir()
+        relay = Relay(self._database_url, NOWHERE, folder, {**self._settings, **settings})
+        relay.api_key = self.api_key
+        self.relays.append(relay)
+        return relay
+
+    def dispatcher(self, **settings: str) -> Relay:
+        relay = self.relay(**settings)
+        relay.start("dispatcher")
+        return relay
+
+    def owe(self, urls: Sequence[str], *, started: bool = True) -> list[str]:
+        """Owe each of these URLs a delivery, due now, in one go; their ids.
+
+        Those that are not `started` wait for `start`.
+        """
+        self.world.now = self.clock.now()
+        made = self.world.register(*(self.world.request(fresh_job_id(), url) for url in urls))
+        ids = [one.watch_id for one in made]
+        self.store.write(self._end_jobs, ids)
+        if not started:
+            self.store.write(lambda tx: tx.execute(update(Endpoint).values(ready_at=None)))
+        rows = self.store.read(
+            lambda tx: tx.execute(
+                select(Delivery.watch_id, Delivery.id).where(Delivery.watch_id.in_(ids))
+            ).all()
+        )
+        found = {row.watch_id: row.id for row in rows}
+        return [found[watch_id] for watch_id in ids]
+
+    def _end_jobs(self, tx: Tx, watch_ids: list[str]) -> None:
+        rows = tx.execute(
+            select(Job.id, Job.job_id).join(Watch, Watch.job == Job.id).where(Watch.id.in_(watch_ids))
+        ).all()
+        jobs.lock_in_order(tx, [row.id for row in rows])
+        reports = {row.id: JobReport(row.job_id, JobStatus.SUCCESS, "AIVideoTag", "0", "OK") for row in rows}
+        jobs.finish(tx, reports, self.world.now)
+        waiting = watches.waiting_for(tx, sorted(reports))
+        watches.end(tx, waiting, WatchStatus.SUCCESS, self.world.now, self.world.mint)
+
+    def change(self, url: str, **values: Any) -> None:
+        """Change an endpoint's row."""
+        self.world.set_endpoint(url, **values)
+
+    def make_proven(self, urls: Sequence[str]) -> None:
+        """As endpoints are that have answered for a while."""
+        for url in urls:
+            self.change(url, proven=1, allowance=10)
+
+    def end_leases(self) -> None:
+        """Make the time pass after which what is in flight counts as lost."""
+
+        def work(tx: Tx) -> None:
+            now = self.clock.now()
+            owners = select(Delivery.endpoint_id).where(Delivery.token.is_not(None))
+            tx.execute(update(Endpoint).where(Endpoint.id.in_(owners)).values(ready_at=now - SECOND))
+            tx.execute(update(Delivery).where(Delivery.token.is_not(None)).values(due_at=now - SECOND))
+
+        self.store.write(work)
+
+    def bring_forward(self, url: str) -> None:
+        """Make the time pass until the next probe of an endpoint whose circuit is open."""
+        self.change(url, open_until=0, ready_at=self.clock.now())
+
+    def statuses(self) -> Counter[str]:
+        """How many deliveries are in which status."""
+        counts = self.store.read(
+            lambda tx: tx.execute(select(Delivery.status, func.count()).group_by(Delivery.status)).all()
+        )
+        return Counter({status: int(count) for status, count in counts})
+
+    def wait_until_ended(self, timeout: float = 30) -> Counter[str]:
+        """Wait until no delivery is pending any more; how they ended."""
+        wait_until(lambda: not self.statuses()[DeliveryStatus.PENDING], timeout, "every delivery has ended")
+        return self.statuses()
+
+    def attempts(self, delivery_id: str) -> list[str | None]:
+        """The error of each attempt, None for a success, in order."""
+        return [row.error for row in self.world.attempts(delivery_id)]
+
+    def errors(self) -> Counter[str | None]:
+        """How many attempts ended in which error."""
+        return Counter(row.error for row in self.world.rows(Attempt))
+
+    def end(self) -> None:
+        for relay in self.relays:
+            relay.end()
+        self.store.close()
+
+
+@contextmanager
+def running_fleet(database_url: str, folder: Path, **settings: str) -> Iterator[Fleet]:
+    """A fleet whose processes end with the block; `settings` go beyond those of QUICK."""
+    fleet = Fleet(database_url, folder, {**QUICK, **settings})
+    try:
+        yield fleet
+    finally:
+        fleet.end()
+
+
+@contextmanager
+def silent_listener() -> Iterator[str]:
+    """The URL of a server to which anybody can connect, and which never says a word, at no cost."""
+    with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def due_to_arrival(fleet: Fleet, came_at: Mapping[str, Micros]) -> list[float]:
+    """Seconds from when each of these deliveries was due to when it came, sorted."""
+    rows = fleet.store.read(lambda tx: tx.execute(select(Delivery.id, Delivery.since)).all())
+    since = {row.id: row.since for row in rows}
+    return sorted((at - since[msg_id]) / SECOND for msg_id, at in came_at.items())

@@ -1,0 +1,196 @@
+"""Processes that die, freeze, fail on a row or disagree about the time, on every database (A1, C1 to C10)."""
+
+import re
+import signal
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from relay.sandbox.receiver import Answer, Received, Receiver
+from relay.store.engine import Tx, lock
+from relay.store.tables import Endpoint, SigningSecret
+from tests.support_chaos import Chaos, Line
+from tests.support_courier import OK
+from tests.support_dispatch import NOWHERE, Fleet, running_fleet
+from tests.support_processes import COMMANDS, ROOT, Relay
+
+
+@pytest.fixture
+def fleet(own_database_url: str, tmp_path: Path) -> Iterator[Fleet]:
+    with running_fleet(own_database_url, tmp_path) as fleet:
+        yield fleet
+
+
+class Gate:
+    """Answers the first POST of a delivery once it is opened, with 500; the later ones at once, with 200."""
+
+    def __init__(self) -> None:
+        self._opened = threading.Event()
+        self.open = self._opened.set
+
+    def answer(self, received: Received) -> Answer:
+        if received.repeats:
+            return Answer()
+        self._opened.wait(30)
+        return Answer(500)
+
+
+def test_A1_a_watch_is_there_after_kill_9_right_after_its_201(fleet: Fleet) -> None:
+    relay = fleet.relay()
+    relay.start("web")
+    body = {"job_id": "j1", "callback_url": "http://127.0.0.1:1/hook", "metadata": {"n": 1}}
+    made = relay.call("POST", "/v1/watches", body)
+    relay.kill("web")
+    assert made.status_code == 201
+    relay.start("web")
+    found = relay.call("GET", f"/v1/watches/{made.json()['id']}")
+    assert found.status_code == 200
+    assert found.json().items() >= made.json().items()
+
+
+def test_C1_what_was_in_mid_post_is_sent_again_after_the_lease(fleet: Fleet) -> None:
+    gate = Gate()
+    with Receiver(secret=fleet.secret, answer=gate.answer) as receiver:
+        (one,) = fleet.owe([f"{receiver.url}/hook"])
+        relay = fleet.dispatcher()
+        receiver.wait_for(1, 20)
+        relay.kill("dispatcher")
+        assert fleet.attempts(one) == []
+        fleet.end_leases()
+        relay.start("dispatcher")
+        received = receiver.wait_for(2, 20)
+        fleet.wait_until_ended()
+        gate.open()
+    assert [(each.id, each.problem) for each in received] == [(one, None)] * 2
+    assert fleet.attempts(one) == ["lost", None]
+
+
+def test_C2_killed_after_the_2xx_and_before_the_commit_there_is_exactly_one_more(fleet: Fleet) -> None:
+    came, go, answered = threading.Event(), threading.Event(), threading.Event()
+    ids: list[bytes] = []
+
+    def script(line: Line) -> None:
+        while (request := line.read_request()) is not None:
+            ids.extend(re.findall(rb"(?m)^webhook-id: (\S+)", request))
+            came.set()
+            go.wait(30)
+            line.send(OK)
+            answered.set()
+
+    with Chaos(script) as receiver:
+        (one,) = fleet.owe([f"http://127.0.0.1:{receiver.port}/hook"])
+        relay = fleet.dispatcher()
+        assert came.wait(20)
+        with fleet.store.engine.connect() as locker:
+            locker.execute(lock(select(Endpoint.id)))  # now nothing can be settled
+            go.set()
+            assert answered.wait(10)
+            relay.kill("dispatcher")
+        fleet.end_leases()
+        relay.start("dispatcher")
+        fleet.wait_until_ended()
+        assert relay.stop() == {"dispatcher": 0}
+    assert ids == [one.encode()] * 2
+    assert fleet.attempts(one) == ["lost", None]
+
+
+@pytest.mark.parametrize("name", ["web", "poller", "dispatcher"])
+def test_C4_no_process_starts_with_a_lease_shorter_than_its_work(name: str, tmp_path: Path) -> None:
+    settings = {"RELAY_ATTEMPT_TIMEOUT": "10", "RELAY_LEASE_SECONDS": "24"}
+    relay = Relay(f"sqlite:///{tmp_path}/none.db", NOWHERE, tmp_path, settings)
+    done = subprocess.run(
+        COMMANDS[name], env=relay.environ, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode != 0
+    assert "RELAY_LEASE_SECONDS must be at least RELAY_ATTEMPT_TIMEOUT + 15" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_C5_a_process_frozen_past_its_lease_changes_nothing_when_it_goes_on(fleet: Fleet) -> None:
+    gate = Gate()
+    with Receiver(secret=fleet.secret, answer=gate.answer) as receiver:
+        (one,) = fleet.owe([f"{receiver.url}/hook"])
+        frozen = fleet.dispatcher()
+        receiver.wait_for(1, 20)
+        frozen.running["dispatcher"].send_signal(signal.SIGSTOP)
+        fleet.end_leases()
+        fleet.dispatcher()
+        fleet.wait_until_ended()
+        settled = fleet.world.delivery(one)
+        gate.open()
+        frozen.running["dispatcher"].send_signal(signal.SIGCONT)
+        assert frozen.stop() == {"dispatcher": 0}
+    assert fleet.world.delivery(one) == settled
+    assert settled.status == "delivered"
+    assert fleet.attempts(one) == ["lost", None]
+
+
+# C8: rows on which our own code raises.
+
+
+def bad_headers(tx: Tx, endpoint_id: str) -> None:
+    tx.execute(update(Endpoint).where(Endpoint.id == endpoint_id).values(headers_sealed="nonsense"))
+
+
+def bad_secret(tx: Tx, endpoint_id: str) -> None:
+    owner = tx.execute(select(SigningSecret)).mappings().one()
+    broken = {"id": "sec_broken", "endpoint_id": endpoint_id, "sealed": "00000000:bm9uc2Vuc2U="}
+    tx.execute(SigningSecret.__table__.insert(), {**owner, **broken})
+
+
+def bad_url(tx: Tx, endpoint_id: str) -> None:
+    tx.execute(update(Endpoint).where(Endpoint.id == endpoint_id).values(url="no url at all"))
+
+
+@pytest.mark.parametrize("damage", [bad_headers, bad_secret, bad_url])
+def test_C8_a_row_that_our_code_fails_on_is_set_aside_and_the_others_flow(fleet: Fleet, damage: Any) -> None:
+    with Receiver(secret=fleet.secret) as receiver:
+        urls = [f"{receiver.url}/{n}" for n in range(10)]
+        ids = fleet.owe(urls)
+        endpoint = fleet.world.endpoint(urls[3])
+        fleet.store.write(damage, endpoint.id)
+        relay = fleet.dispatcher()
+        fleet.wait_until_ended()
+        assert relay.stop() == {"dispatcher": 0}
+    statuses = {one: fleet.world.delivery(one).status for one in ids}
+    assert statuses == dict.fromkeys(ids, "delivered") | {ids[3]: "failed"}
+    assert {each.id: each.problem for each in receiver.received} == dict.fromkeys(set(ids) - {ids[3]})
+    assert len(fleet.attempts(ids[3])) == 4
+    assert all(fleet.attempts(one) == [None] for one in ids if one != ids[3])
+
+
+# C10: machines whose clocks are wrong.
+
+SKEWED = """
+import os, time
+ahead = float(os.environ["RELAY_SERVICE_SKEW"])
+real_time, real_time_ns = time.time, time.time_ns
+time.time = lambda: real_time() + ahead
+time.time_ns = lambda: real_time_ns() + int(ahead * 1_000_000_000)
+"""
+
+
+def test_C10_dispatchers_two_hours_apart_send_nothing_twice_and_stall_nothing(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    if fleet.store.dialect == "sqlite":
+        pytest.skip("the processes of a SQLite database share one machine")
+    (tmp_path / "sitecustomize.py").write_text(SKEWED)
+    path = f"{tmp_path}:{ROOT}"
+    for ahead in ("3600", "-3600"):
+        fleet.dispatcher(PYTHONPATH=path, RELAY_SERVICE_SKEW=ahead)
+    with Receiver(secret=fleet.secret, answer=lambda one: Answer(200 if one.repeats else 500)) as receiver:
+        ids = fleet.owe([f"{receiver.url}/{n % 20}" for n in range(100)])
+        fleet.wait_until_ended()
+        said = [line["event"] for relay in fleet.relays for line in relay.logs("dispatcher")]
+    assert said.count("clock_disagrees") == 2
+    assert Counter(one.id for one in receiver.received) == dict.fromkeys(ids, 2)
+    assert {one.problem for one in receiver.received} == {None}
+    assert all(fleet.attempts(one) == ["http_5xx", None] for one in ids)

@@ -1,0 +1,137 @@
+"""What waited for too long fails, what a deleted endpoint is owed is cancelled: by tidiers, in batches."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import update
+
+from relay.core.records import SECOND, Micros
+from relay.core.schedule import longest_wait
+from relay.core.states import DeliveryStatus
+from relay.store import deliveries, endpoint_edits, endpoints, fleet, sweeps
+from relay.store.engine import Store
+from relay.store.tables import Delivery
+from tests.support_care import HOOK, RETENTION, tidier_of
+from tests.support_emptied import empty, private_store
+from tests.support_flow import LEASE, STEPS, World
+
+DAY = 86_400.0  # seconds
+BLOCKED_AFTER = longest_wait(STEPS) / SECOND
+
+
+@pytest.fixture(scope="module")
+def private(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with private_store(database_url, tmp_path_factory.mktemp("sweeps")) as store:
+        yield store
+
+
+@pytest.fixture
+def world(private: Store) -> World:
+    return World(empty(private))
+
+
+def pause(world: World) -> None:
+    world.store.write(endpoints.pause, world.subscriber_id, world.endpoint().id, world.now)
+
+
+def open_circuit(world: World) -> None:
+    world.set_endpoint(HOOK, opened_at=world.now, open_until=world.now, failing_since=world.now)
+
+
+def claim(world: World, delivery_id: str, *, until: Micros) -> None:
+    claimed = update(Delivery).where(Delivery.id == delivery_id).values(token="t" * 32, due_at=until)
+    world.store.write(lambda tx: tx.execute(claimed))
+
+
+def statuses(world: World, ids: list[str]) -> list[str]:
+    return [world.delivery(one).status for one in ids]
+
+
+def test_what_was_held_longer_than_records_are_kept_fails_and_says_why(world: World) -> None:
+    ids = world.owe(2)
+    pause(world)
+    world.later(RETENTION / SECOND)
+    tidier_of(world).turn()
+    assert statuses(world, ids) == ["pending"] * 2
+    world.later(1)
+    later = world.owe(1)
+    tidier_of(world).turn()
+    assert statuses(world, ids) == ["failed"] * 2
+    assert {world.delivery(one).last_error for one in ids} == {sweeps.HELD_TOO_LONG}
+    assert statuses(world, later) == ["pending"]
+
+
+def test_a_delivery_that_is_older_than_the_pause_has_not_been_held_that_long(world: World) -> None:
+    ids = world.owe(1)
+    world.later(29 * DAY)
+    pause(world)
+    world.later(2 * DAY)
+    tidier_of(world).turn()
+    assert statuses(world, ids) == ["pending"]
+
+
+def test_what_was_blocked_for_twice_the_schedule_fails_and_what_came_later_waits(world: World) -> None:
+    ids = world.owe(1)
+    open_circuit(world)
+    world.later(BLOCKED_AFTER)
+    later = world.owe(1)
+    world.later(1)
+    tidier_of(world).turn()
+    assert statuses(world, ids + later) == ["failed", "pending"]
+    assert world.delivery(ids[0]).last_error == sweeps.BLOCKED_TOO_LONG
+    assert [one.id for one in world.claim().taken] == later
+
+
+def test_what_is_held_behind_an_open_circuit_keeps_to_the_longer_limit(world: World) -> None:
+    ids = world.owe(1)
+    open_circuit(world)
+    pause(world)
+    world.later(BLOCKED_AFTER + 1)
+    tidier_of(world).turn()
+    assert statuses(world, ids) == ["pending"]
+
+
+def test_what_is_in_flight_is_left_alone_and_a_dead_lease_is_not(world: World) -> None:
+    alive, dead = world.owe(2)
+    pause(world)
+    world.later(RETENTION / SECOND + 1)
+    claim(world, alive, until=world.now + LEASE)
+    claim(world, dead, until=world.now)
+    tidier_of(world).turn()
+    assert statuses(world, [alive, dead]) == ["pending", "failed"]
+
+
+def test_a_long_backlog_fails_in_batches_turn_after_turn(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeps, "BATCH", 10)
+    ids = world.owe(25)
+    pause(world)
+    world.later(RETENTION / SECOND + 1)
+    tidier = tidier_of(world)
+    waits = [tidier.turn() for _ in range(4)]
+    assert waits[:3] == [0.0] * 3
+    assert set(statuses(world, ids)) == {"failed"}
+
+
+def test_a_long_backlog_of_a_deleted_endpoint_is_cancelled_and_not_sent_meanwhile(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliveries, "CANCEL_BATCH", 10)
+    ids = world.owe(25)
+    (flying, _) = world.claim().taken
+    endpoint_id = world.endpoint().id
+    world.store.write(endpoint_edits.delete, world.subscriber_id, endpoint_id, world.now)
+    assert statuses(world, ids).count("cancelled") == 10
+    assert world.claim().taken == []
+    assert world.store.read(fleet.numbers, world.now).deliveries_held == 0
+    tidier = tidier_of(world)
+    for _ in range(4):
+        tidier.turn()
+    assert statuses(world, ids).count("cancelled") == 23
+    world.settle([flying])
+    world.later(LEASE / SECOND)
+    tidier_of(world).turn()
+    found = statuses(world, ids)
+    assert (found.count("cancelled"), found.count("delivered")) == (24, 1)
+    assert world.rows(Delivery, Delivery.status == DeliveryStatus.PENDING) == []
