@@ -51,7 +51,7 @@ class Waiting:
             claimed = self.store.write(
                 claim, now=self.world.now, lease=60 * SECOND, token=secrets.token_hex(16), call_interval=1
             )
-            assert len(claimed.jobs) == 10
+            assert len(claimed.jobs) == 10, claimed
             reports = {
                 job.job_id: JobReport(job.job_id, JobStatus.OPEN, "AIVideoTag", creation_time=CREATED)
                 for job in claimed.jobs

@@ -31,8 +31,10 @@ from relay.store.keyring import Keyring
 FLUSH_AFTER = 0.02  # seconds a reply waits at most for others to be settled with
 FLUSH_ROWS = 100  # a batch of 100 costs little more than a batch of 1
 CLAIM_ROWS = 200  # at most, so that no claim holds its locks for long
-IDLE = 0.2  # seconds between two looks for work: a new delivery leaves within a quarter second
+IDLE = 0.15  # seconds between two looks for work: a new delivery leaves within a quarter second
 SQL_PAUSE = 0.5  # seconds before a settle that failed is tried again
+LIVELY = 5.0  # seconds since its last answer for which an endpoint counts as one that answers
+SILENT_SHARE = 7 / 8  # of the slots, for endpoints that have not answered lately: the rest is kept for others
 TURNS_EVERY = 1.0  # seconds between two looks at which subscribers have something ready
 MEMORY = 128 << 20  # bytes of bodies in flight
 
@@ -75,6 +77,7 @@ class Dispatcher:
         self._done: list[Done] = []
         self._flush_at = 0.0
         self._claim_at = 0.0
+        self._answered_at: dict[str, float] = {}  # endpoint → when it last answered, in monotonic seconds
         self._turns: list[str] = []
         self._turns_at = 0.0
         self._paused_until = 0.0  # the database failed: replies are still taken, SQL waits
@@ -132,6 +135,8 @@ class Dispatcher:
 
     def _note(self, reply: Reply) -> None:
         flight = self._flights.pop(reply.key)
+        if reply.status_code is not None:
+            self._answered_at[flight.claimed.endpoint_id] = time.monotonic()
         if not self._done:
             self._flush_at = time.monotonic() + FLUSH_AFTER
         self._done.append(
@@ -159,8 +164,7 @@ class Dispatcher:
         )
         del self._done[: len(batch)]
         self._claim_at = time.monotonic()  # there is room again
-        for one in result.settled:
-            _tell(one)
+        telemetry.attempts_ended([_ended(one) for one in result.settled if one.status is not None])
         for turn in result.turns:
             telemetry.endpoint_turned(turn.endpoint_id, turn.became, turn.detail)
 
@@ -180,16 +184,31 @@ class Dispatcher:
                 self._send(claimed)
 
     def _room(self) -> Room:
+        """What can be taken on now.
+
+        Endpoints that have not answered lately never hold every slot: however many of them hang at once, those
+        that answer go on.
+        """
         out = [flight.claimed for flight in self._flights.values()]
-        slots = self._rules.max_in_flight - len(out)
-        unproven = sum(claimed.unproven for claimed in out)
+        lively = self._lively()
+        silent = sum(claimed.endpoint_id not in lively for claimed in out)
+        for_silent = round(self._rules.max_in_flight * SILENT_SHARE) - silent
+        slots = min(self._rules.max_in_flight - len(out), CLAIM_ROWS)
         return Room(
-            slots=min(slots, CLAIM_ROWS),
-            unproven_slots=max(self._rules.max_in_flight // 2, 1) - unproven,
+            slots=min(slots, for_silent) if for_silent > 0 else slots,
+            unproven_slots=max(self._rules.max_in_flight // 2, 1) - sum(claimed.unproven for claimed in out),
             payload_bytes=MEMORY - sum(claimed.payload_bytes for claimed in out),
             turns=self._turns,
             held=Counter(claimed.subscriber_id for claimed in out) if len(self._turns) > 1 else {},
+            only=None if for_silent > 0 else sorted(lively),
         )
+
+    def _lively(self) -> set[str]:
+        """The endpoints that have answered lately."""
+        since = time.monotonic() - LIVELY
+        if len(self._answered_at) > 2 * self._rules.max_in_flight:
+            self._answered_at = {one: at for one, at in self._answered_at.items() if at >= since}
+        return {one for one, at in self._answered_at.items() if at >= since}
 
     def _look_who_is_ready(self, now: Micros) -> None:
         """Once a second: the subscribers among whom the slots are shared, another one first each time."""
@@ -217,7 +236,9 @@ class Dispatcher:
         )
         if claim.lost:
             telemetry.attempts_lost(claim.lost)
-        with suppress(SettingsError):  # a secret that does not open costs only its own deliveries: see _parcel
+        with suppress(
+            SettingsError
+        ):  # a secret that does not open costs only its own deliveries: see _parcel
             self._keyring.fetch(claim.taken, now)
         return claim.taken
 
@@ -284,16 +305,17 @@ def _body(claimed: Claimed) -> bytes:
     )
 
 
-def _tell(one: delivery_settles.Settled) -> None:
-    """One log line per attempt; one whose claim was no longer ours was told of by whoever followed."""
-    if one.status is not None:
-        telemetry.attempt_ended(
-            delivery_id=one.done.delivery_id,
-            endpoint_id=one.done.endpoint_id,
-            number=one.done.number,
-            status_code=one.done.reply.status_code,
-            error=one.done.reply.error,
-            duration=one.done.reply.duration,
-            outcome=one.status,
-            next_attempt_at=one.next_attempt_at,
-        )
+def _ended(one: delivery_settles.Settled) -> telemetry.AttemptEnded:
+    """What is told of an attempt; of one whose claim was no longer ours, whoever followed has told."""
+    assert one.status is not None
+    done = one.done
+    return telemetry.AttemptEnded(
+        done.delivery_id,
+        done.endpoint_id,
+        done.number,
+        done.reply.status_code,
+        done.reply.error,
+        done.reply.duration,
+        one.status,
+        one.next_attempt_at,
+    )

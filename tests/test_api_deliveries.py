@@ -9,11 +9,11 @@ from sqlalchemy import insert, update
 
 from relay.core.ids import Mint
 from relay.core.records import SECOND, JobReport
-from relay.core.states import EndpointStatus, JobStatus, WatchStatus
+from relay.core.states import JobStatus, WatchStatus
 from relay.store import jobs, watches
 from relay.store.clock import Clock
 from relay.store.engine import Store, Tx
-from relay.store.tables import Attempt, Delivery, Endpoint
+from relay.store.tables import Attempt, Delivery
 from relay.store.vault import Vault
 from tests.support_api import Caller, new_caller, new_job_id, parts_for_tests, serving
 

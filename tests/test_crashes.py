@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from relay.sandbox.receiver import Answer, Received, Receiver
 from relay.store.engine import Tx, lock
@@ -142,7 +142,7 @@ def bad_headers(tx: Tx, endpoint_id: str) -> None:
 def bad_secret(tx: Tx, endpoint_id: str) -> None:
     owner = tx.execute(select(SigningSecret)).mappings().one()
     broken = {"id": "sec_broken", "endpoint_id": endpoint_id, "sealed": "00000000:bm9uc2Vuc2U="}
-    tx.execute(SigningSecret.__table__.insert(), {**owner, **broken})
+    tx.execute(insert(SigningSecret), {**owner, **broken})
 
 
 def bad_url(tx: Tx, endpoint_id: str) -> None:

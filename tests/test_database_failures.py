@@ -14,7 +14,7 @@ from relay.sandbox.receiver import Answer, Receiver
 from relay.store import migrate
 from relay.store.engine import Store
 from relay.store.tables import Attempt
-from tests.support_dispatch import Fleet, running_fleet
+from tests.support_dispatch import running_fleet
 from tests.support_processes import Relay, wait_until
 from tests.support_provider import running_provider
 from tests.support_servers import Server, fill, private_server, small_disk
@@ -26,7 +26,8 @@ LOCK_ENDPOINTS = {
     "sqlite": "SELECT 1",  # whose transactions that may write lock everything
 }
 OTHER_CONNECTIONS = {
-    "postgresql": "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    "postgresql": "SELECT pid FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()",
     "mysql": "SELECT id FROM information_schema.processlist WHERE db = database() AND id <> connection_id()",
 }
 BREAK = {"postgresql": "SELECT pg_terminate_backend({})", "mysql": "KILL {}"}
@@ -117,7 +118,7 @@ def sqlite_on_a_small_disk(folder: Path) -> Iterator[tuple[str, Callable[[], Non
             fill(disk)
             store.close()
 
-        yield url, hurt, lambda: (disk / "ballast").unlink()
+        yield url, hurt, (disk / "ballast").unlink
 
 
 @contextmanager

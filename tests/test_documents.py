@@ -19,7 +19,7 @@ from werkzeug.serving import make_server
 
 from relay.core import signing, webhook
 from relay.core.records import JobReport
-from relay.core.states import WATCHABLE_EVENTS, Event, JobStatus
+from relay.core.states import Event, JobStatus
 from relay.sandbox.stage import Stage
 from relay.settings import describe, load
 from relay.store.engine import Store
@@ -156,7 +156,9 @@ def test_the_receiver_takes_what_the_relay_signs_and_works_on_it_once(
     assert send(receiver, rendered()) == 204
     assert send(receiver, rendered()) == 204
     assert send(receiver, rendered(), msg_id="msg_2") == 204
-    assert capsys.readouterr().out == "ai_job.success job-1\n" * 2
+    test = webhook.render_notice(Event.TEST, 1_700_000_000_000_000, '{"endpoint_id":"ep_1"}')
+    assert send(receiver, test, msg_id="msg_3") == 204
+    assert capsys.readouterr().out == "ai_job.success job-1\n" * 2 + "relay.test None\n"
 
 
 def test_the_receiver_refuses_what_is_forged_old_or_not_signed(
@@ -183,7 +185,7 @@ def test_the_webhook_that_is_shown_has_the_members_of_a_real_one() -> None:
 
 
 def test_every_event_is_told() -> None:
-    assert [row[0].strip("`") for row in rows(section("What a webhook looks like"))] == list(WATCHABLE_EVENTS)
+    assert [row[0].strip("`") for row in rows(section("What a webhook looks like"))] == list(Event)
 
 
 def test_every_setting_is_told_with_its_default_and_no_other() -> None:

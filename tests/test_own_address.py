@@ -1,4 +1,4 @@
-"""The relay's own listening address is an address like any other, when saved, tested and sent (S1, S2, S3)."""
+"""The relay's own address is one like any other, when it is saved, tested and sent to (S1, S2, S3)."""
 
 from collections.abc import Iterator
 from pathlib import Path

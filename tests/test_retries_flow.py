@@ -1,5 +1,6 @@
 """After an outage: how a backlog is let go, and what every dispatcher knows of the failures (R5, R6)."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def test_R5_after_an_hours_outage_the_backlog_ramps_up(world: World) -> None:
     sizes = ramp(world)
     assert sum(sizes) == 119
     assert sizes[0] == FIRST_ALLOWANCE
-    assert all(after <= 2 * before for before, after in zip(sizes, sizes[1:], strict=False))
+    assert all(after <= 2 * before for before, after in pairwise(sizes))
     assert LIMIT // 2 < max(sizes) <= LIMIT
     assert {row.status for row in world.rows(Delivery)} == {"delivered"}
 

@@ -62,7 +62,8 @@ def attempt(**changes: object) -> None:
         "outcome": DeliveryStatus.DELIVERED,
         "next_attempt_at": None,
     }
-    telemetry.attempt_ended(**(said | changes))  # type: ignore[arg-type]  # one literal for all types
+    ended = telemetry.AttemptEnded(**(said | changes))  # type: ignore[arg-type]  # one literal for all types
+    telemetry.attempts_ended([ended])
 
 
 def test_a_json_line_holds_time_level_process_event_sentence_and_fields(stderr: Stderr) -> None:

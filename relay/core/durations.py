@@ -42,9 +42,9 @@ class Curve:
             end = self.ages[index] - age
             high = worth(end, self.hazard[index] - before)
             if high >= gain:
-                # While the hazard is even, the worth's root is nearly a straight line.
-                part = (math.sqrt(gain) - math.sqrt(low)) / (math.sqrt(high) - math.sqrt(low))
-                return min(start + part * (end - start), longest)
+                rate = (self.hazard[index] - self.hazard[index - 1]) / (end + age - self.ages[index - 1])
+                gathered = max(self.hazard[index] - before - rate * (end - start), 0.0)
+                return min(_meet(gain, start, low, end, high, gathered, rate), longest)
             if end >= longest:
                 return longest
             start, low = end, high
@@ -59,6 +59,25 @@ class Curve:
         return low + (age - left) * (self.hazard[index] - low) / (self.ages[index] - left)
 
 
+def _meet(
+    gain: float, start: float, low: float, end: float, high: float, gathered: float, rate: float
+) -> float:
+    """The gap worth `gain` between two worth `low` and `high`; hazard is `gathered`, then comes at `rate`.
+
+    The root of the worth is nearly a straight line in the gap: two steps of false position are near enough.
+    """
+    begin = start
+    for _ in range(2):
+        part = (math.sqrt(gain) - math.sqrt(low)) / max(math.sqrt(high) - math.sqrt(low), 1e-12)
+        gap = start + part * (end - start)
+        found = worth(gap, gathered + rate * (gap - begin))
+        if found < gain:
+            start, low = gap, found
+        else:
+            end, high = gap, found
+    return gap
+
+
 def worth(gap: float, hazard: float) -> float:
     """What a poll after this gap saves, in seconds of delay, if the gap gathers this hazard H.
 
@@ -70,7 +89,7 @@ def worth(gap: float, hazard: float) -> float:
 
 
 def remember(known: Sequence[float], fresh: Sequence[float]) -> list[float]:
-    """The newest durations of a type, those known and some of the fresh ones, if they are many evenly chosen."""
+    """The newest durations of a type: those known and the fresh ones, evenly thinned if they are many."""
     step = max(len(fresh) / KEPT_AT_ONCE, 1.0)
     chosen = [round(fresh[int(step * index)], 1) for index in range(int(len(fresh) / step))]
     return [*known, *chosen][-KEPT:]
@@ -99,10 +118,7 @@ def _quantiles(ordered: Sequence[float]) -> list[tuple[float, float]]:
     knots = [(0.0, 1.0)]
     for level in (0.01, *(step / STEPS for step in range(1, STEPS)), 0.99):
         age = ordered[min(int(level * len(ordered)), len(ordered) - 1)]
-        if age > knots[-1][0]:
-            knots.append((age, 1 - level))
-        else:
-            knots[-1] = (knots[-1][0], 1 - level)  # many jobs of one duration
+        knots.append((max(age, knots[-1][0] * 1.001), 1 - level))  # equal ones are drawn apart a little
     return knots
 
 

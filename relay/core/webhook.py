@@ -7,6 +7,7 @@ duplicate keys), else it is a JSON string.
 
 import json
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from relay.core.records import JobReport, Micros
@@ -53,7 +54,12 @@ def render_notice(event: Event, created_at: Micros, content: str) -> bytes:
 def rfc3339(at: Micros) -> str:
     """RFC 3339 in UTC with milliseconds."""
     seconds, micros = divmod(at, 1_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{micros // 1000:03d}Z"
+    return f"{_to_the_second(seconds)}.{micros // 1000:03d}Z"
+
+
+@lru_cache(256)
+def _to_the_second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def _facts(job: JobReport) -> dict[str, Any]:

@@ -6,21 +6,22 @@ a live lease (a token, and `due_at` still ahead), never a counter: a process tha
 itself.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Integer, TextClause, bindparam, func, select, text
+from sqlalchemy import BigInteger, Text, TextClause, bindparam, func, select, text
 
 from relay.core.records import Micros
 from relay.core.schedule import SUSPECT_AFTER
 from relay.store.delivery_payloads import Due
-from relay.store.engine import Tx, among, lock
+from relay.store.engine import Tx, listed, lock, packed
 from relay.store.tables import ID, Delivery, Endpoint
 
-ENDPOINTS_PER_CLAIM = 64
+ENDPOINTS_PER_CLAIM = 200  # so that a claim fills its rows also where each endpoint is owed just one
 TURNS_PER_CLAIM = 16  # subscribers among whom one claim is shared; the caller rotates them
 TESTS_PER_CLAIM = 10
 
@@ -30,7 +31,7 @@ class Room:
     """What a dispatcher can take on now: transfers, those of unproven endpoints among them, and bytes.
 
     `turns` are the subscribers with something ready, if there are several; `held` is how many transfers each
-    subscriber has in this dispatcher.
+    subscriber has in this dispatcher. `only`, if given, are the endpoints that may be claimed from at all.
     """
 
     slots: int
@@ -38,6 +39,7 @@ class Room:
     payload_bytes: int
     turns: Sequence[str] = ()
     held: Mapping[str, int] = field(default_factory=dict)
+    only: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +78,7 @@ def choose(tx: Tx, now: Micros, room: Room) -> Choice:
 
 def due_tests(tx: Tx, now: Micros) -> list[Due]:
     """Tests that are to be sent now, locked: they go whatever their endpoint's state is."""
-    rows = tx.execute(
-        lock(
-            select(*DUE_COLUMNS)
-            .where(Delivery.solo_at <= now)
-            .order_by(Delivery.solo_at)
-            .limit(TESTS_PER_CLAIM),
-            skip=True,
-        )
-    )
-    return [_due(row) for row in rows]
+    return [_due(row) for row in tx.execute(_TESTS, {"now": now})]
 
 
 def _due(row: Any) -> Due:
@@ -102,6 +95,7 @@ DUE_COLUMNS = (
     Delivery.payload_bytes,
     Delivery.due_at,
 )
+_DUE_NAMES = ", ".join(column.key for column in DUE_COLUMNS)
 ENDPOINT_COLUMNS = (
     Endpoint.id,
     Endpoint.subscriber_id,
@@ -114,21 +108,39 @@ ENDPOINT_COLUMNS = (
 )
 
 
+_TESTS = lock(
+    select(*DUE_COLUMNS)
+    .where(Delivery.solo_at <= bindparam("now"))
+    .order_by(Delivery.solo_at)
+    .limit(TESTS_PER_CLAIM),
+    skip=True,
+)
+
+
 def _ready_endpoints(tx: Tx, now: Micros, room: Room) -> list[Any]:
     """Some endpoints that may send now, locked; those that another dispatcher holds are passed over."""
+    dialect = tx.dialect.name
     rows: list[Any] = []
     for proven, slots in ((1, room.slots), (0, min(room.unproven_slots, room.slots))):
         if slots > 0:
             most = min(ENDPOINTS_PER_CLAIM, slots)
-            ready = (Endpoint.proven == proven) & (Endpoint.ready_at <= now)
-            if len(room.turns) > 1:
-                ready &= among(tx, Endpoint.id, _candidates(tx, room.turns, proven, most, now))
-            rows += tx.execute(
-                lock(
-                    select(*ENDPOINT_COLUMNS).where(ready).order_by(Endpoint.ready_at).limit(most), skip=True
-                )
-            )
+            parameters: dict[str, Any] = {"proven": proven, "now": now, "most": most}
+            among_these = room.only
+            if among_these is None and len(room.turns) > 1:
+                among_these = _candidates(tx, room.turns, proven, most, now)
+            if among_these is not None:
+                parameters["ids"] = packed(dialect, among_these)
+            rows += tx.execute(_ready_statement(dialect, some=among_these is not None), parameters).all()
     return _by_turns(rows)
+
+
+@cache
+def _ready_statement(dialect: str, *, some: bool) -> Any:
+    ready = (Endpoint.proven == bindparam("proven")) & (Endpoint.ready_at <= bindparam("now"))
+    if some:
+        ready &= listed(dialect, Endpoint.id, "ids")
+    first = select(*ENDPOINT_COLUMNS).where(ready).order_by(Endpoint.ready_at).limit(bindparam("most"))
+    return lock(first, skip=True)
 
 
 def _candidates(tx: Tx, turns: Sequence[str], proven: int, most: int, now: Micros) -> list[str]:
@@ -139,7 +151,7 @@ def _candidates(tx: Tx, turns: Sequence[str], proven: int, most: int, now: Micro
     return list(tx.scalars(_candidate_statement(len(wanted)), parameters))
 
 
-@lru_cache
+@cache
 def _candidate_statement(branches: int) -> TextClause:
     one = (
         "SELECT * FROM (SELECT id FROM endpoints WHERE subscriber_id = :s{0} AND proven = :proven"
@@ -162,17 +174,24 @@ def _free_slots(tx: Tx, ready: Sequence[Any], now: Micros) -> dict[str, int]:
     """Endpoint id → how many it may start now: its allowance less what is in flight, and its rate."""
     if not ready:
         return {}
-    counted = tx.execute(
+    dialect = tx.dialect.name
+    ids = packed(dialect, [row.id for row in ready])
+    counted = tx.execute(_in_flight_statement(dialect), {"ids": ids, "now": now})
+    in_flight = {endpoint_id: int(count) for endpoint_id, count in counted.all()}
+    return {row.id: max(_allowed(row) - in_flight.get(row.id, 0), 0) for row in ready}
+
+
+@cache
+def _in_flight_statement(dialect: str) -> Any:
+    return (
         select(Delivery.endpoint_id, func.count())
         .where(
-            among(tx, Delivery.endpoint_id, [row.id for row in ready]),
+            listed(dialect, Delivery.endpoint_id, "ids"),
             Delivery.token.is_not(None),
-            Delivery.due_at > now,
+            Delivery.due_at > bindparam("now"),
         )
         .group_by(Delivery.endpoint_id)
     )
-    in_flight = {endpoint_id: int(count) for endpoint_id, count in counted}
-    return {row.id: max(_allowed(row) - in_flight.get(row.id, 0), 0) for row in ready}
 
 
 def _allowed(row: Any) -> int:
@@ -221,37 +240,38 @@ def _branches(visited: Sequence[Any], granted: Mapping[str, int], now: Micros) -
     return branches
 
 
-@lru_cache
-def _due_statement(branches: int) -> TextClause:
-    """The first due rows of several endpoints, each by a look into the index: LATERAL is not everywhere."""
-    columns = ", ".join(column.key for column in DUE_COLUMNS)
-    one = (
-        f"SELECT * FROM (SELECT {columns} FROM deliveries WHERE endpoint_id = :e{{0}}"  # noqa: S608 - our own names
-        " AND due_at > :a{0} AND due_at <= :u{0} ORDER BY due_at LIMIT :n{0}) AS d{0}"
-    )
-    statement = text(" UNION ALL ".join(one.format(index) for index in range(branches)))
-    types = (("e", ID), ("a", BigInteger()), ("u", BigInteger()), ("n", Integer()))
-    return statement.bindparams(
-        *(bindparam(f"{name}{index}", type_=type_) for index in range(branches) for name, type_ in types)
-    )
-
-
 def _due_rows(tx: Tx, wanted: Sequence[Branch]) -> list[Due]:
+    """The first due rows of several endpoints, each by a look into the index."""
     if not wanted:
         return []
+    if tx.dialect.name == "postgresql":
+        parameters = {"branches": json.dumps([branch._asdict() for branch in wanted])}
+        return [_due(row) for row in tx.execute(_LATERAL, parameters).all()]
     size = 1
     while size < len(wanted):  # few different texts, so that prepared statements are found again
         size *= 4
-    padded = [*wanted, *[Branch("", 0, 0, 0)] * (size - len(wanted))]
-    parameters: dict[str, Any] = {}
-    for index, branch in enumerate(padded):
-        parameters |= {
-            f"e{index}": branch.endpoint_id,
-            f"a{index}": branch.after,
-            f"u{index}": branch.until,
-            f"n{index}": branch.most,
-        }
-    return [_due(row) for row in tx.execute(_due_statement(size), parameters)]
+    padded = (*wanted, *(Branch("", 0, 0, 0) for _ in range(size - len(wanted))))
+    values = tuple(value for branch in padded for value in branch)
+    return [_due(row) for row in tx.exec_driver_sql(_union(tx.dialect.name, size), values).all()]
+
+
+_LATERAL = text(
+    "SELECT d.* FROM json_to_recordset(CAST(:branches AS json))"  # noqa: S608 - our own names
+    " AS b(endpoint_id text, after bigint, until bigint, most int) CROSS JOIN LATERAL"
+    f" (SELECT {_DUE_NAMES} FROM deliveries WHERE endpoint_id = b.endpoint_id"
+    " AND due_at > b.after AND due_at <= b.until ORDER BY due_at LIMIT b.most) AS d"
+).bindparams(bindparam("branches", type_=Text))
+
+
+@cache
+def _union(dialect: str, branches: int) -> str:
+    """The same where there is no LATERAL, or not in every version."""
+    one = (
+        f"SELECT * FROM (SELECT {_DUE_NAMES} FROM deliveries WHERE endpoint_id = ?"  # noqa: S608 - our own names
+        " AND due_at > ? AND due_at <= ? ORDER BY due_at LIMIT ?) AS d{0}"
+    )
+    statement = " UNION ALL ".join(one.format(index) for index in range(branches))
+    return statement if dialect == "sqlite" else statement.replace("?", "%s")
 
 
 def _merge(rows: Sequence[Due], visited: Sequence[Any], granted: Mapping[str, int]) -> list[Due]:

@@ -6,6 +6,7 @@ endpoint may send next.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -23,7 +24,7 @@ from relay.core.states import DeliveryStatus, ErrorClass
 from relay.store import endpoints
 from relay.store.delivery_choice import Choice, Room, choose, due_tests
 from relay.store.delivery_payloads import Claimed, Due, load
-from relay.store.engine import Tx, among, insert_rows, update_rows
+from relay.store.engine import Tx, among, insert_rows, listed, packed, update_rows
 from relay.store.tables import Attempt, Delivery, Endpoint
 
 LOST_DETAIL = "the process that sent this ended before the answer was recorded"
@@ -40,16 +41,18 @@ class Claim:
 
 def next_ready(tx: Tx) -> Micros | None:
     """The earliest moment at which there may be something to send; None when nothing is owed anywhere."""
-    first = [
-        select(Endpoint.ready_at)
-        .where(Endpoint.proven == proven, Endpoint.ready_at.is_not(None))
-        .order_by(Endpoint.ready_at)
-        .limit(1)
-        for proven in (1, 0)
-    ]
-    test = select(Delivery.solo_at).where(Delivery.solo_at.is_not(None)).order_by(Delivery.solo_at).limit(1)
-    row = tx.execute(select(*(one.scalar_subquery() for one in (*first, test)))).one()
-    return min((at for at in row if at is not None), default=None)
+    return min((at for at in tx.execute(_NEXT_READY).one() if at is not None), default=None)
+
+
+def _first(at: Any, *conditions: Any) -> Any:
+    return select(at).where(at.is_not(None), *conditions).order_by(at).limit(1).scalar_subquery()
+
+
+_NEXT_READY = select(
+    _first(Endpoint.ready_at, Endpoint.proven == 1).label("proven"),
+    _first(Endpoint.ready_at, Endpoint.proven == 0).label("unproven"),
+    _first(Delivery.solo_at).label("test"),
+)
 
 
 def claim(tx: Tx, *, now: Micros, lease: Micros, token: str, room: Room, mint: Mint) -> Claim:
@@ -64,9 +67,9 @@ def claim(tx: Tx, *, now: Micros, lease: Micros, token: str, room: Room, mint: M
     over = [row for row in lost if row.cancel_requested or row.lost_count + 1 >= GIVE_UP_AFTER]
     _end_lost(tx, over, now)
     taken = [row for row in chosen.rows if row not in over]
-    _lease(tx, taken, now + lease, token, Delivery.due_at)
+    _lease(tx, taken, now + lease, token, "due_at")
     tests = [row for row in tests if row not in over]
-    _lease(tx, tests, now + lease, token, Delivery.solo_at)
+    _lease(tx, tests, now + lease, token, "solo_at")
     _pace_claimed(tx, chosen, now)
     unproven = {row.id for row in chosen.endpoints if not row.proven}
     return Claim(load(tx, [*taken, *tests], token, unproven), len(lost))
@@ -109,20 +112,27 @@ def _end_lost(tx: Tx, over: Sequence[Due], now: Micros) -> None:
             )
 
 
-def _lease(tx: Tx, taken: Sequence[Due], until: Micros, token: str, due: Any) -> None:
-    """Take the rows. In this order: MySQL reads what an UPDATE has just set, and the old token counts."""
+def _lease(tx: Tx, taken: Sequence[Due], until: Micros, token: str, due: str) -> None:
     if taken:
-        lost_count = case((Delivery.token.is_not(None), Delivery.lost_count + 1), else_=Delivery.lost_count)
-        tx.execute(
-            update(Delivery)
-            .where(among(tx, Delivery.id, sorted(row.id for row in taken)))
-            .ordered_values(
-                (Delivery.lost_count, lost_count),
-                (Delivery.attempt_count, Delivery.attempt_count + 1),
-                (due, until),
-                (Delivery.token, token),
-            )
+        dialect = tx.dialect.name
+        ids = packed(dialect, sorted(row.id for row in taken))
+        tx.execute(_lease_statement(dialect, due), {"ids": ids, "until": until, "holder": token})
+
+
+@cache
+def _lease_statement(dialect: str, due: str) -> Any:
+    """Take the rows. In this order: MySQL reads what an UPDATE has just set, and the old token counts."""
+    lost_count = case((Delivery.token.is_not(None), Delivery.lost_count + 1), else_=Delivery.lost_count)
+    return (
+        update(Delivery)
+        .where(listed(dialect, Delivery.id, "ids"))
+        .ordered_values(
+            (Delivery.lost_count, lost_count),
+            (Delivery.attempt_count, Delivery.attempt_count + 1),
+            (getattr(Delivery, due), bindparam("until")),
+            (Delivery.token, bindparam("holder")),
         )
+    )
 
 
 def _pace_claimed(tx: Tx, chosen: Choice, now: Micros) -> None:
@@ -135,8 +145,9 @@ def _pace_claimed(tx: Tx, chosen: Choice, now: Micros) -> None:
         for row in chosen.endpoints
         if row.rate_per_second is not None and started[row.id]
     ]
-    statement = update(Endpoint).where(Endpoint.id == bindparam("row")).values(not_before=bindparam("next"))
-    update_rows(tx, statement, limited)
+    if limited:
+        later = update(Endpoint).where(Endpoint.id == bindparam("row")).values(not_before=bindparam("next"))
+        update_rows(tx, later, limited)
     unlimited = {row.id for row in chosen.endpoints if row.rate_per_second is None}
     full = {
         endpoint_id

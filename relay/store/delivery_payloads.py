@@ -1,7 +1,7 @@
 """What a claimed delivery's body and POST are made from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import case, null, select
@@ -9,7 +9,7 @@ from sqlalchemy import case, null, select
 from relay.core.records import JobReport, Micros
 from relay.core.states import JobStatus
 from relay.core.webhook import DATA_LIMIT
-from relay.store.engine import Tx, among
+from relay.store.engine import Tx, listed, packed
 from relay.store.tables import Delivery, Endpoint, Job, Watch
 
 
@@ -26,34 +26,99 @@ class Due(NamedTuple):
     due_at: Micros | None
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A claimed delivery with all that its body and its POST are made from."""
+class Claimed(NamedTuple):
+    """A claimed delivery with all that its body and its POST are made from.
+
+    A tuple, as it is made for every attempt; the order of its first members is that of the statement below.
+    """
 
     id: str
-    token: str
-    number: int
-    lost_count: int
-    endpoint_id: str
-    subscriber_id: str
-    unproven: bool
-    payload_bytes: int
     event: str
     created_at: Micros
-    url: str
-    headers_sealed: str | None
+    subscriber_id: str
     watch_id: str | None
+    query: str | None
     metadata: str | None
     content: str | None
-    job: JobReport | None
-    data_bytes: int
+    endpoint_url: str
+    headers_sealed: str | None
+    job_id: str | None
+    job_status: str | None
+    job_type: str | None
+    job_code: str | None
+    job_message: str | None
+    job_media_id: str | None
+    job_creation_time: str | None
+    job_complete_time: str | None
+    job_data: str | None
+    job_data_bytes: int | None
+    job_data_is_json: int | None
+    due: Due
+    token: str
+    unproven: bool
+
+    @property
+    def endpoint_id(self) -> str:
+        """Where it goes."""
+        return self.due.endpoint_id
+
+    @property
+    def number(self) -> int:
+        """The attempt's number, from 1."""
+        return self.due.attempt_count + 1
+
+    @property
+    def lost_count(self) -> int:
+        """How many attempts in a row were lost with their process."""
+        return self.due.lost_count + (self.due.token is not None)
+
+    @property
+    def payload_bytes(self) -> int:
+        """About how long the body will be."""
+        return self.due.payload_bytes
+
+    @property
+    def url(self) -> str:
+        """The callback URL, with its query."""
+        return self.endpoint_url if self.query is None else f"{self.endpoint_url}?{self.query}"
+
+    @property
+    def data_bytes(self) -> int:
+        """The length of the job's data, also where it is too long to be read."""
+        return self.job_data_bytes or 0
+
+    @property
+    def job(self) -> JobReport | None:
+        """The job as the provider last told of it; None for a message that tells of no watch."""
+        if self.job_id is None:
+            return None
+        return JobReport(
+            self.job_id,
+            JobStatus(str(self.job_status)),
+            self.job_type,
+            self.job_code,
+            self.job_message,
+            self.job_media_id,
+            self.job_creation_time,
+            self.job_complete_time,
+            self.job_data,
+            bool(self.job_data_is_json),
+        )
 
 
 def load(tx: Tx, taken: Sequence[Due], token: str, unproven: set[str]) -> list[Claimed]:
     """Read what the bodies of these rows are made from; data that no body can hold stays in the database."""
     if not taken:
         return []
-    rows = tx.execute(
+    dialect = tx.dialect.name
+    rows = tx.execute(_statement(dialect), {"ids": packed(dialect, [row.id for row in taken])})
+    found: dict[str, Any] = {row[0]: row for row in rows.all()}
+    return [Claimed._make((*found[row.id], row, token, row.endpoint_id in unproven)) for row in taken]
+
+
+@cache
+def _statement(dialect: str) -> Any:
+    return (
         select(
             Delivery.id,
             Delivery.event,
@@ -81,44 +146,5 @@ def load(tx: Tx, taken: Sequence[Due], token: str, unproven: set[str]) -> list[C
         .join(Endpoint, Endpoint.id == Delivery.endpoint_id)
         .outerjoin(Watch, Watch.id == Delivery.watch_id)
         .outerjoin(Job, Job.id == Watch.job)
-        .where(among(tx, Delivery.id, [row.id for row in taken]))
-    )
-    found = {row.id: row for row in rows}
-    return [_claimed(row, found[row.id], token, unproven) for row in taken]
-
-
-def _claimed(due: Due, row: Any, token: str, unproven: set[str]) -> Claimed:
-    return Claimed(
-        id=due.id,
-        token=token,
-        number=due.attempt_count + 1,
-        lost_count=due.lost_count + (due.token is not None),
-        endpoint_id=due.endpoint_id,
-        subscriber_id=row.subscriber_id,
-        unproven=due.endpoint_id in unproven,
-        payload_bytes=due.payload_bytes,
-        event=row.event,
-        created_at=row.created_at,
-        url=row.url if row.query is None else f"{row.url}?{row.query}",
-        headers_sealed=row.headers_sealed,
-        watch_id=row.watch_id,
-        metadata=row.user_metadata,
-        content=row.content,
-        job=_report(row) if row.job_id is not None else None,
-        data_bytes=row.data_bytes or 0,
-    )
-
-
-def _report(row: Any) -> JobReport:
-    return JobReport(
-        job_id=row.job_id,
-        status=JobStatus(row.status),
-        type=row.type,
-        code=row.code,
-        message=row.message,
-        media_id=row.media_id,
-        creation_time=row.creation_time,
-        complete_time=row.complete_time,
-        data=row.data,
-        data_is_json=bool(row.data_is_json),
+        .where(listed(dialect, Delivery.id, "ids"))
     )

@@ -6,6 +6,7 @@ delivered, due later, failed or cancelled. A late process can't overwrite its su
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 from sqlalchemy import BigInteger, bindparam, case, null, select, update
@@ -15,7 +16,7 @@ from relay.core.records import SECOND, Micros, Reply
 from relay.core.schedule import longest_wait, retry_after_seconds, retry_at
 from relay.core.states import DeliveryStatus, DisabledReason, EndpointStatus, Event
 from relay.store import endpoints
-from relay.store.engine import Tx, among, insert_rows, lock, update_rows
+from relay.store.engine import Tx, insert_many, listed, lock, packed, update_rows
 from relay.store.tables import Attempt, Delivery
 
 
@@ -97,7 +98,7 @@ def settle(tx: Tx, batch: Sequence[Done], *, now: Micros, steps: Sequence[float]
     ]
     live = [one for one in settled if one.status is not None]
     _write(tx, live, now)
-    insert_rows(tx, Attempt, [_attempt(one.done) for one in live])
+    insert_many(tx, Attempt, ATTEMPT_COLUMNS, [_attempt(one.done) for one in live])
     _save_healths(tx, healths, now)
     endpoints.look_again(tx, {one.done.endpoint_id for one in live}, now)
     return Batch(settled, [turn for health in healths.values() if (turn := _turn_of(health)) is not None])
@@ -125,6 +126,13 @@ def release(tx: Tx, claims: Sequence[tuple[str, str, str]], now: Micros) -> None
 
 
 def _lock(tx: Tx, ids: Sequence[str]) -> dict[str, Any]:
+    dialect = tx.dialect.name
+    rows = tx.execute(_lock_statement(dialect), {"ids": packed(dialect, sorted(ids))})
+    return {row.id: row for row in rows.all()}
+
+
+@cache
+def _lock_statement(dialect: str) -> Any:
     columns = (
         Delivery.id,
         Delivery.event,
@@ -134,8 +142,7 @@ def _lock(tx: Tx, ids: Sequence[str]) -> dict[str, Any]:
         Delivery.since,
         Delivery.cancel_requested,
     )
-    rows = tx.execute(lock(select(*columns).where(among(tx, Delivery.id, sorted(ids))).order_by(Delivery.id)))
-    return {row.id: row for row in rows}
+    return lock(select(*columns).where(listed(dialect, Delivery.id, "ids")).order_by(Delivery.id))
 
 
 def _settle_one(done: Done, row: Any, health: Health, now: Micros, steps: Sequence[float]) -> Settled:
@@ -176,38 +183,40 @@ def _after_a_probe(done: Done, row: Any, now: Micros, steps: Sequence[float]) ->
 
 
 def _write(tx: Tx, live: Sequence[Settled], now: Micros) -> None:
+    dialect = tx.dialect.name
     delivered = [one.done.delivery_id for one in live if one.status is DeliveryStatus.DELIVERED]
     if delivered:
-        tx.execute(
-            update(Delivery)
-            .where(among(tx, Delivery.id, sorted(delivered)))
-            .values(
-                status=DeliveryStatus.DELIVERED,
-                due_at=null(),
-                solo_at=null(),
-                token=null(),
-                lost_count=0,
-                delivered_at=now,
-                finished_at=now,
-                last_error=null(),
-            )
-        )
-    statement = (
-        update(Delivery)
-        .where(Delivery.id == bindparam("row"))
-        .values(
-            status=bindparam("new_status"),
-            due_at=bindparam("new_due"),
-            solo_at=null(),
-            token=null(),
-            lost_count=0,
-            step=Delivery.step + bindparam("steps_used"),
-            finished_at=bindparam("ended", type_=BigInteger),
-            last_error=bindparam("error"),
-        )
-    )
+        ids = packed(dialect, sorted(delivered))
+        tx.execute(_delivered_statement(dialect), {"ids": ids, "at": now})
     others = [_row_of(one, now) for one in live if one.status is not DeliveryStatus.DELIVERED]
-    update_rows(tx, statement, sorted(others, key=lambda row: str(row["row"])))
+    update_rows(tx, _OTHERS, sorted(others, key=lambda row: str(row["row"])))
+
+
+@cache
+def _delivered_statement(dialect: str) -> Any:
+    at = bindparam("at", type_=BigInteger)
+    return (
+        update(Delivery)
+        .where(listed(dialect, Delivery.id, "ids"))
+        .values(status=DeliveryStatus.DELIVERED.value, due_at=null(), solo_at=null(), token=null())
+        .values(lost_count=0, delivered_at=at, finished_at=at, last_error=null())
+    )
+
+
+_OTHERS = (
+    update(Delivery)
+    .where(Delivery.id == bindparam("row"))
+    .values(
+        status=bindparam("new_status"),
+        due_at=bindparam("new_due"),
+        solo_at=null(),
+        token=null(),
+        lost_count=0,
+        step=Delivery.step + bindparam("steps_used"),
+        finished_at=bindparam("ended", type_=BigInteger),
+        last_error=bindparam("error"),
+    )
+)
 
 
 def _row_of(one: Settled, now: Micros) -> dict[str, Any]:
@@ -227,19 +236,33 @@ def error_text(reply: Reply) -> str | None:
     return None if reply.error is None else f"{reply.error}: {reply.detail}"[:500]
 
 
-def _attempt(done: Done) -> dict[str, Any]:
+ATTEMPT_COLUMNS = (
+    "delivery_id",
+    "number",
+    "id",
+    "started_at",
+    "duration",
+    "status_code",
+    "error",
+    "detail",
+    "response_body",
+)
+
+
+def _attempt(done: Done) -> tuple[Any, ...]:
+    """An attempt's row, in the order of the columns."""
     reply = done.reply
-    return {
-        "delivery_id": done.delivery_id,
-        "number": done.number,
-        "id": done.attempt_id,
-        "started_at": done.started_at,
-        "duration": reply.duration,
-        "status_code": reply.status_code,
-        "error": reply.error,
-        "detail": reply.detail[:500] if reply.detail else None,
-        "response_body": printable(reply.body) if reply.body else None,
-    }
+    return (
+        done.delivery_id,
+        done.number,
+        done.attempt_id,
+        done.started_at,
+        reply.duration,
+        reply.status_code,
+        reply.error,
+        reply.detail[:500] if reply.detail else None,
+        printable(reply.body) if reply.body else None,
+    )
 
 
 def printable(body: bytes) -> str:

@@ -1,20 +1,22 @@
 """Endpoints in SQL: finding or making them, their pace, and when each may send next."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Case, ScalarSelect, bindparam, case, func, null, select, update
+from sqlalchemy import BigInteger, Case, ScalarSelect, bindparam, case, func, null, select, update
 
 from relay.core.errors import NotFound
 from relay.core.ids import Mint
 from relay.core.pace import FIRST_ALLOWANCE, Pace
 from relay.core.records import Micros
 from relay.core.states import DisabledReason, EndpointStatus
-from relay.store.engine import Tx, among, insert_if_absent, lock, update_rows
+from relay.store.engine import Tx, among, insert_if_absent, listed, lock, packed, update_rows
 from relay.store.tables import Delivery, Endpoint
 
 DEFAULT_IN_FLIGHT = 10
+NOW = bindparam("now", type_=BigInteger)
 
 
 def url_key(url: str) -> str:
@@ -100,12 +102,18 @@ def count(tx: Tx, subscriber_id: str) -> int:
 
 def lock_in_order(tx: Tx, ids: Iterable[str]) -> dict[str, Any]:
     """Lock endpoints, each by id (the second place in the order of locks); id → limits, state and pace."""
-    columns = (Endpoint.id, Endpoint.status, Endpoint.max_in_flight, Endpoint.deleted_at, *PACE_COLUMNS)
     wanted = sorted(set(ids))
     if not wanted:
         return {}
-    rows = tx.execute(lock(select(*columns).where(among(tx, Endpoint.id, wanted)).order_by(Endpoint.id)))
-    return {row.id: row for row in rows}
+    dialect = tx.dialect.name
+    rows = tx.execute(_lock_statement(dialect), {"ids": packed(dialect, wanted)})
+    return {row.id: row for row in rows.all()}
+
+
+@cache
+def _lock_statement(dialect: str) -> Any:
+    columns = (Endpoint.id, Endpoint.status, Endpoint.max_in_flight, Endpoint.deleted_at, *PACE_COLUMNS)
+    return lock(select(*columns).where(listed(dialect, Endpoint.id, "ids")).order_by(Endpoint.id))
 
 
 def lock_own(tx: Tx, subscriber_id: str, endpoint_id: str) -> Any:
@@ -118,42 +126,53 @@ def lock_own(tx: Tx, subscriber_id: str, endpoint_id: str) -> Any:
 
 def wake(tx: Tx, ids: Iterable[str], now: Micros) -> None:
     """Something has become due at these endpoints now; they are locked already."""
-    floor = _floor(now)
-    wanted = sorted(set(ids))
-    if wanted:
-        tx.execute(
-            update(Endpoint)
-            .where(among(tx, Endpoint.id, wanted), _may_send())
-            .values(
-                ready_at=case(
-                    (Endpoint.ready_at.is_(None), floor),
-                    (Endpoint.ready_at > floor, floor),
-                    else_=Endpoint.ready_at,
-                )
-            )
-        )
+    _set_ready(tx, _wake_statement, ids, now)
 
 
 def look_again(tx: Tx, ids: Iterable[str], now: Micros) -> None:
     """Set `ready_at` from what is open: the earliest due row, or end of a lease, but not before now."""
-    due = _earliest(Delivery.due_at.is_not(None))
-    floor = _floor(now)
-    _set_ready(tx, ids, case((due < floor, floor), else_=due))
+    _set_ready(tx, _look_statement, ids, now)
 
 
 def wait_for_a_slot(tx: Tx, ids: Iterable[str], now: Micros) -> None:
     """Set `ready_at` of endpoints whose slots are all taken: a settle wakes them, or the end of a lease."""
-    _set_ready(tx, ids, _earliest(Delivery.token.is_not(None), Delivery.due_at > now))
+    _set_ready(tx, _wait_statement, ids, now)
 
 
-def _set_ready(tx: Tx, ids: Iterable[str], ready_at: Any) -> None:
+def _set_ready(tx: Tx, statement: Callable[[str], Any], ids: Iterable[str], now: Micros) -> None:
     wanted = sorted(set(ids))
     if wanted:
-        tx.execute(
-            update(Endpoint)
-            .where(among(tx, Endpoint.id, wanted))
-            .values(ready_at=case((_may_send(), ready_at), else_=null()))
-        )
+        dialect = tx.dialect.name
+        tx.execute(statement(dialect), {"ids": packed(dialect, wanted), "now": now})
+
+
+@cache
+def _wake_statement(dialect: str) -> Any:
+    later = Endpoint.ready_at.is_(None) | (Endpoint.ready_at > _floor())
+    return (
+        update(Endpoint)
+        .where(listed(dialect, Endpoint.id, "ids"), _may_send())
+        .values(ready_at=case((later, _floor()), else_=Endpoint.ready_at))
+    )
+
+
+@cache
+def _look_statement(dialect: str) -> Any:
+    due = _earliest(Delivery.due_at.is_not(None))
+    return _ready_statement(dialect, case((due < _floor(), _floor()), else_=due))
+
+
+@cache
+def _wait_statement(dialect: str) -> Any:
+    return _ready_statement(dialect, _earliest(Delivery.token.is_not(None), Delivery.due_at > NOW))
+
+
+def _ready_statement(dialect: str, ready_at: Any) -> Any:
+    return (
+        update(Endpoint)
+        .where(listed(dialect, Endpoint.id, "ids"))
+        .values(ready_at=case((_may_send(), ready_at), else_=null()))
+    )
 
 
 def _earliest(*conditions: Any) -> ScalarSelect[Any]:
@@ -168,12 +187,11 @@ def _earliest(*conditions: Any) -> ScalarSelect[Any]:
     )
 
 
-def _floor(now: Micros) -> Case[Any]:
+def _floor() -> Case[Any]:
     """The first moment at which its rate and its circuit let an endpoint send, and not before now."""
-    held_back = case(
-        (Endpoint.not_before > Endpoint.open_until, Endpoint.not_before), else_=Endpoint.open_until
-    )
-    return case((held_back > now, held_back), else_=now)
+    rate, circuit = Endpoint.not_before, Endpoint.open_until
+    later = case((rate > circuit, rate), else_=circuit)
+    return case((later > NOW, later), else_=NOW)
 
 
 def _may_send() -> Any:

@@ -7,11 +7,13 @@ their token, registrations by their unique keys.
 """
 
 import contextlib
+import json
 import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, Concatenate, ParamSpec, TypeVar, TypeVarTuple, cast
 
 from sqlalchemy import (
@@ -20,12 +22,16 @@ from sqlalchemy import (
     Connection,
     Engine,
     Select,
+    Text,
     any_,
+    bindparam,
     create_engine,
     event,
+    func,
     insert,
     literal,
     make_url,
+    select,
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -294,6 +300,31 @@ def insert_rows(tx: Tx, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         tx.execute(insert(table), list(rows))
 
 
+def insert_many(tx: Tx, table: Any, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows given as tuples of these columns: what `insert_rows` does, with less work for each row.
+
+    On PostgreSQL the rows travel as one JSON text, so no value may hold NUL; it has no place for it anyway.
+    """
+    if not rows:
+        return
+    statement = _insert_statement(tx.dialect.name, table.__tablename__, columns)
+    if tx.dialect.name == "postgresql":
+        objects = [dict(zip(columns, row, strict=True)) for row in rows]
+        tx.exec_driver_sql(statement, (json.dumps(objects, ensure_ascii=False),))
+    else:
+        tx.exec_driver_sql(statement, list(rows))
+
+
+@cache
+def _insert_statement(dialect: str, table: str, columns: tuple[str, ...]) -> str:
+    names = ", ".join(columns)
+    if dialect == "postgresql":
+        source = f"SELECT {names} FROM json_populate_recordset(NULL::{table}, CAST(%s AS json))"  # noqa: S608 - our own names
+    else:
+        source = f"VALUES ({', '.join(('?' if dialect == 'sqlite' else '%s',) * len(columns))})"
+    return f"INSERT INTO {table} ({names}) {source}"
+
+
 def update_rows(tx: Tx, statement: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     """Run one UPDATE once per row of parameters; an empty list runs nothing."""
     if rows:
@@ -305,6 +336,34 @@ def among(tx: Tx, column: Any, values: Sequence[Any]) -> ColumnElement[bool]:
     if tx.dialect.name == "postgresql":
         return cast("ColumnElement[bool]", column == any_(literal(list(values), ARRAY(column.type))))
     return cast("ColumnElement[bool]", column.in_(values))
+
+
+def listed(dialect: str, column: Any, name: str) -> ColumnElement[bool]:
+    """`column` is one of the texts that parameter `name` lists, as `packed` packs them.
+
+    For statements that are built once and run often: their text does not change with the number of values,
+    and one text goes to the server (an array is written value by value, in Python).
+    """
+    match dialect:
+        case "postgresql":
+            values = func.string_to_array(bindparam(name, type_=Text), ",", type_=ARRAY(Text))
+            return cast("ColumnElement[bool]", column == any_(values))
+        case "sqlite":
+            rows = func.json_each(bindparam(name, type_=Text)).table_valued("value")
+            return cast("ColumnElement[bool]", column.in_(select(rows.c.value)))
+        case _:
+            return cast("ColumnElement[bool]", column.in_(bindparam(name, expanding=True)))
+
+
+def packed(dialect: str, values: Iterable[str]) -> Any:
+    """Ids as a `listed` parameter takes them; they hold no commas."""
+    match dialect:
+        case "postgresql":
+            return ",".join(values)
+        case "sqlite":
+            return json.dumps(list(values))
+        case _:
+            return list(values)
 
 
 def lock(statement: Select[*Columns], *, skip: bool = False) -> Select[*Columns]:

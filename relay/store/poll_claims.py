@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Any
 
-from sqlalchemy import case, func, literal, or_, select, union_all, update
+from sqlalchemy import case, literal, or_, select, union_all, update
 
 from relay.core.poll_policy import CLOSEST_POLLS
 from relay.core.records import Micros
@@ -146,14 +146,16 @@ def _owners_after(tx: Tx, now: Micros, turn: str, most: int) -> list[str]:
     walk = select(_next_owner(literal(turn)).label("owner"), literal(1).label("step")).cte(recursive=True)
     step = select(_next_owner(walk.c.owner), walk.c.step + 1)
     walk = walk.union_all(step.where(walk.c.owner.is_not(None), walk.c.step < OWNERS_LOOKED_AT))
-    first = select(func.min(Job.due_at)).where(Job.owner == walk.c.owner).correlate(walk).scalar_subquery()
-    found = select(walk.c.owner).where(walk.c.owner.is_not(None), first <= now)
+    first = select(Job.due_at).where(Job.owner == walk.c.owner).order_by(Job.due_at).limit(1)
+    is_due = first.correlate(walk).scalar_subquery() <= now
+    found = select(walk.c.owner).where(walk.c.owner.is_not(None), is_due)
     return [str(owner) for owner in tx.scalars(found.order_by(walk.c.step).limit(most))]
 
 
 def _next_owner(after: Any) -> Any:
-    owners = select(func.min(Job.owner)).where(Job.owner > after)
-    return owners.correlate_except(Job).scalar_subquery()
+    # Not min(owner): in such a subquery MariaDB would read all owners after this one.
+    following = select(Job.owner).where(Job.owner > after).order_by(Job.owner, Job.due_at).limit(1)
+    return following.correlate_except(Job).scalar_subquery()
 
 
 def _due_next(tx: Tx, now: Micros, count: int) -> list[Any]:

@@ -15,7 +15,8 @@ from relay.telemetry.metrics import (
     restore_totals,
 )
 from relay.telemetry.sentences import (
-    attempt_ended,
+    AttemptEnded,
+    attempts_ended,
     attempts_lost,
     clock_disagrees,
     credentials_not_renewed,
@@ -44,9 +45,10 @@ from relay.telemetry.sentences import (
 )
 
 __all__ = [
+    "AttemptEnded",
     "Fleet",
     "FleetNumbers",
-    "attempt_ended",
+    "attempts_ended",
     "attempts_lost",
     "clock_disagrees",
     "configure",

@@ -4,15 +4,17 @@ Lines carry ids, counts and statuses; never a key, a signature, a body, or the p
 Times are microseconds since the epoch, durations microseconds.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from logging import DEBUG, ERROR, INFO, WARNING
 from pathlib import Path
+from typing import NamedTuple
 from wsgiref.simple_server import WSGIServer
 
 from relay.core.records import SECOND, Micros
 from relay.core.states import DeliveryStatus, ErrorClass
 from relay.telemetry import metrics, port
-from relay.telemetry.lines import Repeats, frames, rfc3339, write_line
+from relay.telemetry.lines import Field, Repeats, Told, frames, rfc3339, write_line, write_lines
 
 _repeats = Repeats()
 
@@ -202,37 +204,50 @@ def poll_given_up(job_ids: Sequence[str]) -> None:
     )
 
 
-def attempt_ended(
-    *,
-    delivery_id: str,
-    endpoint_id: str,
-    number: int,
-    status_code: int | None,
-    error: ErrorClass | None,
-    duration: Micros,
-    outcome: DeliveryStatus,
-    next_attempt_at: Micros | None,
-) -> None:
+class AttemptEnded(NamedTuple):
     """One attempt is settled; `outcome` is what its delivery is now, `number` counts from 1."""
-    metrics.ATTEMPTS.add("delivered" if error is None else error.value)
-    metrics.ATTEMPT_DURATION.observe(duration / SECOND)
-    if outcome not in {DeliveryStatus.PENDING, DeliveryStatus.HELD}:
-        metrics.DELIVERIES.add(outcome.value)
+
+    delivery_id: str
+    endpoint_id: str
+    number: int
+    status_code: int | None
+    error: ErrorClass | None
+    duration: Micros
+    outcome: DeliveryStatus
+    next_attempt_at: Micros | None
+
+
+def attempts_ended(attempts: Sequence[AttemptEnded]) -> None:
+    """A batch of attempts is settled: one line for each."""
+    for error, count in Counter(attempt.error for attempt in attempts).items():
+        metrics.ATTEMPTS.add("delivered" if error is None else error.value, count)
+    for outcome, count in Counter(attempt.outcome for attempt in attempts).items():
+        if outcome not in {DeliveryStatus.PENDING, DeliveryStatus.HELD}:
+            metrics.DELIVERIES.add(outcome.value, count)
+    for attempt in attempts:
+        metrics.ATTEMPT_DURATION.observe(attempt.duration / SECOND)
+    write_lines([_told(attempt) for attempt in attempts])
+
+
+def _told(attempt: AttemptEnded) -> Told:
+    delivery_id, endpoint_id, number, status_code, error, duration, outcome, next_at = attempt
     came = f"was answered {status_code}" if status_code else f"failed ({error})"
-    after = f"next at {rfc3339(next_attempt_at)}" if next_attempt_at else outcome.value
-    write_line(
-        WARNING if outcome is DeliveryStatus.FAILED else INFO,
-        "attempt_ended",
-        f"Attempt {number} of {delivery_id} {came} in {duration // 1000} ms: {after}.",
-        delivery_id=delivery_id,
-        endpoint_id=endpoint_id,
-        number=number,
-        status_code=status_code,
-        error=error,
-        duration_ms=duration // 1000,
-        outcome=outcome,
-        next_attempt_at=rfc3339(next_attempt_at) if next_attempt_at else None,
+    next_text = rfc3339(next_at) if next_at else None
+    sentence = (
+        f"Attempt {number} of {delivery_id} {came} in {duration // 1000} ms:"
+        f" {f'next at {next_text}' if next_text else outcome.value}."
     )
+    fields: dict[str, Field] = {
+        "delivery_id": delivery_id,
+        "endpoint_id": endpoint_id,
+        "number": number,
+        "status_code": status_code,
+        "error": error,
+        "duration_ms": duration // 1000,
+        "outcome": outcome,
+        "next_attempt_at": next_text,
+    }
+    return (WARNING if outcome is DeliveryStatus.FAILED else INFO, "attempt_ended", sentence, fields)
 
 
 def attempts_lost(count: int) -> None:
