@@ -251,9 +251,8 @@ class Simulation:
         """As `relay.store.policy` does."""
         calls_per_second = 1 / self._interval
         seen = min(self._arrivals / REFRESH, calls_per_second * IDS) if now else 0.0
-        self._arrival_rate += (seen - self._arrival_rate) / 2
-        self._arrivals = 0
-        polls = polls_to_plan(calls_per_second, IDS, self._arrival_rate)
+        polls = polls_to_plan(calls_per_second, IDS, min(seen, self._arrival_rate))
+        self._arrival_rate, self._arrivals = seen, 0
         by_owner: dict[str, list[Job]] = {}
         for job in self.open:
             by_owner.setdefault(job.owner, []).append(job)

@@ -5,7 +5,6 @@ waits for a receiver. Free slots are refilled as transfers end; settles are flus
 """
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from relay.core.errors import SettingsError
 from relay.core.ids import Mint
 from relay.core.records import SECOND, Micros, Parcel, Reply
 from relay.core.schedule import SUSPECT_AFTER
+from relay.core.slots import Load, Slots
 from relay.core.states import ErrorClass, Event
 from relay.net.courier import Courier
 from relay.store import delivery_choice, delivery_claims, delivery_settles
@@ -32,11 +32,9 @@ FLUSH_AFTER = 0.02  # seconds a reply waits at most for others to be settled wit
 FLUSH_ROWS = 100  # a batch of 100 costs little more than a batch of 1
 CLAIM_ROWS = 200  # at most, so that no claim holds its locks for long
 IDLE = 0.15  # seconds between two looks for work: a new delivery leaves within a quarter second
+CLAIM_EVERY = 0.02  # seconds between claims that fill no batch; and, within a second of a find, between looks
 SQL_PAUSE = 0.5  # seconds before a settle that failed is tried again
-LIVELY = 5.0  # seconds since its last answer for which an endpoint counts as one that answers
-SILENT_SHARE = 7 / 8  # of the slots, for endpoints that have not answered lately: the rest is kept for others
 TURNS_EVERY = 1.0  # seconds between two looks at which subscribers have something ready
-MEMORY = 128 << 20  # bytes of bodies in flight
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +56,7 @@ class Flight:
     """A delivery under way."""
 
     claimed: Claimed
+    load: Load
     started_at: Micros
 
 
@@ -77,7 +76,8 @@ class Dispatcher:
         self._done: list[Done] = []
         self._flush_at = 0.0
         self._claim_at = 0.0
-        self._answered_at: dict[str, float] = {}  # endpoint → when it last answered, in monotonic seconds
+        self._claimed_at = self._found_at = 0.0
+        self._slots = Slots(rules.max_in_flight)
         self._turns: list[str] = []
         self._turns_at = 0.0
         self._paused_until = 0.0  # the database failed: replies are still taken, SQL waits
@@ -135,8 +135,7 @@ class Dispatcher:
 
     def _note(self, reply: Reply) -> None:
         flight = self._flights.pop(reply.key)
-        if reply.status_code is not None:
-            self._answered_at[flight.claimed.endpoint_id] = time.monotonic()
+        self._slots.free(flight.load, answered_at=time.monotonic() if reply.status_code else None)
         if not self._done:
             self._flush_at = time.monotonic() + FLUSH_AFTER
         self._done.append(
@@ -163,20 +162,28 @@ class Dispatcher:
             delivery_settles.settle, batch, now=self._clock.now(), steps=self._rules.retry_seconds
         )
         del self._done[: len(batch)]
-        self._claim_at = time.monotonic()  # there is room again
+        self._claim_soon()
         telemetry.attempts_ended([_ended(one) for one in result.settled if one.status is not None])
         for turn in result.turns:
             telemetry.endpoint_turned(turn.endpoint_id, turn.became, turn.detail)
 
+    def _claim_soon(self) -> None:
+        """There is room again: claim at once where that fills a batch, else with what comes until then."""
+        full = self._slots.left >= min(CLAIM_ROWS, self._rules.max_in_flight)
+        self._claim_at = min(self._claim_at, 0.0 if full else self._claimed_at + CLAIM_EVERY)
+
     def _claim(self) -> None:
         """Take what there is room for; after an empty hand, look again in a while."""
-        if len(self._flights) >= self._rules.max_in_flight or self._alone is not None:
-            self._claim_at = time.monotonic() + IDLE  # a settle makes room and moves this
-            return
-        self._claim_at = time.monotonic() + IDLE
+        self._claimed_at = time.monotonic()
+        self._claim_at = self._claimed_at + IDLE
+        if self._slots.left <= 0 or self._alone is not None:
+            return  # a settle makes room and moves this
         taken = self._claimed()
         if taken:
-            self._claim_at = time.monotonic()
+            self._found_at = self._claimed_at
+            self._claim_soon()
+        elif self._claimed_at - self._found_at < 1.0:
+            self._claim_at = self._claimed_at + CLAIM_EVERY
         for claimed in taken:
             if claimed.lost_count >= SUSPECT_AFTER:
                 self._alone = claimed
@@ -184,31 +191,18 @@ class Dispatcher:
                 self._send(claimed)
 
     def _room(self) -> Room:
-        """What can be taken on now.
-
-        Endpoints that have not answered lately never hold every slot: however many of them hang at once, those
-        that answer go on.
-        """
-        out = [flight.claimed for flight in self._flights.values()]
-        lively = self._lively()
-        silent = sum(claimed.endpoint_id not in lively for claimed in out)
-        for_silent = round(self._rules.max_in_flight * SILENT_SHARE) - silent
-        slots = min(self._rules.max_in_flight - len(out), CLAIM_ROWS)
+        """What can be taken on now; where silent endpoints hold their whole share, only from the others."""
+        now = time.monotonic()
+        slots = min(self._slots.left, CLAIM_ROWS)
+        for_silent = self._slots.left_for_silent(now)
         return Room(
             slots=min(slots, for_silent) if for_silent > 0 else slots,
-            unproven_slots=max(self._rules.max_in_flight // 2, 1) - sum(claimed.unproven for claimed in out),
-            payload_bytes=MEMORY - sum(claimed.payload_bytes for claimed in out),
+            unproven_slots=self._slots.left_for_unproven,
+            payload_bytes=self._slots.bytes_left,
             turns=self._turns,
-            held=Counter(claimed.subscriber_id for claimed in out) if len(self._turns) > 1 else {},
-            only=None if for_silent > 0 else sorted(lively),
+            held=self._slots.held,
+            only=None if for_silent > 0 else self._slots.lively(now),
         )
-
-    def _lively(self) -> set[str]:
-        """The endpoints that have answered lately."""
-        since = time.monotonic() - LIVELY
-        if len(self._answered_at) > 2 * self._rules.max_in_flight:
-            self._answered_at = {one: at for one, at in self._answered_at.items() if at >= since}
-        return {one for one, at in self._answered_at.items() if at >= since}
 
     def _look_who_is_ready(self, now: Micros) -> None:
         """Once a second: the subscribers among whom the slots are shared, another one first each time."""
@@ -246,7 +240,9 @@ class Dispatcher:
         """Hand one to the courier; where our own code fails on it, that is its attempt's outcome."""
         now = self._clock.now()
         key = f"{claimed.id}/{claimed.number}"
-        self._flights[key] = Flight(claimed, now)
+        load = Load(claimed.endpoint_id, claimed.subscriber_id, claimed.unproven, claimed.payload_bytes)
+        self._slots.take(load)
+        self._flights[key] = Flight(claimed, load, now)
         try:
             parcel = self._parcel(key, claimed, now)
         except Exception as error:  # noqa: BLE001 - one row that our code fails on must not stop the others
@@ -259,8 +255,7 @@ class Dispatcher:
     def _parcel(self, key: str, claimed: Claimed, now: Micros) -> Parcel:
         body = _body(claimed)
         timestamp = now // SECOND
-        self._keyring.fetch([claimed], now)  # at hand since the claim, unless a secret did not open
-        secrets = self._keyring.secrets(claimed.endpoint_id)
+        secrets = self._keyring.secrets(claimed, now)
         headers = (
             ("content-type", "application/json"),
             ("user-agent", self._rules.user_agent),
@@ -292,15 +287,16 @@ def _body(claimed: Claimed) -> bytes:
     """The webhook's body; the same bytes at every attempt."""
     if claimed.content is not None:
         return webhook.render_notice(Event(claimed.event), claimed.created_at, claimed.content)
+    job = claimed.job
     assert claimed.watch_id is not None
     assert claimed.metadata is not None
-    assert claimed.job is not None
+    assert job is not None
     return webhook.render(
         Event(claimed.event),
         claimed.created_at,
         watch_id=claimed.watch_id,
         metadata=claimed.metadata,
-        job=claimed.job,
+        job=job,
         data_bytes=claimed.data_bytes,
     )
 

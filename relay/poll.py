@@ -28,6 +28,7 @@ from relay.store.poll_settles import Tally
 
 IDLE = 0.25  # seconds between two looks for work: a new watch waits no longer for its first poll
 CALLS_AT_ONCE = 8  # so that 10 calls a second can be kept up while each takes most of a second
+LATE = SECOND // 10  # from a claim to its call: later, it would meet those that others make by then
 PROBE_AFTER = 60 * SECOND  # between two calls while the provider refuses all of them
 CREDENTIALS_GRACE = 5 * SECOND  # without credentials before it is said: at the start they take a moment
 
@@ -142,7 +143,7 @@ class Poller:
             self._settle(claim, Answer(given_up, frozenset(), None))
             telemetry.poll_given_up(list(given_up))
             return
-        if self._clock.now() - claim.taken_at > self._rules.call_interval:
+        if self._clock.now() - claim.taken_at > max(self._rules.call_interval, LATE):
             self._wait_for_a_call()  # this one's moment has passed while the process or the database stood
         started = time.monotonic()
         outcome = self._outcome([job.job_id for job in claim.jobs])

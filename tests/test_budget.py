@@ -20,7 +20,7 @@ from relay.poll import Poller
 from relay.store import budget, poll_settles
 from relay.store.budget import LEAST_RATE, PROBE_LASTS
 from relay.store.clock import Clock
-from relay.store.engine import Store
+from relay.store.engine import Store, Tx
 from relay.store.policy import REFRESH, Policy
 from relay.store.poll_claims import PollClaim
 from relay.store.tables import Job, JobType, PollPolicy, Upstream
@@ -60,7 +60,16 @@ def fail(world: World, *, asked_at: Micros) -> None:
 
 
 def take(world: World) -> Micros | None:
-    return world.store.write(budget.take_call, world.now, INTERVAL)
+    """Take a call as a claim does; None if it was free, else when it will be."""
+
+    def work(tx: Tx) -> Micros | None:
+        row = budget.lock_budget(tx)
+        if row.next_call_at > world.now:
+            return int(row.next_call_at)
+        budget.spend_call(tx, row, world.now, INTERVAL)
+        return None
+
+    return world.store.write(work)
 
 
 # Throttling.
@@ -140,6 +149,14 @@ def test_a_probe_that_fails_is_followed_by_the_next_after_its_hold_only(world: W
     world.later(0.5)
     fail(world, asked_at=probed_at)
     assert (state(world).failure_streak, state(world).next_call_at) == (2, world.now + 2 * SECOND)
+
+
+def test_a_probe_that_has_to_be_split_does_not_wait_for_itself(world: World) -> None:
+    take(world)
+    fail(world, asked_at=world.now)
+    world.later(1)
+    assert take(world) is None
+    assert world.store.write(budget.take_call, world.now, INTERVAL) is None
 
 
 def test_calls_that_fail_together_are_one_failure(world: World) -> None:

@@ -46,6 +46,11 @@ class Latency:
         self._receiver = receiver
         self._urls = [f"{receiver.url}/healthy{n}" for n in range(HEALTHY)]
 
+    def prove(self) -> None:
+        """Have each endpoint answer once."""
+        self._fleet.owe(self._urls)
+        self._receiver.wait_for(len(self._urls), 30)
+
     def p99(self) -> float:
         ids: set[str] = set()
         for _ in range(ROUNDS):
@@ -70,7 +75,7 @@ def test_I1_I2_I6_endpoints_that_hang_and_names_that_never_resolve_delay_no_othe
     with Receiver(secret=fleet.secret) as receiver, silent_listener() as silent:
         relay = fleet.dispatcher()
         latency = Latency(fleet, receiver)
-        latency.p99()  # they are proven from here on
+        latency.prove()
         limit = 2 * latency.p99() + 0.1
         fleet.owe([f"{silent}/one"] * 2000)
         assert latency.stays_below(limit)

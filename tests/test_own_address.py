@@ -38,7 +38,7 @@ def first_attempt(relay: Relay, delivery_id: str) -> dict[str, Any]:
     return attempts[0]
 
 
-def test_S1_S2_S3_the_own_address_is_refused_when_saved_errors_of_both(fleet: Fleet) -> None:
+def test_S1_S2_S3_the_own_address_is_refused_when_saved_tested_and_sent(fleet: Fleet) -> None:
     relay = fleet.relay()
     relay.start("web", "dispatcher")
     own = f"http://127.0.0.1:{relay.port}/v1/watches"

@@ -23,25 +23,27 @@ PROBE_LASTS = 15 * SECOND  # beyond any call's time-out: the fleet waits for a p
 MADE_UP = 4
 
 _HERE = Upstream.source == SOURCE
+_LOCKED = lock(
+    select(
+        Upstream.next_call_at,
+        Upstream.rate_factor,
+        Upstream.turn,
+        Upstream.failure_streak,
+        Upstream.failed_at,
+        Upstream.slowed_at,
+        Upstream.down_since,
+        Upstream.answered_at,
+    ).where(_HERE)
+)
 
 
 def lock_budget(tx: Tx) -> Any:
     """Lock the budget, before any job; its row says when the next call may be made, and at which rate."""
-    statement = lock(
-        select(
-            Upstream.next_call_at,
-            Upstream.rate_factor,
-            Upstream.turn,
-            Upstream.failure_streak,
-            Upstream.failed_at,
-            Upstream.slowed_at,
-        ).where(_HERE)
-    )
-    row = tx.execute(statement).one_or_none()
+    row = tx.execute(_LOCKED).one_or_none()
     if row is None:
         fresh = {"rate_factor": 1.0, "turn": "", "next_call_at": 0, "slowed_at": 0, "failed_at": 0}
         insert_if_absent(tx, Upstream, [fresh | {"source": SOURCE, "failure_streak": 0}])
-        row = tx.execute(statement).one()
+        row = tx.execute(_LOCKED).one()
     return row
 
 
@@ -59,12 +61,22 @@ def spend_call(tx: Tx, row: Any, now: Micros, call_interval: Micros, turn: str =
 
 
 def take_call(tx: Tx, now: Micros, call_interval: Micros) -> Micros | None:
-    """Take one call of the budget by itself; None if it was free, else when it will be."""
+    """Take one more call for what is claimed already; None if it was free, else when it will be.
+
+    While the fleet waits for a probe's end, it is the probe that asks, and it need not wait for itself.
+    """
     row = lock_budget(tx)
+    if row.failure_streak:
+        return None
     if row.next_call_at > now:
         return int(row.next_call_at)
     spend_call(tx, row, now, call_interval)
     return None
+
+
+def wants_news(row: Any, now: Micros) -> bool:
+    """Whether the next answer has to be noted with `answered`."""
+    return row.down_since is not None or (row.answered_at or 0) < now - ANSWERED_EVERY
 
 
 def answered(tx: Tx, now: Micros) -> None:

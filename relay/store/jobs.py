@@ -75,40 +75,54 @@ def rest(tx: Tx, keys: Iterable[int]) -> None:
     )
 
 
+# Statements that every poll runs are made once: building them would cost as much as running them.
+_FIRST_DEADLINE = (
+    select(Watch.due_at)
+    .where(Watch.job == Job.id, Watch.due_at.is_not(None))
+    .order_by(Watch.due_at)
+    .limit(1)
+    .correlate(Job)
+    .scalar_subquery()
+)
+_CLAIMED = lock(
+    select(
+        Job.id,
+        Job.job_id,
+        Job.token,
+        Job.attempt_count,
+        Job.missing_count,
+        Job.owner,
+        Job.type,
+        Job.creation_time,
+        Job.created_at,
+        Job.polled_at,
+        Job.hinted_at,
+        Job.hint_polls,
+        _FIRST_DEADLINE.label("deadline"),
+    )
+    .where(Job.id.in_(bindparam("keys", expanding=True)))
+    .order_by(Job.id)
+)
+_SETTLED = (
+    update(Job)
+    .where(Job.id == bindparam("row"))
+    .values(
+        # Polls of a job that rests are charged to nobody.
+        owner=case((bindparam("next", type_=BigInteger).is_(None), None), else_=Job.owner),
+        due_at=bindparam("next"),
+        token=null(),
+        lost_count=0,
+    )
+)
+_SILENT = _SETTLED.values(missing_count=Job.missing_count + bindparam("more"))
+
+
 def lock_claimed(tx: Tx, token: str, numbers: Mapping[int, int]) -> dict[int, Any]:
     """Lock claimed jobs, numbers of their polls by key, and return the rows whose claim still stands.
 
     `deadline` is the first of the watches that wait, None for a job that nobody waits for any more.
     """
-    first = (
-        select(Watch.due_at)
-        .where(Watch.job == Job.id, Watch.due_at.is_not(None))
-        .order_by(Watch.due_at)
-        .limit(1)
-        .correlate(Job)
-        .scalar_subquery()
-    )
-    rows = tx.execute(
-        lock(
-            select(
-                Job.id,
-                Job.job_id,
-                Job.token,
-                Job.attempt_count,
-                Job.missing_count,
-                Job.owner,
-                Job.type,
-                Job.creation_time,
-                Job.created_at,
-                Job.polled_at,
-                Job.hinted_at,
-                Job.hint_polls,
-                first.label("deadline"),
-            )
-            .where(among(tx, Job.id, sorted(numbers)))
-            .order_by(Job.id)
-        )
-    )
+    rows = tx.execute(_CLAIMED, {"keys": sorted(numbers)})
     return {row.id: row for row in rows if row.token == token and row.attempt_count == numbers[row.id]}
 
 
@@ -125,43 +139,21 @@ def put_off(tx: Tx, reports: dict[int, JobReport], due: dict[int, Micros | None]
 def put_off_silent(tx: Tx, due: dict[int, Micros | None], missing: Iterable[int] = ()) -> None:
     """Of these jobs nothing was learned but that some are `missing`; when each is due again."""
     unknown = set(missing)
-    statement = (
-        update(Job)
-        .where(Job.id == bindparam("row"))
-        .values(
-            due_at=bindparam("next"),
-            owner=_owner_if_due(),
-            token=null(),
-            lost_count=0,
-            missing_count=Job.missing_count + bindparam("more"),
-        )
-    )
     rows = [{"row": key, "next": due[key], "more": int(key in unknown)} for key in sorted(due)]
-    update_rows(tx, statement, rows)
-
-
-def _owner_if_due() -> Any:
-    """Polls of a job that rests are charged to nobody."""
-    return case((bindparam("next", type_=BigInteger).is_(None), None), else_=Job.owner)
+    update_rows(tx, _SILENT, rows)
 
 
 def _save(
     tx: Tx, reports: dict[int, JobReport], due: dict[int, Micros | None], finished_at: Micros | None
 ) -> None:
-    statement = (
-        update(Job)
-        .where(Job.id == bindparam("row"))
-        .values({column: bindparam(f"new_{column}") for column in _row_of(JobReport("", JobStatus.OPEN), 0)})
-        .values(owner=_owner_if_due(), due_at=bindparam("next"), token=null(), lost_count=0)
-        .values(finished_at=bindparam("ended"))
-    )
-    limit = longest_text(tx)
-    rows = [
-        {f"new_{column}": value for column, value in _row_of(reports[key], limit).items()}
-        | {"row": key, "next": due[key], "ended": finished_at}
-        for key in sorted(reports)
-    ]
-    update_rows(tx, statement, rows)
+    if reports:
+        limit = longest_text(tx)
+        rows = [
+            {f"new_{column}": value for column, value in _row_of(reports[key], limit).items()}
+            | {"row": key, "next": due[key], "ended": finished_at}
+            for key in sorted(reports)
+        ]
+        update_rows(tx, _SAVED, rows)
 
 
 def _row_of(report: JobReport, limit: int) -> dict[str, Any]:
@@ -179,3 +171,8 @@ def _row_of(report: JobReport, limit: int) -> dict[str, Any]:
         "data_bytes": size,
         "data_is_json": int(report.data_is_json),
     }
+
+
+_SAVED = _SETTLED.values(finished_at=bindparam("ended")).values(
+    {column: bindparam(f"new_{column}") for column in _row_of(JobReport("", JobStatus.OPEN), 0)}
+)

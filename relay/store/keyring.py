@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 
+from relay.core.signing import parse_secret
 from relay.store import secrets
 from relay.store.delivery_payloads import Claimed
 from relay.store.engine import Store
@@ -19,7 +20,7 @@ class Keyring:
     def __init__(self, store: Store, vault: Vault) -> None:
         self._store = store
         self._vault = vault
-        self._secrets: dict[str, tuple[float, tuple[str, ...]]] = {}
+        self._secrets: dict[str, tuple[float, tuple[bytes, ...]]] = {}
         self._headers: dict[str, tuple[tuple[str, str], ...]] = {}
 
     def fetch(self, claimed: Sequence[Claimed], now: int) -> None:
@@ -34,12 +35,17 @@ class Keyring:
             self._secrets.clear()
             self._headers.clear()
         for endpoint_id, rows in self._store.read(secrets.signing, wanted, now).items():
-            opened = tuple(self._vault.open(sealed.id, sealed.text) for sealed in rows)
+            opened = tuple(parse_secret(self._vault.open(sealed.id, sealed.text)) for sealed in rows)
             self._secrets[endpoint_id] = (time_now + KEEP, opened)
 
-    def secrets(self, endpoint_id: str) -> tuple[str, ...]:
-        """The secrets that sign for an endpoint, newest first; `fetch` came before."""
-        return self._secrets[endpoint_id][1]
+    def secrets(self, claimed: Claimed, now: int) -> tuple[bytes, ...]:
+        """The keys that sign for a delivery's endpoint, newest first.
+
+        They are at hand since `fetch`, unless a secret did not open: then this raises SettingsError again.
+        """
+        if claimed.endpoint_id not in self._secrets:
+            self.fetch([claimed], now)
+        return self._secrets[claimed.endpoint_id][1]
 
     def headers(self, endpoint_id: str, sealed: str | None) -> Iterable[tuple[str, str]]:
         """The custom headers that go with every attempt."""

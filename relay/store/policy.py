@@ -25,7 +25,6 @@ REFRESH = 10 * SECOND  # time enough for a load to change by some per cent
 SAMPLE = 600  # open jobs of an owner: they tell what a gain costs to two or three per cent
 OWNERS_SAMPLED = 30  # with more that want more than their share, the smaller ones are polled evenly
 TYPES = 100  # learned apart; the page knows two, and combinations of them
-MOST_NEW = 0.5  # weight of the last ten seconds in the number of new jobs a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,26 +110,27 @@ def take_turn(tx: Tx, now: Micros) -> bool:
 
 def look_around(tx: Tx, now: Micros, calls_per_second: float) -> Survey:
     """Count the open jobs by owner and sample those of the owners who can't have all they want."""
-    newest, new_jobs = _arrivals(tx, calls_per_second)
+    newest, new_jobs, before = _arrivals(tx, calls_per_second)
     factor = tx.scalar(select(Upstream.rate_factor).where(Upstream.source == SOURCE)) or 1.0
     owned = select(Job.owner, func.count().label("jobs")).where(Job.owner.is_not(None)).group_by(Job.owner)
     counts = {str(row.owner): int(row.jobs) for row in tx.execute(owned)}
-    shares = crowded(counts, polls_to_plan(calls_per_second * factor, IDS_PER_CALL, new_jobs))
+    shares = crowded(counts, polls_to_plan(calls_per_second * factor, IDS_PER_CALL, min(new_jobs, before)))
     largest = sorted(shares, key=lambda owner: -counts[owner])[:OWNERS_SAMPLED]
     looks = {owner: _sample(tx, owner, counts[owner], now) for owner in largest}
     return Survey(shares, counts, looks, newest, new_jobs)
 
 
-def _arrivals(tx: Tx, calls_per_second: float) -> tuple[int, float]:
-    """The newest job and how many come a second, by their numbers; no more than can be asked about."""
+def _arrivals(tx: Tx, calls_per_second: float) -> tuple[int, float, float]:
+    """The newest job, and how many came a second since the last refresh and before that, by their numbers.
+
+    The smaller of the two is planned for: a rush is not taken for a flow.
+    """
     before = tx.execute(
         select(PollPolicy.newest_job, PollPolicy.new_jobs).where(PollPolicy.source == SOURCE)
     ).one()
     newest = tx.scalar(select(func.max(Job.id))) or 0
     seen = min((newest - before.newest_job) * SECOND / REFRESH, calls_per_second * IDS_PER_CALL)
-    if before.newest_job == 0:
-        return newest, 0.0
-    return newest, before.new_jobs + (max(seen, 0.0) - before.new_jobs) * MOST_NEW
+    return newest, max(seen, 0.0) if before.newest_job else 0.0, before.new_jobs
 
 
 def _sample(tx: Tx, owner: str, count: int, now: Micros) -> list[Look]:

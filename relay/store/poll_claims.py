@@ -6,24 +6,26 @@ it was. A claim is one transaction under the budget's lock, so claims do not mee
 jobs that others have locked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, zip_longest
+from itertools import chain, groupby, zip_longest
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import case, literal, or_, select, union_all, update
+from sqlalchemy import bindparam, case, or_, select, update
 
 from relay.core.poll_policy import CLOSEST_POLLS
 from relay.core.records import Micros
 from relay.core.schedule import SUSPECT_AFTER
 from relay.store import budget
-from relay.store.engine import Tx, among, lock
+from relay.store.engine import Tx, lock
 from relay.store.tables import Job, Upstream
 
 IDS_PER_CALL = 10  # the provider's limit
-# Owners looked at in one claim for jobs that are due; with more than so many, some are passed over this time
-# and have their turn in a later call.
-OWNERS_LOOKED_AT = 200
+# Owners looked at for due jobs in one claim: where more have jobs but few have due ones, some wait for a
+# later call.
+OWNERS_LOOKED_AT = 100
+LAST_OWNER = "~"  # after every id
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class ClaimedJob:
 class PollClaim:
     """The jobs of one call, leased at `taken_at`; the next call may be made at `not_before`.
 
+    `is_news` says that an answer has to be noted, as the provider was down or has not been heard of lately.
+
     No jobs: nothing is due, or `not_before` says when there may be a call or enough jobs to fill it.
     """
 
@@ -51,6 +55,7 @@ class PollClaim:
     jobs: tuple[ClaimedJob, ...]
     not_before: Micros | None = None
     taken_at: Micros = 0
+    is_news: bool = True
 
 
 def next_due(tx: Tx) -> Micros | None:
@@ -76,17 +81,21 @@ def claim(tx: Tx, *, now: Micros, lease: Micros, token: str, call_interval: Micr
     if suspects:
         chosen = suspects[:1]  # one that two processes in a row died with goes alone
     elif 0 < len(chosen) < IDS_PER_CALL:
-        chosen += _due_next(tx, now, IDS_PER_CALL - len(chosen))
+        room = IDS_PER_CALL - len(chosen)
+        chosen += tx.execute(_DUE_NEXT, {"now": now, "long_ago": now - CLOSEST_POLLS, "room": room})
         full_at = _full_at(tx, now, chosen)
         if full_at is not None:
             return PollClaim(token, (), full_at)
     if not chosen:
         return PollClaim(token, ())
-    _lease(tx, [row.id for row in chosen], now + lease, token, now)
+    keys = sorted(row.id for row in chosen)
+    tx.execute(_LEASE, {"keys": keys, "until": now + lease, "claim": token, "now": now})
     not_before = budget.spend_call(tx, state, now, call_interval, turn)
-    return PollClaim(token, tuple(_claimed(row) for row in chosen), not_before, now)
+    due_news = budget.wants_news(state, now)
+    return PollClaim(token, tuple(_claimed(row) for row in chosen), not_before, now, due_news)
 
 
+# Statements that every call runs are made once: building them would cost as much as running them.
 _COLUMNS = (
     Job.id,
     Job.job_id,
@@ -97,19 +106,55 @@ _COLUMNS = (
     Job.polled_at,
     Job.hinted_at,
 )
+_DUE = Job.due_at <= bindparam("now")
+_HINTED = lock(
+    select(*_COLUMNS).where(Job.hinted_at.is_not(None), _DUE).order_by(Job.hinted_at).limit(IDS_PER_CALL),
+    skip=True,
+)
+_OLDEST = lock(
+    select(*_COLUMNS).where(Job.hinted_at.is_(None), _DUE).order_by(Job.due_at).limit(bindparam("room")),
+    skip=True,
+)
+_CHOSEN = lock(select(*_COLUMNS).where(Job.id.in_(bindparam("keys", expanding=True)), _DUE), skip=True)
+_MAY_BE_ASKED_SOON = (Job.due_at > bindparam("now")) & Job.token.is_(None) & (Job.lost_count < SUSPECT_AFTER)
+_DUE_NEXT = lock(
+    select(*_COLUMNS)
+    .where(_MAY_BE_ASKED_SOON, or_(Job.polled_at.is_(None), Job.polled_at <= bindparam("long_ago")))
+    .order_by(Job.due_at)
+    .limit(bindparam("room")),
+    skip=True,
+)
+_JUST_ASKED = (
+    select(Job.polled_at)
+    .where(_MAY_BE_ASKED_SOON, Job.polled_at > bindparam("long_ago"))
+    .order_by(Job.polled_at)
+    .limit(bindparam("room"))
+)
+_HEADS = (
+    select(Job.id, Job.owner, Job.due_at, Job.hinted_at)
+    .where(Job.owner > bindparam("after"), Job.owner <= bindparam("last"))
+    .order_by(Job.owner, Job.due_at)
+    .limit(bindparam("room"))
+)
+_LEASE = (
+    update(Job)
+    .where(Job.id.in_(bindparam("keys", expanding=True)))
+    .ordered_values(  # in this order: MySQL reads what an UPDATE has just set, and the old token counts
+        (Job.lost_count, case((Job.token.is_not(None), Job.lost_count + 1), else_=Job.lost_count)),
+        (Job.attempt_count, Job.attempt_count + 1),
+        (Job.due_at, bindparam("until")),
+        (Job.token, bindparam("claim")),
+        (Job.polled_at, bindparam("now")),
+        (Job.hint_polls, Job.hint_polls + 1),
+    )
+)
 
 
 def _due(tx: Tx, now: Micros, turn: str) -> tuple[list[Any], str]:
     """Due jobs, at most ten, and whose turn it was if not all of them had room."""
-    hinted = select(*_COLUMNS).where(Job.hinted_at.is_not(None), Job.due_at <= now).order_by(Job.hinted_at)
-    rows = list(tx.execute(lock(hinted.limit(IDS_PER_CALL), skip=True)))
+    rows = list(tx.execute(_HINTED, {"now": now}))
     room = IDS_PER_CALL - len(rows)
-    due = Job.hinted_at.is_(None) & (Job.due_at <= now)
-    others = (
-        list(tx.execute(lock(select(*_COLUMNS).where(due).order_by(Job.due_at).limit(room + 1), skip=True)))
-        if room
-        else []
-    )
+    others = list(tx.execute(_OLDEST, {"now": now, "room": room + 1})) if room else []
     if len(others) <= room:
         return rows + others, ""
     shared = _by_turns(tx, now, turn, room) or others[:room]
@@ -118,51 +163,39 @@ def _due(tx: Tx, now: Micros, turn: str) -> tuple[list[Any], str]:
 
 def _by_turns(tx: Tx, now: Micros, turn: str, room: int) -> list[Any]:
     """As many due jobs as there is room, one of each owner by turns, each owner's oldest first."""
-    owners = _owners_due(tx, now, turn, room)
-    if not owners:
-        return []
-    due = select(Job.id, Job.owner, Job.due_at).where(Job.hinted_at.is_(None), Job.due_at <= now)
-    oldest = due.order_by(Job.due_at).limit(room)
-    rows = tx.execute(union_all(*(select(oldest.where(Job.owner == one).subquery()) for one in owners)))
-    queues: dict[str, list[int]] = {owner: [] for owner in owners}
-    for row in sorted(rows, key=lambda row: int(row.due_at)):
-        queues[row.owner].append(row.id)
+    queues = _queues(tx, now, turn, room)
     keys = [key for key in chain.from_iterable(zip_longest(*queues.values())) if key is not None][:room]
-    locked = lock(select(*_COLUMNS).where(among(tx, Job.id, sorted(keys)), Job.due_at <= now), skip=True)
-    found = {row.id: row for row in tx.execute(locked)}
+    found = {row.id: row for row in tx.execute(_CHOSEN, {"now": now, "keys": sorted(keys)})} if keys else {}
     return [found[key] for key in keys if key in found]
 
 
-def _owners_due(tx: Tx, now: Micros, turn: str, most: int) -> list[str]:
-    """Owners of due jobs in the order of their turns: those after `turn` by id, then from the start."""
-    after = _owners_after(tx, now, turn, most)
-    if len(after) == most or not turn:
-        return after
-    return after + [owner for owner in _owners_after(tx, now, "", most - len(after)) if owner <= turn]
+def _queues(tx: Tx, now: Micros, turn: str, room: int) -> dict[str, list[int]]:
+    """Owner to the oldest jobs due, in the order of turns: owners after `turn` by id, then those up to it."""
+    queues: dict[str, list[int]] = {}
+    looked_at = 0
+    for heads in chain(_walk(tx, turn, LAST_OWNER, room), _walk(tx, "", turn, room)):
+        for owner, jobs in heads.items():
+            due = [row.id for row in jobs if row.due_at <= now and row.hinted_at is None]
+            if due:
+                queues[owner] = due
+        looked_at += len(heads)
+        if len(queues) >= room or looked_at >= OWNERS_LOOKED_AT:
+            break
+    return dict(list(queues.items())[:room])
 
 
-def _owners_after(tx: Tx, now: Micros, turn: str, most: int) -> list[str]:
-    """A walk from owner to owner along the index, which reads two entries of each, however many it has."""
-    walk = select(_next_owner(literal(turn)).label("owner"), literal(1).label("step")).cte(recursive=True)
-    step = select(_next_owner(walk.c.owner), walk.c.step + 1)
-    walk = walk.union_all(step.where(walk.c.owner.is_not(None), walk.c.step < OWNERS_LOOKED_AT))
-    first = select(Job.due_at).where(Job.owner == walk.c.owner).order_by(Job.due_at).limit(1)
-    is_due = first.correlate(walk).scalar_subquery() <= now
-    found = select(walk.c.owner).where(walk.c.owner.is_not(None), is_due)
-    return [str(owner) for owner in tx.scalars(found.order_by(walk.c.step).limit(most))]
-
-
-def _next_owner(after: Any) -> Any:
-    # Not min(owner): in such a subquery MariaDB would read all owners after this one.
-    following = select(Job.owner).where(Job.owner > after).order_by(Job.owner, Job.due_at).limit(1)
-    return following.correlate_except(Job).scalar_subquery()
-
-
-def _due_next(tx: Tx, now: Micros, count: int) -> list[Any]:
-    """Jobs that are not due yet but may be asked again, those due next first."""
-    asked_long_ago = or_(Job.polled_at.is_(None), Job.polled_at <= now - CLOSEST_POLLS)
-    waiting = select(*_COLUMNS).where(Job.due_at > now, Job.token.is_(None), Job.lost_count < SUSPECT_AFTER)
-    return list(tx.execute(lock(waiting.where(asked_long_ago).order_by(Job.due_at).limit(count), skip=True)))
+def _walk(tx: Tx, after: str, last: str, room: int) -> Iterator[dict[str, list[Any]]]:
+    """Walk along the index from owner to owner: some owners at a time, with the first of their open jobs."""
+    while after < last:
+        rows = list(tx.execute(_HEADS, {"after": after, "last": last, "room": room}))
+        heads = {str(owner): list(jobs) for owner, jobs in groupby(rows, key=attrgetter("owner"))}
+        if len(rows) < room:
+            after = last
+        else:
+            if len(heads) > 1:
+                heads.popitem()  # cut short: the next look begins with this one
+            after = max(heads)
+        yield heads
 
 
 def _full_at(tx: Tx, now: Micros, chosen: Sequence[Any]) -> Micros | None:
@@ -170,36 +203,12 @@ def _full_at(tx: Tx, now: Micros, chosen: Sequence[Any]) -> Micros | None:
     missing = IDS_PER_CALL - len(chosen)
     if missing == 0 or any(row.hinted_at is not None for row in chosen):
         return None
-    just_asked = select(Job.polled_at).where(
-        Job.due_at > now, Job.token.is_(None), Job.lost_count < SUSPECT_AFTER, Job.polled_at.is_not(None)
-    )
-    times = list(
-        tx.scalars(
-            just_asked.where(Job.polled_at > now - CLOSEST_POLLS).order_by(Job.polled_at).limit(missing)
-        )
-    )
+    times = list(tx.scalars(_JUST_ASKED, {"now": now, "long_ago": now - CLOSEST_POLLS, "room": missing}))
     return times[-1] + CLOSEST_POLLS if len(times) == missing and times[-1] is not None else None
 
 
 def _is_suspect(row: Any) -> bool:
     return bool(row.lost_count + (row.token is not None) >= SUSPECT_AFTER)
-
-
-def _lease(tx: Tx, keys: Sequence[int], until: Micros, token: str, now: Micros) -> None:
-    """Take the rows. In this order: MySQL reads what an UPDATE has just set, and the old token counts."""
-    lost_count = case((Job.token.is_not(None), Job.lost_count + 1), else_=Job.lost_count)
-    tx.execute(
-        update(Job)
-        .where(among(tx, Job.id, sorted(keys)))
-        .ordered_values(
-            (Job.lost_count, lost_count),
-            (Job.attempt_count, Job.attempt_count + 1),
-            (Job.due_at, until),
-            (Job.token, token),
-            (Job.polled_at, now),
-            (Job.hint_polls, Job.hint_polls + 1),
-        )
-    )
 
 
 def _claimed(row: Any) -> ClaimedJob:

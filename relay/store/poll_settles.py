@@ -51,7 +51,8 @@ def settle(
     jobs.put_off_silent(tx, {key: due[key] for key in live if key not in said}, missing)
     _end_watches(tx, ended, now, mint)
     _end_in_vain(tx, missing, now, mint, missing_grace)
-    budget.answered(tx, now)
+    if claim.is_news:
+        budget.answered(tx, now)
     return Tally(len(ended), len(missing), _lost(claim, live), _durations(claim, live, ended, now))
 
 
