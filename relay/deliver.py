@@ -6,14 +6,12 @@ waits for a receiver. Free slots are refilled as transfers end; settles are flus
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty
 from threading import Event as Flag
 
 from relay import telemetry
 from relay.core import signing, webhook
-from relay.core.errors import SettingsError
 from relay.core.ids import Mint
 from relay.core.records import SECOND, Micros, Parcel, Reply
 from relay.core.schedule import SUSPECT_AFTER
@@ -230,10 +228,7 @@ class Dispatcher:
         )
         if claim.lost:
             telemetry.attempts_lost(claim.lost)
-        with suppress(
-            SettingsError
-        ):  # a secret that does not open costs only its own deliveries: see _parcel
-            self._keyring.fetch(claim.taken, now)
+        self._keyring.fetch(claim.taken, now)
         return claim.taken
 
     def _send(self, claimed: Claimed) -> None:

@@ -122,7 +122,7 @@ def test_nothing_stops_for_it(own_store: Store, mint: Mint, monkeypatch: pytest.
             taken = world.claim().taken
             ring = Keyring(own_store, BETWEEN)
             ring.fetch(taken, world.now)
-            signed.extend(len(ring.secrets(one.endpoint_id)) for one in taken)
+            signed.extend(len(ring.secrets(one, world.now)) for one in taken)
             for one in taken:
                 assert dict(ring.headers(one.endpoint_id, one.headers_sealed))
             world.settle(taken)
