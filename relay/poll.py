@@ -63,12 +63,13 @@ class Poller:
         self._calls = ThreadPoolExecutor(CALLS_AT_ONCE + 1, thread_name_prefix="ask")
         self._free = threading.Semaphore(CALLS_AT_ONCE)
         self._up = True
+        self._busy = False  # the last claim found jobs: the next is worth its locks without a look before
         self._why_not = why_not
         self._unready_since: Micros | None = None
 
     def turn(self) -> float:
         """Claim one call's jobs if any are due; returns the seconds until the next look."""
-        wait = self._until_ready() or self._until_due()
+        wait = self._until_ready() or (0.0 if self._busy else self._until_due())
         if wait > 0:
             return wait
         if self._policy.is_due(self._clock.now()):
@@ -80,6 +81,7 @@ class Poller:
         except BaseException:
             self._free.release()
             raise
+        self._busy = bool(claim.jobs)
         if not claim.jobs:
             self._free.release()
             return self._seconds_until(claim.not_before)

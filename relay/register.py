@@ -154,9 +154,13 @@ def _end_or_wake(
 ) -> None:
     """Watches on jobs that have ended end at once; the other jobs are polled from now on."""
     state = {job.id: job for job in known.values()}
-    for ending in (JobStatus.SUCCESS, JobStatus.FAIL):
-        ids = [row["id"] for row in rows if state[row["job"]].status == ending]
-        sizes = {job.id: job.data_bytes for job in known.values()}
-        waiting = watches.still_waiting(tx, ids)
-        watches.end(tx, waiting, WatchStatus(ending), now, mint, data_bytes=sizes)
+    endings = [
+        (
+            watches.still_waiting(tx, [row["id"] for row in rows if state[row["job"]].status == ending]),
+            WatchStatus(ending),
+        )
+        for ending in (JobStatus.SUCCESS, JobStatus.FAIL)
+    ]
+    sizes = {job.id: job.data_bytes for job in known.values()}
+    watches.end(tx, endings, now, mint, data_bytes=sizes)
     jobs.wake(tx, sorted({row["job"] for row in rows}), subscriber_id, now)

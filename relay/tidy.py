@@ -117,7 +117,7 @@ def expire(tx: Tx, overdue: list[tuple[str, int]], now: Micros, mint: Mint) -> i
     keys = {job for _, job in overdue}
     jobs.lock_in_order(tx, keys)
     rows = watches.still_waiting(tx, [watch_id for watch_id, _ in overdue])
-    watches.end(tx, rows, WatchStatus.EXPIRED, now, mint)
+    watches.end(tx, [(rows, WatchStatus.EXPIRED)], now, mint)
     jobs.rest(tx, keys)
     return len(rows)
 

@@ -83,7 +83,7 @@ class Fleet:
         reports = {row.id: JobReport(row.job_id, JobStatus.SUCCESS, "AIVideoTag", "0", "OK") for row in rows}
         jobs.finish(tx, reports, self.world.now)
         waiting = watches.waiting_for(tx, sorted(reports))
-        watches.end(tx, waiting, WatchStatus.SUCCESS, self.world.now, self.world.mint)
+        watches.end(tx, [(waiting, WatchStatus.SUCCESS)], self.world.now, self.world.mint)
 
     def change(self, url: str, **values: Any) -> None:
         """Change an endpoint's row."""

@@ -85,7 +85,7 @@ class World:
             )
             jobs.finish(tx, {key: report}, self.now)
             rows = watches.waiting_for(tx, [key])
-            watches.end(tx, rows, WatchStatus.SUCCESS, self.now, self.mint)
+            watches.end(tx, [(rows, WatchStatus.SUCCESS)], self.now, self.mint)
 
         self.store.write(work)
 

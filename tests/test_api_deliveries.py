@@ -48,7 +48,7 @@ def end(store: Store, clock: Clock, mint: Mint) -> End:
             now = clock.now()
             job = jobs.find_or_make(tx, [report.job_id], now)[report.job_id]
             jobs.finish(tx, {job.id: report}, now)
-            watches.end(tx, watches.waiting_for(tx, [job.id]), WatchStatus(report.status), now, mint)
+            watches.end(tx, [(watches.waiting_for(tx, [job.id]), WatchStatus(report.status))], now, mint)
 
         store.write(settle)
 

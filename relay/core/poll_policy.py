@@ -30,7 +30,7 @@ from relay.core.records import SECOND, Micros
 CLOSEST_POLLS = 2 * SECOND  # no job is asked about more often (upstream.md, section 5)
 LAST_LOOK = 3 * SECOND  # before a watch's deadline its job is asked once more
 CLOSEST = CLOSEST_POLLS / SECOND
-CAP = 1.5  # times the gap of even polling: bounds the worst delays, and costs the mean a hundredth or two
+CAP = 1.47  # times the gap of even polling: bounds the worst delays, and costs the mean a hundredth or two
 FILL = 1.02  # of the budget is planned for: a job due too early waits a moment, a call not made is lost
 LEAST_FOR_POLLS = 0.1  # of the budget, however many jobs are new and to be asked about for the first time
 EVENLY = 1e9  # a gain that no gap is worth: each is the longest

@@ -49,8 +49,7 @@ def settle(
     jobs.finish(tx, ended, now)
     jobs.put_off(tx, {key: said[key] for key in said if key not in ended}, due)
     jobs.put_off_silent(tx, {key: due[key] for key in live if key not in said}, missing)
-    _end_watches(tx, ended, now, mint)
-    _end_in_vain(tx, missing, now, mint, missing_grace)
+    _end_watches(tx, ended, missing, now, mint, missing_grace)
     if claim.is_news:
         budget.answered(tx, now)
     return Tally(len(ended), len(missing), _lost(claim, live), _durations(claim, live, ended, now))
@@ -82,22 +81,25 @@ def _next_poll(row: Any, report: JobReport | None, plan: Plan, now: Micros) -> M
     return next_poll(now, row.deadline, plan.gap(row.owner or "", type_key(job_type), age))
 
 
-def _end_watches(tx: Tx, ended: Mapping[int, JobReport], now: Micros, mint: Mint) -> None:
-    sizes = {key: len((report.data or "").encode()) for key, report in ended.items()}
-    for status in (JobStatus.SUCCESS, JobStatus.FAIL):
-        keys = [key for key, report in ended.items() if report.status is status]
-        rows = watches.waiting_for(tx, keys)
-        watches.end(tx, rows, WatchStatus(status), now, mint, data_bytes=sizes)
-
-
-def _end_in_vain(tx: Tx, missing: set[int], now: Micros, mint: Mint, grace: Micros) -> None:
-    """End the watches that have waited long enough for jobs that the provider does not know."""
+def _end_watches(
+    tx: Tx, ended: Mapping[int, JobReport], missing: set[int], now: Micros, mint: Mint, grace: Micros
+) -> None:
+    """End the watches on jobs that have ended, and those that waited long enough for jobs nobody knows."""
+    endings = [
+        (
+            watches.waiting_for(tx, [key for key, report in ended.items() if report.status is status]),
+            WatchStatus(status),
+        )
+        for status in (JobStatus.SUCCESS, JobStatus.FAIL)
+    ]
     if missing:
         unknown = watches.waited_in_vain(
             tx, sorted(missing), registered_before=now - grace, polls=MISSING_POLLS
         )
-        watches.end(tx, unknown, WatchStatus.MISSING, now, mint)
-        jobs.rest(tx, missing)
+        endings.append((unknown, WatchStatus.MISSING))
+    sizes = {key: len((report.data or "").encode()) for key, report in ended.items()}
+    watches.end(tx, endings, now, mint, data_bytes=sizes)
+    jobs.rest(tx, missing)
 
 
 def _durations(

@@ -119,35 +119,35 @@ def next_deadline(tx: Tx) -> Micros | None:
 
 def end(
     tx: Tx,
-    rows: Sequence[Any],
-    status: WatchStatus,
+    endings: Sequence[tuple[Sequence[Any], WatchStatus]],
     now: Micros,
     mint: Mint,
     *,
     data_bytes: Mapping[int, int] | None = None,
 ) -> None:
-    """End watches, whose jobs are locked, and owe each that wants the event a delivery.
+    """End watches, whose jobs are locked, each with its status, and owe each that wants the event a delivery.
 
-    A watch whose endpoint was deleted ends as cancelled. `data_bytes` is each job's length of data.
+    All that end in one transaction end in one call, so that their endpoints are locked in one order. A watch
+    whose endpoint was deleted ends as cancelled. `data_bytes` is each job's length of data.
     """
-    owners = endpoints.lock_in_order(tx, (row.endpoint_id for row in rows))
-    for start in range(0, len(rows), CHUNK):
-        chunk = rows[start : start + CHUNK]
-        gone = [row for row in chunk if owners[row.endpoint_id].deleted_at is not None]
-        here = [row for row in chunk if owners[row.endpoint_id].deleted_at is None]
-        _close(tx, gone, WatchStatus.CANCELLED, now)
-        _close(tx, here, status, now)
+    owners = endpoints.lock_in_order(tx, (row.endpoint_id for rows, _ in endings for row in rows))
+    for rows, status in endings:
+        gone = [row for row in rows if owners[row.endpoint_id].deleted_at is not None]
+        here = [row for row in rows if owners[row.endpoint_id].deleted_at is None]
         event = EVENT_OF.get(status)
         wanted = [row for row in here if event is not None and event in row.events.split(",")]
+        _close(tx, gone, WatchStatus.CANCELLED, now)
+        _close(tx, here, status, now)
         owed = [_delivery_of(row, str(event), data_bytes or {}, now, mint) for row in wanted]
         deliveries.owe(tx, owed, now)
 
 
 def _close(tx: Tx, rows: Sequence[Any], status: WatchStatus, now: Micros) -> None:
-    if rows:
+    for start in range(0, len(rows), CHUNK):
+        ids = [row.id for row in rows[start : start + CHUNK]]
         tx.execute(
             update(Watch)
-            .where(among(tx, Watch.id, [row.id for row in rows]))
+            .where(among(tx, Watch.id, ids))
             .values(status=status, due_at=null(), waiting_key=null(), finished_at=now)
         )
 
