@@ -4,10 +4,12 @@ The flow, in the order in which a job passes through it:
 
     web.api      takes a watch over HTTP                          POST /v1/watches
     register     finds or makes job and endpoint, inserts the watch         one transaction
-    poll         claims due jobs and a call of the budget                   one transaction
+    web.hooks    takes a hint that a job may have ended                     POST /hooks/vod
+    poll         claims hinted and due jobs and a call of the budget        one transaction
                  asks net.listaijob about up to ten of them                 no transaction
                  core.verdict reads the answer
-                 settles: the result, and a delivery for every waiting watch   one transaction
+                 settles: the result and a delivery for every waiting       one transaction
+                 watch, or when core.poll_policy asks again
     deliver      claims due deliveries of endpoints that may send           one transaction
                  net.courier POSTs them, signed by core.signing             another thread
                  settles: an attempt row each, and delivered, due later or failed

@@ -31,6 +31,7 @@ FLUSH_ROWS = 100  # a batch of 100 costs little more than a batch of 1
 CLAIM_ROWS = 200  # at most, so that no claim holds its locks for long
 IDLE = 0.15  # seconds between two looks for work: a new delivery leaves within a quarter second
 CLAIM_EVERY = 0.02  # seconds between claims that fill no batch; and, within a second of a find, between looks
+LEASE_MARGIN = 5.0  # seconds of a lease left over for the settle
 SQL_PAUSE = 0.5  # seconds before a settle that failed is tried again
 TURNS_EVERY = 1.0  # seconds between two looks at which subscribers have something ready
 
@@ -71,6 +72,7 @@ class Dispatcher:
         self._rules = rules
         self._flights: dict[str, Flight] = {}
         self._alone: Claimed | None = None  # sent when nothing else is in flight: processes died with it
+        self._alone_until = 0.0
         self._done: list[Done] = []
         self._flush_at = 0.0
         self._claim_at = 0.0
@@ -98,11 +100,18 @@ class Dispatcher:
             return
         if self._ripe():
             self._settle()
-        if self._alone is not None and not self._flights:
-            self._send(self._alone)
-            self._alone = None
+        if self._alone is not None:
+            self._send_alone(self._alone)
         if time.monotonic() >= self._claim_at:
             self._claim()
+
+    def _send_alone(self, suspect: Claimed) -> None:
+        """Send a suspect once nothing else flies; give it back if its lease would not outlast its attempt."""
+        if not self._flights:
+            self._alone = None
+            self._send(suspect)
+        elif time.monotonic() > self._alone_until:
+            self._give_back()
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """A surprise ends one turn, not the process; what is in flight stays in hand."""
@@ -185,6 +194,8 @@ class Dispatcher:
         for claimed in taken:
             if claimed.lost_count >= SUSPECT_AFTER:
                 self._alone = claimed
+                spare = self._rules.lease / SECOND - self._rules.attempt_seconds - LEASE_MARGIN
+                self._alone_until = self._claimed_at + max(spare, 0.0)
             else:
                 self._send(claimed)
 

@@ -241,7 +241,7 @@ def test_the_fleets_wait_doubles() -> None:
 # The policy at work, on a clock of its own.
 
 
-@pytest.mark.parametrize(("mix", "most"), [("four types", 0.75), ("two types", 0.9)])
+@pytest.mark.parametrize(("mix", "most"), [("four types", 0.8), ("two types", 0.9)])
 def test_it_notices_sooner_than_a_fixed_interval_with_the_same_calls(mix: str, most: float) -> None:
     kinds = MIXES[mix]
     simulation = Simulation(steady_jobs(kinds, 300, 900, random.Random(3)), 3, random.Random(4))

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Select, func, or_, select
 
-from relay.core.errors import NotFound
+from relay.core.errors import NotFound, SettingsError
 from relay.core.records import Micros
 from relay.core.states import EndpointStatus
 from relay.core.webhook import rfc3339
@@ -55,14 +55,13 @@ def _in_flight(tx: Tx, ids: Sequence[str], now: Micros) -> dict[str, int]:
 
 
 def _endpoint(row: Any, vault: Vault, in_flight: int) -> Document:
-    headers = json.loads(vault.open(row.id, row.headers_sealed)) if row.headers_sealed else {}
     is_open = row.opened_at is not None
     is_probed = is_open and row.status == EndpointStatus.ACTIVE
     return {
         "id": row.id,
         "url": row.url,
         "description": row.description,
-        "headers": dict.fromkeys(headers, MASK),
+        "headers": _masked(row, vault),
         "status": row.status,
         "disabled_reason": row.disabled_reason,
         "circuit": "open" if is_open else "closed",
@@ -75,3 +74,12 @@ def _endpoint(row: Any, vault: Vault, in_flight: int) -> Document:
         "notices": bool(row.notices),
         "created_at": rfc3339(row.created_at),
     }
+
+
+def _masked(row: Any, vault: Vault) -> dict[str, str] | None:
+    """The names of the custom headers; None where they do not open, which must not hide the endpoint."""
+    try:
+        headers = json.loads(vault.open(row.id, row.headers_sealed)) if row.headers_sealed else {}
+    except SettingsError:
+        return None
+    return dict.fromkeys(headers, MASK)
