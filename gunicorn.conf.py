@@ -25,7 +25,7 @@ except SettingsError as error:
 configure(_settings.log_format, "web")
 
 bind = f"0.0.0.0:{_settings.port}"
-worker_class = "gthread"
+worker_class = "relay.web.worker.Worker"
 workers = _settings.web_concurrency or len(os.sched_getaffinity(0))
 threads = 4  # a request is a short transaction: more threads only queue at the database
 timeout = 60  # seconds without a sign of life before a worker is replaced; gthread gives signs while it works

@@ -196,7 +196,7 @@ def add_subscriber(arguments: argparse.Namespace) -> int:
     loaded = settings.load(os.environ)
     store = wiring.build_store(loaded)
     clock = wiring.build_clock(store)
-    made = store.write(
+    made = store.write_once(
         subscribers.add, arguments.name, wiring.build_vault(loaded), clock.now(), wiring.minting(clock)
     )
     _print({"id": made.id, "api_key": made.api_key, "secret": made.secret})
@@ -223,7 +223,7 @@ def add_key(arguments: argparse.Namespace) -> int:
     """Print the new key as one JSON object."""
     store = wiring.build_store(settings.load(os.environ))
     clock = wiring.build_clock(store)
-    made = store.write(subscribers.add_key, arguments.subscriber, clock.now(), wiring.minting(clock))
+    made = store.write_once(subscribers.add_key, arguments.subscriber, clock.now(), wiring.minting(clock))
     _print({"id": made.id, "api_key": made.api_key})
     return 0
 

@@ -31,6 +31,7 @@ FLUSH_ROWS = 100  # a batch of 100 costs little more than a batch of 1
 CLAIM_ROWS = 200  # at most, so that no claim holds its locks for long
 IDLE = 0.15  # seconds between two looks for work: a new delivery leaves within a quarter second
 CLAIM_EVERY = 0.02  # seconds between claims that fill no batch; and, within a second of a find, between looks
+MOST_REACH = 10.0  # times the slots: the default in-flight limit, where each endpoint owes a single delivery
 LEASE_MARGIN = 5.0  # seconds of a lease left over for the settle
 SQL_PAUSE = 0.5  # seconds before a settle that failed is tried again
 TURNS_EVERY = 1.0  # seconds between two looks at which subscribers have something ready
@@ -73,11 +74,13 @@ class Dispatcher:
         self._flights: dict[str, Flight] = {}
         self._alone: Claimed | None = None  # sent when nothing else is in flight: processes died with it
         self._alone_until = 0.0
+        self._quiet = False  # nothing is claimed until nothing flies: a suspect does, or is about to
         self._done: list[Done] = []
         self._flush_at = 0.0
         self._claim_at = 0.0
         self._claimed_at = self._found_at = 0.0
         self._slots = Slots(rules.max_in_flight)
+        self._reach = 1.0
         self._turns: list[str] = []
         self._turns_at = 0.0
         self._paused_until = 0.0  # the database failed: replies are still taken, SQL waits
@@ -109,9 +112,11 @@ class Dispatcher:
         """Send a suspect once nothing else flies; give it back if its lease would not outlast its attempt."""
         if not self._flights:
             self._alone = None
+            self._quiet = True
             self._send(suspect)
         elif time.monotonic() > self._alone_until:
             self._give_back()
+            self._quiet = True  # let what flies end first: the next claim finds it again, and room to send it
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """A surprise ends one turn, not the process; what is in flight stays in hand."""
@@ -183,7 +188,8 @@ class Dispatcher:
         """Take what there is room for; after an empty hand, look again in a while."""
         self._claimed_at = time.monotonic()
         self._claim_at = self._claimed_at + IDLE
-        if self._slots.left <= 0 or self._alone is not None:
+        self._quiet = self._quiet and bool(self._flights)
+        if self._slots.left <= 0 or self._alone is not None or self._quiet:
             return  # a settle makes room and moves this
         taken = self._claimed()
         if taken:
@@ -211,15 +217,16 @@ class Dispatcher:
             turns=self._turns,
             held=self._slots.held,
             only=None if for_silent > 0 else self._slots.lively(now),
+            reach=self._reach,
         )
 
     def _look_who_is_ready(self, now: Micros) -> None:
-        """Once a second: the subscribers among whom the slots are shared, another one first each time."""
+        """The subscribers among whom the slots are shared, others first at each claim; anew each second."""
         if time.monotonic() >= self._turns_at:
             self._turns_at = time.monotonic() + TURNS_EVERY
-            turns = self._store.read(delivery_choice.ready_subscribers, now)
-            first = int(self._rules.dice() * len(turns))
-            self._turns = turns[first:] + turns[:first]
+            self._turns = self._store.read(delivery_choice.ready_subscribers, now)
+        served = delivery_choice.TURNS_PER_CLAIM
+        self._turns = self._turns[served:] + self._turns[:served]
 
     def _claimed(self) -> list[Claimed]:
         now = self._clock.now()
@@ -229,18 +236,27 @@ class Dispatcher:
                 self._claim_at = min(self._claim_at, time.monotonic() + (ready_at - now) / SECOND)
             return []
         self._look_who_is_ready(now)
+        room = self._room()
         claim = self._store.write(
             delivery_claims.claim,
             now=now,
             lease=self._rules.lease,
             token=self._rules.new_token(),
-            room=self._room(),
+            room=room,
             mint=self._rules.mint,
         )
         if claim.lost:
             telemetry.attempts_lost(claim.lost)
         self._keyring.fetch(claim.taken, now)
+        self._learn_reach(room, len(claim.taken))
         return claim.taken
+
+    def _learn_reach(self, room: Room, taken: int) -> None:
+        """Look at more endpoints where those looked at owed less than they had slots for; then at fewer."""
+        if taken < room.slots / 2:
+            self._reach = min(self._reach * 2, MOST_REACH) if taken else 1.0
+        elif taken >= room.slots:
+            self._reach = max(self._reach * 0.75, 1.0)
 
     def _send(self, claimed: Claimed) -> None:
         """Hand one to the courier; where our own code fails on it, that is its attempt's outcome."""

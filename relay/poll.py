@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from relay import telemetry
@@ -62,6 +62,7 @@ class Poller:
         self._policy = Policy(store, rules.call_interval)
         self._calls = ThreadPoolExecutor(CALLS_AT_ONCE + 1, thread_name_prefix="ask")
         self._free = threading.Semaphore(CALLS_AT_ONCE)
+        self._has_answered = False  # since this process started
         self._up = True
         self._busy = False  # the last claim found jobs: the next is worth its locks without a look before
         self._why_not = why_not
@@ -142,7 +143,7 @@ class Poller:
     def _ask_and_settle(self, claim: PollClaim) -> None:
         given_up = {job.job_id: _given_up(job) for job in claim.jobs if job.lost_count >= GIVE_UP_AFTER}
         if given_up:  # such a job was claimed alone
-            self._settle(claim, Answer(given_up, frozenset(), None))
+            self._settle(replace(claim, is_news=False), Answer(given_up, frozenset(), None))
             telemetry.poll_given_up(list(given_up))
             return
         if self._clock.now() - claim.taken_at > max(self._rules.call_interval, LATE):
@@ -181,24 +182,39 @@ class Poller:
         )
 
     def _outcome(self, job_ids: Sequence[str]) -> Outcome:
-        """Ask; where one id poisons the batch, split it until that one is found."""
+        """Ask; where ids poison the batch, split it until they are found.
+
+        A provider that has answered nothing yet and refuses each of several ids alike refuses the call, not
+        the ids: a wrong setting must end no job. Once it has answered, it is the ids.
+        """
         outcome = self._ask(job_ids)
         if not (isinstance(outcome, Refused) and outcome.kind is RefusalKind.BAD_IDS):
+            self._has_answered |= isinstance(outcome, Answered)
             return outcome
+        parts = self._split(job_ids, outcome)
+        if self._has_answered or len(job_ids) == 1 or not isinstance(parts, Answered):
+            return parts
+        codes = [report.code for report in parts.answer.reports.values()]
+        return outcome if codes == [outcome.code] * len(job_ids) else parts
+
+    def _split(self, job_ids: Sequence[str], refused: Refused) -> Outcome:
+        """The answers for the good ids of a refused batch, and the refusal as the end of the bad ones."""
         if len(job_ids) == 1:
-            return Answered(Answer({job_ids[0]: _refused(job_ids[0], outcome)}, frozenset(), None), 0)
+            return Answered(Answer({job_ids[0]: _refused(job_ids[0], refused)}, frozenset(), None), 0)
         middle = len(job_ids) // 2
         reports: dict[str, JobReport] = {}
         missing: frozenset[str] = frozenset()
         for half in (job_ids[:middle], job_ids[middle:]):
             self._wait_for_a_call()
-            part = self._outcome(half)
+            part = self._ask(half)
+            if isinstance(part, Refused) and part.kind is RefusalKind.BAD_IDS:
+                part = self._split(half, part)
+            elif isinstance(part, Answered):
+                self._has_answered = True
             if not isinstance(part, Answered):
                 return part
             reports |= part.answer.reports
             missing |= part.answer.missing
-        if len(reports) == len(job_ids) and all(report.code == outcome.code for report in reports.values()):
-            return outcome  # every single id refused alike: it is the call that is wrong, not the ids
         return Answered(Answer(reports, missing, None), 0)
 
     def _wait_for_a_call(self) -> None:

@@ -67,6 +67,9 @@ def register(
     for key, watch_id in zip(rows, sorted(mint("wat") for _ in rows), strict=True):
         rows[key]["id"] = watch_id
     _check_quota(tx, subscriber_id, len(rows))
+    if any(job.status != JobStatus.OPEN for job in known.values()):
+        # They are owed something at once: lock them before the watches' foreign keys share-lock them.
+        endpoints.lock_in_order(tx, (row["endpoint_id"] for row in rows.values()))
     watches.insert_all(tx, list(rows.values()))
     _end_or_wake(tx, subscriber_id, list(rows.values()), known, now, mint)
     made = {key: row["id"] for key, row in rows.items()}

@@ -7,6 +7,7 @@ here ever quotes a value: it could be a secret, also one that was put under the 
 import difflib
 import re
 import resource
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -49,6 +50,20 @@ def _readable_file(text: str) -> Path:
     return path
 
 
+def _authorities(text: str) -> Path:
+    """Open a file of authorities; one without any would only be noticed when no callback gets through."""
+    path = _readable_file(text)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cafile=path)
+        found = context.cert_store_stats()["x509"]  # 0: a revocation list alone is read without an error
+    except OSError:  # which SSLError is too
+        found = 0
+    if not found:
+        raise Wrong("names a file without a certificate that can be read; it must be PEM")
+    return path
+
+
 DatabaseUrl = Annotated[SecretStr, _read(texts.database_url)]
 Name = Annotated[str | None, _read(texts.printable)]
 Secret = Annotated[SecretStr | None, _read(texts.printable)]
@@ -71,7 +86,7 @@ RetrySchedule = Annotated[tuple[float, ...], _read(texts.retry_schedule)]
 AttemptTimeout = Annotated[float, _read(texts.number(0.1, 600, "seconds"))]
 Lease = Annotated[float, _read(texts.number(1, 86_400, "seconds"))]
 Transfers = Annotated[int, _read(texts.integer(1, 100_000))]
-CaFile = Annotated[Path | None, _read(_readable_file)]
+CaFile = Annotated[Path | None, _read(_authorities)]
 DnsServers = Annotated[tuple[str, ...], _read(texts.dns_servers)]
 Grace = Annotated[float, _read(texts.number(0, 2_592_000, "seconds"))]
 VodUrl = Annotated[str | None, _read(texts.vod_callback_url)]

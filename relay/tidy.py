@@ -128,7 +128,7 @@ def flush_totals(store: Store) -> None:
     if not totals:
         return
     try:
-        store.write(fleet.add_totals, totals)
+        store.write_once(fleet.add_totals, totals)
     except StoreUnavailable:
         telemetry.restore_totals(totals)
     except Exception:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from hypothesis import given
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from relay.core.ids import Mint
 from relay.store.engine import Store
 from relay.store.vault import Vault
-from relay.web import bodies
+from relay.web import bodies, worker
 from relay.web.bodies import NotJson
 from tests.support_api import Caller, new_caller, new_job_id
 
@@ -27,10 +27,12 @@ LIMIT = 1 << 20
 
 
 @contextlib.contextmanager
-def gunicorn(database_url: str) -> Iterator[int]:
+def gunicorn(
+    database_url: str, conf: Path = ROOT / "gunicorn.conf.py", stderr: IO[bytes] | None = None
+) -> Iterator[int]:
     """The port of the real server process, as the Procfile starts it, until the block ends."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
-        command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "-w", "1", "app:app"]
+        command = [sys.executable, "-m", "gunicorn", "-c", str(conf), "-w", "1", "app:app"]
         environment = os.environ | {
             "DATABASE_URL": database_url,
             "RELAY_MASTER_KEY": base64.b64encode(b"k" * 32).decode(),
@@ -40,6 +42,7 @@ def gunicorn(database_url: str) -> Iterator[int]:
             cwd=ROOT,
             env=environment,
             pass_fds=[listener.fileno()],
+            stderr=stderr,
         )
         try:
             yield listener.getsockname()[1]
@@ -125,14 +128,15 @@ def test_A6_a_chunked_body_has_its_key_and_effect_once(caller: Caller) -> None:
         b"Content-Length: -1\r\n\r\n{}",
         b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
         b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
+        b"Transfer-Encoding: unheard-of\r\n\r\n{}",
     ],
 )
 def test_A6_a_body_that_is_badly_framed_is_refused_and_changes_nothing(
     caller: Caller, framing: bytes
 ) -> None:
-    with contextlib.suppress(json.JSONDecodeError):  # gunicorn refuses some by itself, not in JSON
-        status, _ = talk(caller, framing)
-        assert 400 <= status < 500 or status == 501
+    status, problem = talk(caller, framing)
+    assert 400 <= status < 500 or status == 501
+    assert problem["status"] == status
     assert caller.get("/v1/watches").json["data"] == []
 
 
@@ -207,6 +211,85 @@ def test_a_refused_body_is_not_taken_for_the_next_request(caller: Caller) -> Non
             answers += more
     assert answers.count(b"HTTP/1.1 ") == 1
     assert answers.startswith(b"HTTP/1.1 401")
+
+
+SECRET = b"rk_only-the-caller-knows"
+
+
+def answer_to(port: int, raw: bytes) -> tuple[int, bytes]:
+    """Send these bytes, leaving the connection open; the answer's status and all its bytes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(raw)
+        answer = b""
+        while more := connection.recv(65_536):
+            answer += more
+    return int(answer.split()[1]), answer
+
+
+def test_what_is_refused_before_the_application_is_told_and_logged_without_a_word_of_it(
+    database_url: str, tmp_path: Path
+) -> None:
+    start = b"GET /v1/watches HTTP/1.1\r\nHost: h\r\n"
+    cases = [
+        (400, start + b"Authorization : Bearer " + SECRET + b"\r\n\r\n"),
+        (400, start + b"Authorization: Bearer\r\n " + SECRET + b"\r\n\r\n"),
+        (400, start + b"X: " + SECRET + b"\x00\r\n\r\n"),
+        (400, SECRET + b" what\r\n\r\n"),
+        (414, b"GET /" + SECRET * 400 + b" HTTP/1.1\r\n\r\n"),
+        (417, start + b"Content-Length: 1\r\nExpect: " + SECRET + b"\r\n\r\n"),
+        (431, start + b"X: " + SECRET * 1000 + b"\r\n\r\n"),
+        (431, start + b"X: " + SECRET + b"\r\n" + b"Y: y\r\n" * 70 + b"\r\n"),
+    ]
+    log = tmp_path / "log"
+    with log.open("wb") as stderr, gunicorn(database_url, stderr=stderr) as port:
+        for status, raw in cases:
+            got, answer = answer_to(port, raw)
+            head, _, body = answer.partition(b"\r\n\r\n")
+            assert got == status, answer
+            assert b"Content-Type: application/problem+json" in head
+            assert json.loads(body)["status"] == status
+            assert SECRET not in answer
+    said = log.read_bytes()
+    assert b"InvalidHeader" in said
+    assert SECRET not in said
+
+
+def test_clients_that_stall_free_their_threads(database_url: str, tmp_path: Path) -> None:
+    conf, log = tmp_path / "impatient.py", tmp_path / "log"
+    whole = ROOT / "gunicorn.conf.py"
+    conf.write_text(
+        f"__file__ = {str(whole)!r}\nexec(compile(open(__file__).read(), __file__, 'exec'))\n"
+        "from relay.web import worker\nworker.SILENCE = 0.5\n"
+    )
+    head = b"POST /v1/watches HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n"
+    stalls = [head + b"\r\n{", head + b"Transf", b"P"] * 4
+    with (
+        log.open("wb") as stderr,
+        gunicorn(database_url, conf, stderr) as port,
+        contextlib.ExitStack() as held,
+    ):
+        for stalled in stalls:
+            connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+            held.enter_context(connection).sendall(stalled)
+        status, _ = answer_to(port, b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert status == 200
+    assert b'"level":"error"' not in log.read_bytes()
+    assert b"Traceback" not in log.read_bytes()
+
+
+def test_a_client_that_is_late_is_never_listened_to_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair()
+    with worker.ClientSocket(fileno=ours.detach()) as connection, theirs:
+        connection.setblocking(True)
+        theirs.sendall(b"a")
+        assert connection.recv(9) == b"a"
+        monkeypatch.setattr(worker, "WHOLE", -1.0)
+        connection.setblocking(True)
+        theirs.sendall(b"b")
+        assert connection.recv(9) == b""
+        monkeypatch.undo()
+        connection.setblocking(True)
+        assert connection.recv(9) == b""
 
 
 json_values = st.recursive(

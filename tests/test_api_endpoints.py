@@ -280,3 +280,32 @@ def test_a_rate_that_was_raised_holds_nothing_back(caller: Caller, store: Store)
     store.write(hold_back)
     caller.patch(f"/v1/endpoints/{made['id']}", {"rate_per_second": 100})
     assert row_of(store, made["id"]).not_before == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "pointer"),
+    [
+        ("/v1/watches", {"job_id": "j", "callback_url": URL, "timeout_seconds": "soon"}, "/timeout_seconds"),
+        ("/v1/watches", {"job_id": "j", "endpoint_id": 7}, "/endpoint_id"),
+        ("/v1/watches", {"job_id": "j", "callback_url": 7}, "/callback_url"),
+        ("/v1/watches", {"job_id": "j", "callback_url": URL, "events": 7}, "/events"),
+        ("/v1/watches", {"job_id": "j", "callback_url": URL, "metadata": 7}, "/metadata"),
+        ("/v1/endpoints", {"url": URL, "description": 7}, "/description"),
+        ("/v1/endpoints", {"url": URL, "headers": 7}, "/headers"),
+        ("/v1/endpoints", {"url": URL, "max_in_flight": 0}, "/max_in_flight"),
+        ("/v1/endpoints", {"url": URL, "rate_per_second": "fast"}, "/rate_per_second"),
+        ("/v1/endpoints", {"url": URL, "notices": "yes"}, "/notices"),
+        ("/v1/deliveries/retry", {"status": "failed", "endpoint_id": 7}, "/endpoint_id"),
+        ("/v1/deliveries/retry", {"status": "failed", "since": 7}, "/since"),
+        ("/v1/deliveries/retry", {"status": "failed", "until": 7}, "/until"),
+    ],
+)
+def test_what_an_optional_member_must_be_is_said(
+    caller: Caller, path: str, body: dict[str, Any], pointer: str
+) -> None:
+    got = caller.post(path, body)
+    assert got.status == 422
+    (fault,) = got.json["errors"]
+    assert fault["pointer"] == pointer
+    assert fault["detail"].startswith("must be ")
+    assert "None" not in fault["detail"]

@@ -153,3 +153,21 @@ def test_a_benchmark_is_listed_by_its_name(dev: ModuleType, capsys: pytest.Captu
     assert capsys.readouterr().out.split() == ["./dev", "bench", "NAME,", "or", "all:", "claim"]
     assert dev.bench(["clam"]) == 2
     assert "claim" in capsys.readouterr().err
+
+
+def test_all_benchmarks_are_those_that_measure_and_not_the_soak(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (dev.ROOT / "bench").mkdir()
+    for name, source in {"claim": "", "soak": "raise SystemExit(3)", "support_world": "nonsense"}.items():
+        (dev.ROOT / "bench" / f"{name}.py").write_text(source)
+    pretend_installed(dev, dev.DEVELOPMENT)
+    monkeypatch.chdir(dev.ROOT)
+    assert dev.bench([]) == 0
+    assert capsys.readouterr().out.split()[-2:] == ["claim", "soak"]
+    assert dev.bench(["all"]) == 0
+    (dev.ROOT / "bench" / "claim.py").write_text("raise SystemExit(3)")
+    assert dev.bench(["all"]) == 1
+    (dev.ROOT / "bench" / "soak.py").write_text("")
+    assert dev.bench(["soak"]) == 0
+    assert dev.bench(["support_world"]) == 2

@@ -193,7 +193,9 @@ def test_subscribers_share_a_claim_evenly(world: World) -> None:
     world.store.write(
         lambda tx: tx.execute(update(Endpoint).values(proven=1, allowance=20, max_in_flight=20))
     )
-    assert fill(world, 20) == {big: 10, small: 10}
+    held = fill(world, 20)
+    assert held.keys() == {big, small}
+    assert 9 <= held[small] <= 11
 
 
 def fill(world: World, slots: int, **held: int) -> Counter[str]:
@@ -246,3 +248,53 @@ def test_a_retry_after_at_an_open_circuit_is_honoured(world: World) -> None:
     batch = [world.done(one, 503, ErrorClass.HTTP_5XX, retry_after="120")]
     world.store.write(delivery_settles.settle, batch, now=world.now, steps=STEPS)
     assert world.delivery(one.id).due_at >= world.now + 120 * SECOND
+
+
+def test_hundreds_of_recovered_endpoints_are_claimed_from_at_once(world: World) -> None:
+    """Each has its backlog and what came since looked up apart: twice the branches of one statement."""
+    for number in range(150):
+        world.owe(1, f"https://back{number}.example/hook")
+    world.store.write(
+        lambda tx: tx.execute(update(Endpoint).values(proven=1, allowance=5, recovered_at=world.now - SECOND))
+    )
+    room = Room(slots=150, unproven_slots=10, payload_bytes=1 << 27, reach=10)
+    assert len(world.claim(room).taken) == 150
+
+
+def test_a_rate_bounds_starts_and_not_what_is_in_flight(world: World) -> None:
+    """A receiver that takes a second gets its ten a second all the same."""
+    world.owe(30)
+    world.set_endpoint(HOOK, rate_per_second=10.0, max_in_flight=10, allowance=10, proven=1)
+    started = 0
+    for _ in range(10):
+        started += len(world.claim().taken)
+        world.later(0.1)
+    assert started == 10
+
+
+def test_more_subscribers_than_turns_are_all_served_by_one_claim(world: World) -> None:
+    for _ in range(40):
+        world.subscriber_id = world.new_subscriber()
+        world.owe(1)
+    turns = world.store.read(delivery_choice.ready_subscribers, world.now)
+    taken = world.claim(Room(slots=60, unproven_slots=60, payload_bytes=1 << 27, turns=turns)).taken
+    assert len({one.subscriber_id for one in taken}) == 40
+
+
+def test_a_claim_takes_one_suspect_at_most_tests_included(world: World) -> None:
+    world.owe(1)
+    endpoint_id = world.endpoint().id
+    for _ in range(2):
+        world.store.write(deliveries.send_test, world.subscriber_id, endpoint_id, world.now, world.mint)
+    for _ in range(2):
+        world.claim()
+        world.later(61)
+    assert len(world.claim().taken) == 1
+
+
+def test_our_own_failures_do_not_count_against_an_endpoint(world: World) -> None:
+    world.owe(2)
+    before = world.endpoint().failure_streak
+    world.settle(world.claim().taken, None, ErrorClass.INTERNAL)
+    assert world.endpoint().failure_streak == before
+    assert world.endpoint().last_error is None

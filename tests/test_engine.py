@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import bindparam, event, func, insert, select, text, update
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from relay.core.errors import StoreUnavailable
 from relay.store import jobs
@@ -414,3 +414,41 @@ def test_a_caller_may_still_tell_what_was_refused(store: Store) -> None:
         return False
 
     assert store.write(twice)
+
+
+def test_what_may_have_been_committed_is_not_run_again_by_write_once(store: Store) -> None:
+    """The connection breaks at the commit: nobody knows whether it took place."""
+    runs = []
+
+    def work(tx: Tx) -> None:
+        runs.append(1)
+        event.listen(tx, "commit", _break_the_connection, once=True)
+
+    with pytest.raises(StoreUnavailable):
+        store.write_once(work)
+    assert len(runs) == 1
+
+
+def _break_the_connection(_connection: object) -> None:
+    raise OperationalError("COMMIT", None, InterruptedError("gone"), connection_invalidated=True)
+
+
+def test_a_new_sqlite_database_is_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    store = Store(f"sqlite:///{path}")
+    assert not path.exists()
+    with store.engine.begin() as tx:
+        tx.execute(text("CREATE TABLE t (x INTEGER)"))
+        modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    store.close()
+    assert modes == dict.fromkeys(("relay.db", "relay.db-wal", "relay.db-shm"), 0o600)
+
+
+def test_an_sqlite_database_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "relay.db"
+    path.touch()
+    path.chmod(0o640)
+    store = Store(f"sqlite:///{path}")
+    assert store.read(lambda tx: tx.execute(text("SELECT 1")).scalar_one()) == 1
+    store.close()
+    assert path.stat().st_mode & 0o777 == 0o640

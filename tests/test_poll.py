@@ -396,3 +396,18 @@ def test_data_beyond_what_the_database_takes_is_left_out_and_the_job_still_ends(
     assert (row.status, row.data, row.data_bytes) == ("success", None, limit + 1)
     assert world.rows(Watch, Watch.id == watch_id)[0].status == WatchStatus.SUCCESS
     assert len(world.claim().taken) == 1
+
+
+def test_two_bad_ids_in_one_half_end_alone_once_the_provider_has_answered(world: World) -> None:
+    bad = [world.watch("bad-1"), world.watch("bad-2")]
+    good = [world.watch() for _ in range(8)]
+
+    def ask(job_ids: Sequence[str]) -> Outcome:
+        world.later(0.2)
+        if {"bad-1", "bad-2"} & set(job_ids):
+            return Refused(RefusalKind.BAD_IDS, "InvalidJobId", "bad", None, None, 400)
+        return Answered(Answer({}, frozenset(), None), 0)
+
+    turn(world, ask)
+    assert {world.rows(Watch, Watch.id == one)[0].status for one in bad} == {"fail"}
+    assert {world.rows(Watch, Watch.id == one)[0].status for one in good} == {"waiting"}

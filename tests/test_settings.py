@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,7 +39,7 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
 
 def test_every_setting_is_read(tmp_path: Path) -> None:
     bundle = tmp_path / "ca.pem"
-    bundle.write_text("")
+    trustme.CA().cert_pem.write_to_path(str(bundle))
     settings = load(
         {
             "DATABASE_URL": "postgresql://u:p@db/relay",
@@ -134,6 +135,8 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         ("RELAY_MAX_IN_FLIGHT", "0"),
         ("RELAY_MAX_IN_FLIGHT", "1.5"),
         ("RELAY_CALLBACK_CA_FILE", "/nowhere/ca.pem"),
+        ("RELAY_CALLBACK_CA_FILE", "/dev/null"),
+        ("RELAY_CALLBACK_CA_FILE", __file__),
         ("RELAY_DNS_SERVERS", "dns.example"),
         ("RELAY_DNS_SERVERS", "10.0.0.2:0"),
         ("RELAY_METRICS_ADDR", "9100"),

@@ -169,6 +169,7 @@ def test_an_uneventful_poll_is_not_told(stderr: Stderr) -> None:
     telemetry.configure("json", "poller")
     told = {"asked": 10, "answered": 10, "missing": 0, "duration": 1}
     telemetry.poll_ended(**told, ended=0, outcome="answered")
+    telemetry.poll_ended(**told | {"missing": 3}, ended=0, outcome="answered")
     assert stderr.getvalue() == ""
     telemetry.poll_ended(**told, ended=1, outcome="answered")
     telemetry.poll_ended(**told, ended=0, outcome="throttled")

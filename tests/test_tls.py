@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from time import monotonic
 
+import pycurl
 import pytest
 import trustme
 from cryptography import x509
@@ -16,6 +17,7 @@ from cryptography.x509.oid import NameOID
 from relay.core.records import Reply
 from relay.core.states import ErrorClass
 from relay.net.courier import Courier
+from relay.net.symptoms import Failure, of_failure
 from tests.support_chaos import Chaos, answering
 from tests.support_courier import OK, MakeCourier, send
 
@@ -133,3 +135,21 @@ def test_a_handshake_that_hangs_ends_with_the_connect_timeout(make_courier: Make
         reply = send(make_courier(connect_timeout=0.5), f"https://127.0.0.1:{receiver.port}/")
     assert (reply.error, reply.detail) == (ErrorClass.TIMEOUT, "no connection could be made within 0.5 s")
     assert monotonic() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "named"),
+    [
+        (pycurl.E_SSL_CACERT_BADFILE, ErrorClass.INTERNAL, "RELAY_CALLBACK_CA_FILE"),
+        (pycurl.E_OUT_OF_MEMORY, ErrorClass.INTERNAL, "libcurl's code 27"),
+        (12_345, ErrorClass.INTERNAL, "libcurl's code 12345"),
+        (pycurl.E_FTP_WEIRD_SERVER_REPLY, ErrorClass.PROTOCOL, "not HTTP/1.1"),
+        (pycurl.E_GOT_NOTHING, ErrorClass.PROTOCOL, "closed the connection"),
+    ],
+)
+def test_what_is_our_own_fault_is_not_laid_at_the_receivers_door(
+    code: int, error: ErrorClass, named: str
+) -> None:
+    said = of_failure(Failure(code, "", 0, 0, connected=True, deadline=1, connect_timeout=1))
+    assert said.error is error
+    assert named in said.detail

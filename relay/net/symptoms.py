@@ -66,12 +66,20 @@ def of_failure(failure: Failure) -> Diagnosis:
         return of_os_error(failure.os_error)
     if failure.code in _BROKEN_CODES and "large" not in failure.message:
         return Diagnosis(ErrorClass.CONNECT, _BROKEN)
-    return Diagnosis(ErrorClass.PROTOCOL, _PROTOCOL.get(failure.code, _NOT_HTTP))
+    return _by_code(failure.code)
 
 
 def of_os_error(code: int | None) -> Diagnosis:
     """What an errno means that kept a connection from being made."""
     return Diagnosis(ErrorClass.CONNECT, _CONNECT.get(code or 0, "the receiver could not be reached"))
+
+
+def _by_code(code: int) -> Diagnosis:
+    """Lay at the receiver's door only what is known to come from there; the rest says nothing of it."""
+    if code in _PROTOCOL:
+        return Diagnosis(ErrorClass.PROTOCOL, _PROTOCOL[code])
+    ours = f"the relay's sender failed (libcurl's code {code})"
+    return Diagnosis(ErrorClass.INTERNAL, _INTERNAL.get(code, ours))
 
 
 def _timed_out(failure: Failure) -> Diagnosis:
@@ -129,8 +137,26 @@ _CONNECT = {
 }
 
 _NOT_HTTP = "the receiver's answer is not HTTP/1.1 that can be read"
+_TOO_LARGE = "the answer's headers are too large"
 _PROTOCOL = {
+    pycurl.E_OK: _NOT_HTTP,  # it ended well before its headers had come whole
+    pycurl.E_UNSUPPORTED_PROTOCOL: _NOT_HTTP,  # HTTP/0.9, or a version that is none
+    pycurl.E_FTP_WEIRD_SERVER_REPLY: _NOT_HTTP,  # of any protocol, despite its name
+    pycurl.E_HTTP2: _NOT_HTTP,
+    pycurl.E_PARTIAL_FILE: _NOT_HTTP,
+    pycurl.E_BAD_CONTENT_ENCODING: _NOT_HTTP,
+    pycurl.E_FILESIZE_EXCEEDED: _NOT_HTTP,  # a Content-Length beyond what a number holds
+    92: _NOT_HTTP,  # CURLE_HTTP2_STREAM, which pycurl has no name for
     pycurl.E_GOT_NOTHING: "the receiver closed the connection without an answer",
     pycurl.E_ABORTED_BY_CALLBACK: "the receiver closed the connection without an answer, twice",
-    pycurl.E_RECV_ERROR: "the answer's headers are too large",
+    pycurl.E_RECV_ERROR: _TOO_LARGE,
+    100: _TOO_LARGE,  # CURLE_TOO_LARGE, which pycurl has no name for
+}
+
+# What is in no list is a fault on our side: no memory, an option that libcurl was built without.
+_INTERNAL = {
+    pycurl.E_SSL_CACERT_BADFILE: (
+        "the relay could not read the authorities that it trusts;"
+        " is what RELAY_CALLBACK_CA_FILE names PEM, and still there?"
+    ),
 }

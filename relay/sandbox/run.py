@@ -48,6 +48,7 @@ screen = Screen()
 
 def main() -> int:
     """Run until told to stop; 0 after a clean stop."""
+    signal.signal(signal.SIGINT, _interrupt)  # a shell starts what it puts behind with SIGINT ignored
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     port = choose_port(os.environ.get("PORT", ""))

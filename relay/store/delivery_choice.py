@@ -24,6 +24,7 @@ from relay.store.tables import ID, Delivery, Endpoint
 ENDPOINTS_PER_CLAIM = 200  # so that a claim fills its rows also where each endpoint is owed just one
 TURNS_PER_CLAIM = 16  # subscribers among whom one claim is shared; the caller rotates them
 TESTS_PER_CLAIM = 10
+MOST_BRANCHES = 256  # of one UNION: SQLite takes 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class Room:
 
     `turns` are the subscribers with something ready, if there are several; `held` is how many transfers each
     subscriber has in this dispatcher. `only`, if given, are the endpoints that may be claimed from at all.
+    `reach` is how many times the slots are looked for at endpoints: more than 1 where most owe less than they
+    have slots for, so that a claim fills its slots all the same.
     """
 
     slots: int
@@ -40,6 +43,7 @@ class Room:
     turns: Sequence[str] = ()
     held: Mapping[str, int] = field(default_factory=dict)
     only: Sequence[str] | None = None
+    reach: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +123,29 @@ _TESTS = lock(
 
 def _ready_endpoints(tx: Tx, now: Micros, room: Room) -> list[Any]:
     """Some endpoints that may send now, locked; those that another dispatcher holds are passed over."""
-    dialect = tx.dialect.name
     rows: list[Any] = []
     for proven, slots in ((1, room.slots), (0, min(room.unproven_slots, room.slots))):
         if slots > 0:
             most = min(ENDPOINTS_PER_CLAIM, slots)
             parameters: dict[str, Any] = {"proven": proven, "now": now, "most": most}
-            among_these = room.only
-            if among_these is None and len(room.turns) > 1:
-                among_these = _candidates(tx, room.turns, proven, most, now)
-            if among_these is not None:
-                parameters["ids"] = packed(dialect, among_these)
-            rows += tx.execute(_ready_statement(dialect, some=among_these is not None), parameters).all()
+            if room.only is not None:
+                rows += _lock_ready(tx, parameters, room.only)
+                continue
+            found = []
+            if len(room.turns) > 1:
+                found = _lock_ready(tx, parameters, _candidates(tx, room.turns, proven, most, now))
+            if len(found) < most:  # nobody else's turn: what is left goes to whoever is ready
+                seen = {row.id for row in found}
+                found += [row for row in _lock_ready(tx, parameters, None) if row.id not in seen]
+            rows += found
     return _by_turns(rows)
+
+
+def _lock_ready(tx: Tx, parameters: Mapping[str, Any], ids: Sequence[str] | None) -> list[Any]:
+    """Lock ready endpoints, of these or of all."""
+    dialect = tx.dialect.name
+    some = {} if ids is None else {"ids": packed(dialect, ids)}
+    return list(tx.execute(_ready_statement(dialect, some=ids is not None), {**parameters, **some}).all())
 
 
 @cache
@@ -178,7 +192,7 @@ def _free_slots(tx: Tx, ready: Sequence[Any], now: Micros) -> dict[str, int]:
     ids = packed(dialect, [row.id for row in ready])
     counted = tx.execute(_in_flight_statement(dialect), {"ids": ids, "now": now})
     in_flight = {endpoint_id: int(count) for endpoint_id, count in counted.all()}
-    return {row.id: max(_allowed(row) - in_flight.get(row.id, 0), 0) for row in ready}
+    return {row.id: _may_start(row, in_flight.get(row.id, 0)) for row in ready}
 
 
 @cache
@@ -194,23 +208,22 @@ def _in_flight_statement(dialect: str) -> Any:
     )
 
 
-def _allowed(row: Any) -> int:
-    """How many an endpoint may have in flight; a rate also bounds how many may start at once.
-
-    That bound is a twentieth of a second's worth, at least one.
-    """
+def _may_start(row: Any, in_flight: int) -> int:
+    """How many an endpoint may start now; a rate bounds them to a twentieth of a second's worth at once."""
     allowed = 1 if row.opened_at is not None else min(row.allowance, row.max_in_flight)
-    return allowed if row.rate_per_second is None else min(allowed, max(int(row.rate_per_second / 20), 1))
+    free = max(allowed - in_flight, 0)
+    return free if row.rate_per_second is None else min(free, max(int(row.rate_per_second / 20), 1))
 
 
 def _shared_out(ready: Sequence[Any], free: Mapping[str, int], room: Room) -> dict[str, int]:
     """How many rows to look up of each endpoint: even shares for the subscribers, then what is left."""
     subscribers = {row.subscriber_id for row in ready}
-    even = (room.slots + sum(room.held.values())) // max(len(subscribers), 1)
+    slots = round(room.slots * room.reach)
+    even = (slots + sum(room.held.values())) // max(len(subscribers), 1)
     share = {one: max(even - room.held.get(one, 0), 1) for one in subscribers}
-    first = _grant(ready, free, room.slots, share)
+    first = _grant(ready, free, slots, share)
     rest = {endpoint_id: free[endpoint_id] - grant for endpoint_id, grant in first.items()}
-    second = _grant(ready, rest, room.slots - sum(first.values()), None)
+    second = _grant(ready, rest, slots - sum(first.values()), None)
     return {endpoint_id: grant + second[endpoint_id] for endpoint_id, grant in first.items()}
 
 
@@ -247,6 +260,8 @@ def _due_rows(tx: Tx, wanted: Sequence[Branch]) -> list[Due]:
     if tx.dialect.name == "postgresql":
         parameters = {"branches": json.dumps([branch._asdict() for branch in wanted])}
         return [_due(row) for row in tx.execute(_LATERAL, parameters).all()]
+    if len(wanted) > MOST_BRANCHES:
+        return _due_rows(tx, wanted[:MOST_BRANCHES]) + _due_rows(tx, wanted[MOST_BRANCHES:])
     size = 1
     while size < len(wanted):  # few different texts, so that prepared statements are found again
         size *= 4
@@ -303,8 +318,8 @@ def _within(room: Room, due: Sequence[Due], unproven: set[str]) -> list[Due]:
     """As many as there is room for; a suspect goes only by itself, after what else was found."""
     kept: list[Due] = []
     slots, unproven_slots, payload_bytes = room.slots, room.unproven_slots, room.payload_bytes
-    for row in sorted(due, key=_is_suspect):
-        if _is_suspect(row) and any(_is_suspect(other) for other in kept):
+    for row in sorted(due, key=is_suspect):
+        if is_suspect(row) and any(is_suspect(other) for other in kept):
             break
         if slots <= 0 or payload_bytes <= 0:
             break
@@ -318,6 +333,6 @@ def _within(room: Room, due: Sequence[Due], unproven: set[str]) -> list[Due]:
     return kept
 
 
-def _is_suspect(row: Due) -> bool:
+def is_suspect(row: Due) -> bool:
     """Two processes in a row died with this row in hand, counting the lease that has just run out."""
     return row.lost_count + (row.token is not None) >= SUSPECT_AFTER

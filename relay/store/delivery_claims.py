@@ -22,7 +22,7 @@ from relay.core.records import SECOND, Micros
 from relay.core.schedule import GIVE_UP_AFTER
 from relay.core.states import DeliveryStatus, ErrorClass
 from relay.store import endpoints
-from relay.store.delivery_choice import Choice, Room, choose, due_tests
+from relay.store.delivery_choice import Choice, Room, choose, due_tests, is_suspect
 from relay.store.delivery_payloads import Claimed, Due, load
 from relay.store.engine import Tx, among, insert_rows, listed, packed, update_rows
 from relay.store.tables import Attempt, Delivery, Endpoint
@@ -61,7 +61,7 @@ def claim(tx: Tx, *, now: Micros, lease: Micros, token: str, room: Room, mint: M
     Attempts whose lease ran out are recorded as lost.
     """
     chosen = choose(tx, now, room)
-    tests = due_tests(tx, now) if room.slots > 0 else []
+    tests = _few_suspects(due_tests(tx, now) if room.slots > 0 else [], chosen.rows)
     lost = [row for row in (*chosen.rows, *tests) if row.token is not None]
     _record_lost(tx, lost, now, mint)
     over = [row for row in lost if row.cancel_requested or row.lost_count + 1 >= GIVE_UP_AFTER]
@@ -73,6 +73,17 @@ def claim(tx: Tx, *, now: Micros, lease: Micros, token: str, room: Room, mint: M
     _pace_claimed(tx, chosen, now)
     unproven = {row.id for row in chosen.endpoints if not row.proven}
     return Claim(load(tx, [*taken, *tests], token, unproven), len(lost))
+
+
+def _few_suspects(tests: Sequence[Due], rows: Sequence[Due]) -> list[Due]:
+    """A claim takes one suspect at most: tests that are suspects wait until no other is in hand."""
+    taken = any(is_suspect(row) for row in rows)
+    kept = []
+    for test in tests:
+        if not (is_suspect(test) and taken):
+            kept.append(test)
+            taken |= is_suspect(test)
+    return kept
 
 
 def _record_lost(tx: Tx, lost: Sequence[Due], now: Micros, mint: Mint) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import BigInteger, bindparam, case, null, select, update
 from relay.core.pace import Pace, why_disable
 from relay.core.records import SECOND, Micros, Reply
 from relay.core.schedule import longest_wait, retry_after_seconds, retry_at
-from relay.core.states import DeliveryStatus, DisabledReason, EndpointStatus, Event
+from relay.core.states import DeliveryStatus, DisabledReason, EndpointStatus, ErrorClass, Event
 from relay.store import endpoints
 from relay.store.engine import Tx, insert_many, listed, lock, packed, update_rows
 from relay.store.tables import Attempt, Delivery
@@ -105,16 +105,24 @@ def settle(tx: Tx, batch: Sequence[Done], *, now: Micros, steps: Sequence[float]
 
 
 def release(tx: Tx, claims: Sequence[tuple[str, str, str]], now: Micros) -> None:
-    """Give back claims that were never sent, as if they had not been made.
+    """Give back claims that were never sent, as if they had not been made; a cancelled one ends.
 
     Each is (delivery id, token, endpoint id).
     """
     owners = sorted({endpoint_id for _, _, endpoint_id in claims})
     endpoints.lock_in_order(tx, owners)
     for delivery_id, token, _ in sorted(claims):
+        ours = (Delivery.id == delivery_id) & (Delivery.token == token)
+        cancelled = Delivery.cancel_requested == 1
         tx.execute(
             update(Delivery)
-            .where(Delivery.id == delivery_id, Delivery.token == token)
+            .where(ours, cancelled)
+            .values(status=DeliveryStatus.CANCELLED, due_at=null(), solo_at=null(), token=null())
+            .values(finished_at=now, attempt_count=Delivery.attempt_count - 1)
+        )
+        tx.execute(
+            update(Delivery)
+            .where(ours)
             .values(
                 due_at=case((Delivery.due_at.is_not(None), now), else_=null()),
                 solo_at=case((Delivery.solo_at.is_not(None), now), else_=null()),
@@ -152,7 +160,8 @@ def _settle_one(done: Done, row: Any, health: Health, now: Micros, steps: Sequen
     if row.event == Event.TEST:  # sent once, and no sign of health either way
         return Settled(done, DeliveryStatus.DELIVERED if done.reply.error is None else DeliveryStatus.FAILED)
     was_open = health.pace.is_open
-    health.note(done, now)
+    if done.reply.error is not ErrorClass.INTERNAL:  # our own fault says nothing of the endpoint
+        health.note(done, now)
     if done.reply.error is None:
         return Settled(done, DeliveryStatus.DELIVERED)
     if row.cancel_requested:
@@ -233,7 +242,7 @@ def _row_of(one: Settled, now: Micros) -> dict[str, Any]:
 
 def error_text(reply: Reply) -> str | None:
     """The class of a failure and its sentence, as `last_error` shows them."""
-    return None if reply.error is None else f"{reply.error}: {reply.detail}"[:500]
+    return None if reply.error is None else clean(f"{reply.error}: {reply.detail}")
 
 
 ATTEMPT_COLUMNS = (
@@ -260,9 +269,14 @@ def _attempt(done: Done) -> tuple[Any, ...]:
         reply.duration,
         reply.status_code,
         reply.error,
-        reply.detail[:500] if reply.detail else None,
+        clean(reply.detail) if reply.detail else None,
         printable(reply.body) if reply.body else None,
     )
+
+
+def clean(words: str) -> str:
+    """A sentence as every database takes it."""
+    return words.encode("utf-8", "replace").decode().replace("\0", "\\x00")[:500]
 
 
 def printable(body: bytes) -> str:

@@ -8,6 +8,7 @@ their token, registrations by their unique keys.
 
 import contextlib
 import json
+import os
 import random
 import re
 import threading
@@ -108,6 +109,13 @@ def _connect_sqlite(url: URL, pool_size: int, lock_timeout: int) -> Engine:
         connect_args={"timeout": lock_timeout, "isolation_level": None},
     )
 
+    def make_private(*_arguments: object) -> None:
+        """SQLite makes files that everybody may read; its others take this one's mode."""
+        path = url.database or ":memory:"
+        if path != ":memory:" and not path.startswith("file:"):
+            with contextlib.suppress(OSError):  # it is there, or the connection will say what is wrong
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
     def prepare(connection: Any, _record: Any) -> None:
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
@@ -116,6 +124,7 @@ def _connect_sqlite(url: URL, pool_size: int, lock_timeout: int) -> Engine:
         read_only = connection.get_execution_options().get(READ_ONLY, False)
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
+    event.listen(engine, "do_connect", make_private)
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", begin)
     return engine
@@ -181,6 +190,24 @@ class Store:
     def write(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in one read-write transaction; commit when it returns, roll back when it raises."""
         return self._run(self._writing, work, *args, **kwargs)
+
+    def write_once(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work` as `write` does, but never again once its commit may have happened.
+
+        For what nothing in the database guards against a second run: then the caller must say whether to try
+        again. Raises StoreUnavailable there.
+        """
+        returned = False
+
+        def once(tx: Tx) -> T:
+            nonlocal returned
+            if returned:
+                raise StoreUnavailable("the database broke while it saved this; look whether it is there")
+            result = work(tx, *args, **kwargs)
+            returned = True
+            return result
+
+        return self._run(self._writing, once)
 
     def read(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in one transaction that only reads; on SQLite it takes no write lock."""

@@ -84,7 +84,8 @@ _FIRST_DEADLINE = (
     .correlate(Job)
     .scalar_subquery()
 )
-_CLAIMED = lock(
+_LOCK = lock(select(Job.id).where(Job.id.in_(bindparam("keys", expanding=True))).order_by(Job.id))
+_CLAIMED = (
     select(
         Job.id,
         Job.job_id,
@@ -120,9 +121,13 @@ _SILENT = _SETTLED.values(missing_count=Job.missing_count + bindparam("more"))
 def lock_claimed(tx: Tx, token: str, numbers: Mapping[int, int]) -> dict[int, Any]:
     """Lock claimed jobs, numbers of their polls by key, and return the rows whose claim still stands.
 
-    `deadline` is the first of the watches that wait, None for a job that nobody waits for any more.
+    `deadline` is the first of the watches that wait, None for a job that nobody waits for any more. It is
+    read by a statement of its own, after the locks: one that waits for a lock sees other rows as they were
+    before, and would miss the watch that was added meanwhile.
     """
-    rows = tx.execute(_CLAIMED, {"keys": sorted(numbers)})
+    keys = {"keys": sorted(numbers)}
+    tx.execute(_LOCK, keys).all()
+    rows = tx.execute(_CLAIMED, keys)
     return {row.id: row for row in rows if row.token == token and row.attempt_count == numbers[row.id]}
 
 

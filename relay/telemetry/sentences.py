@@ -92,7 +92,7 @@ def poll_ended(
     if outcome != "answered":
         level, sentence = WARNING, f"ListAIJob was asked about {asked} jobs and did not answer: {outcome}."
     else:
-        level = INFO if ended or missing else DEBUG
+        level = INFO if ended else DEBUG  # what is unknown is asked about again and again
         sentence = f"ListAIJob was asked about {asked} jobs: {ended} ended, {missing} unknown to it."
     write_line(
         level,
@@ -315,6 +315,17 @@ def request_failed(error: BaseException) -> None:
     kind = type(error).__name__
     sentence = f"A request failed unexpectedly with {kind}; it was answered 500."
     write_line(ERROR, "request_failed", sentence, error=kind, trace=frames(error))
+
+
+def request_refused(status: int, error: BaseException) -> None:
+    """A request was malformed as HTTP. Its text may quote it, so its class is said, once a minute."""
+    kind = type(error).__name__
+    held_back = _repeats.let_through("request_refused", kind)
+    if held_back is None:
+        return
+    more = f" ({held_back} more like it since the last such line)" if held_back else ""
+    sentence = f"A malformed request was answered {status} ({kind}){more}."
+    write_line(INFO, "request_refused", sentence, status=status, error=kind)
 
 
 def pass_failed(stage: str, error: BaseException, retry_in: float) -> None:

@@ -5,9 +5,10 @@ own description here. A pointer never holds a name that the caller chose.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from relay.core.addresses import CallbackUrl
 from relay.core.errors import Fault, Invalid
@@ -167,8 +168,16 @@ class RetryBody(Message):
 
 T = TypeVar("T", bound=Message)
 
+
+def _rule_of(field: FieldInfo) -> str:
+    """Find a member's description, which lies inside the union where the member may be null."""
+    notes = [note for kind in get_args(field.annotation) for note in getattr(kind, "__metadata__", ())]
+    descriptions = [note.description for note in (field, *notes) if isinstance(note, FieldInfo)]
+    return next(text for text in descriptions if text)  # a member without one shall not even be imported
+
+
 RULES = {
-    name: str(field.description)
+    name: _rule_of(field)
     for model in (WatchBody, BatchBody, EndpointBody, EndpointPatch, RotateBody, RetryBody)
     for name, field in model.model_fields.items()
 }
