@@ -28,6 +28,8 @@ from relay.store.keyring import Keyring
 
 FLUSH_AFTER = 0.02  # seconds a reply waits at most for others to be settled with
 FLUSH_ROWS = 100  # a batch of 100 costs little more than a batch of 1
+GATHER = 0.005  # seconds for which replies gather while none of them is due to be settled
+SUBMIT_ROWS = 32  # parcels that are handed over at once: few enough that the first does not wait for the last
 CLAIM_ROWS = 200  # at most, so that no claim holds its locks for long
 IDLE = 0.15  # seconds between two looks for work: a new delivery leaves within a quarter second
 CLAIM_EVERY = 0.02  # seconds between claims that fill no batch; and, within a second of a find, between looks
@@ -137,6 +139,10 @@ class Dispatcher:
     def _take_replies(self, patience: float) -> None:
         """Move what has come in from the courier to what is to be settled."""
         results = self._courier.results
+        if self._done and patience:
+            # More will come: let them gather. Waking for each would take the interpreter from the courier.
+            time.sleep(min(patience, GATHER))
+            patience = 0.0
         try:
             reply = results.get(timeout=patience) if patience else results.get_nowait()
             while True:
@@ -197,13 +203,13 @@ class Dispatcher:
             self._claim_soon()
         elif self._claimed_at - self._found_at < 1.0:
             self._claim_at = self._claimed_at + CLAIM_EVERY
-        for claimed in taken:
-            if claimed.lost_count >= SUSPECT_AFTER:
-                self._alone = claimed
-                spare = self._rules.lease / SECOND - self._rules.attempt_seconds - LEASE_MARGIN
-                self._alone_until = self._claimed_at + max(spare, 0.0)
-            else:
-                self._send(claimed)
+        for suspect in (one for one in taken if one.lost_count >= SUSPECT_AFTER):  # one at most
+            self._alone = suspect
+            spare = self._rules.lease / SECOND - self._rules.attempt_seconds - LEASE_MARGIN
+            self._alone_until = self._claimed_at + max(spare, 0.0)
+        others = [one for one in taken if one.lost_count < SUSPECT_AFTER]
+        for start in range(0, len(others), SUBMIT_ROWS):
+            self._send(*others[start : start + SUBMIT_ROWS])
 
     def _room(self) -> Room:
         """What can be taken on now; where silent endpoints hold their whole share, only from the others."""
@@ -258,21 +264,22 @@ class Dispatcher:
         elif taken >= room.slots:
             self._reach = max(self._reach * 0.75, 1.0)
 
-    def _send(self, claimed: Claimed) -> None:
-        """Hand one to the courier; where our own code fails on it, that is its attempt's outcome."""
-        now = self._clock.now()
-        key = f"{claimed.id}/{claimed.number}"
-        load = Load(claimed.endpoint_id, claimed.subscriber_id, claimed.unproven, claimed.payload_bytes)
-        self._slots.take(load)
-        self._flights[key] = Flight(claimed, load, now)
-        try:
-            parcel = self._parcel(key, claimed, now)
-        except Exception as error:  # noqa: BLE001 - one row that our code fails on must not stop the others
-            telemetry.pass_failed("render", error, 0.0)
-            detail = f"the relay could not make this webhook ({type(error).__name__}); this is our fault"
-            self._note(Reply(key, None, ErrorClass.INTERNAL, detail, b"", 0))
-        else:
-            self._courier.submit(parcel)
+    def _send(self, *taken: Claimed) -> None:
+        """Hand some to the courier; where our own code fails on one, that is its attempt's outcome."""
+        parcels = []
+        for claimed in taken:
+            now = self._clock.now()
+            key = f"{claimed.id}/{claimed.number}"
+            load = Load(claimed.endpoint_id, claimed.subscriber_id, claimed.unproven, claimed.payload_bytes)
+            self._slots.take(load)
+            self._flights[key] = Flight(claimed, load, now)
+            try:
+                parcels.append(self._parcel(key, claimed, now))
+            except Exception as error:  # noqa: BLE001 - one row that our code fails on must not stop the others
+                telemetry.pass_failed("render", error, 0.0)
+                detail = f"the relay could not make this webhook ({type(error).__name__}); this is our fault"
+                self._note(Reply(key, None, ErrorClass.INTERNAL, detail, b"", 0))
+        self._courier.submit_all(parcels)
 
     def _parcel(self, key: str, claimed: Claimed, now: Micros) -> Parcel:
         body = _body(claimed)
