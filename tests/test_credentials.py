@@ -184,7 +184,8 @@ def test_a_server_that_hangs_drips_or_is_not_there_is_over_in_time(token_file: P
 
     with scripted_server(drip) as server:
         started = time.monotonic()
-        assert "within 0.5 s" in reason(fetcher(role, server.url, token_file, 0.5)())
+        said = reason(fetcher(role, server.url, token_file, 0.5)())
+        assert "within 0.5 s" in said or "in time" in said  # whichever of the two limits a busy machine meets
         assert time.monotonic() - started < 3
         assert server.hung_up.wait(10)
     assert "refused or closed" in reason(fetcher(role, "http://127.0.0.1:1", token_file)())
