@@ -124,7 +124,7 @@ def soak(
     chaos = Chaos(dice.randrange(1 << 30))
     chaos.start()
     world = World(url)
-    names = dice.choices(BEHAVIOURS, [WEIGHTS[name] for name in BEHAVIOURS], k=ENDPOINTS)
+    names = [*BEHAVIOURS, *dice.choices([*WEIGHTS], [*WEIGHTS.values()], k=ENDPOINTS - len(BEHAVIOURS))]
     hooks = [f"http://127.0.0.1:{chaos.port}/{name}/{number}" for number, name in enumerate(names)]
     owners = world.add_endpoints(hooks, proven=False)
     fleet = Fleet(url, folder)
