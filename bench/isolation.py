@@ -117,7 +117,7 @@ def slow(kind: str, count: int) -> str:
         with Dispatchers(url, folder, settings=settings) as dispatcher:
             release(world.store)
             wait_until(lambda: all_done(world.store), 300, "everything is delivered", every=0.1)
-            mib = memory_mib(dispatcher.pids[0], "VmHWM")
+            mib = sum(memory_mib(pid, "VmHWM") for pid in dispatcher.pids)
         rate = count / span(world.store)[1]
     rows = [
         ["dispatcher", f"{rate:,.0f}", f"{rate / SLOW:.2f}", f"{mib:.0f}"],

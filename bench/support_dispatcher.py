@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bench.support_machine import CHECKOUT, cpu_seconds, wait_until
+from bench.support_machine import CHECKOUT, children, cpu_seconds, wait_until
 from bench.support_world import MASTER_KEY_TEXT
 
 RELAY = ("-m", "relay", "deliver")
@@ -61,8 +61,9 @@ class Dispatchers:
 
     @property
     def pids(self) -> list[int]:
-        """The processes' ids."""
-        return [process.pid for process in self.processes]
+        """The ids of the processes, and of those that send for them."""
+        own = [process.pid for process in self.processes]
+        return [*own, *(child for pid in own for child in children(pid))]
 
     def cpu(self) -> float:
         """Processor seconds used so far, all together."""

@@ -28,12 +28,12 @@ from relay import cli
 
 EVERY = 0.005  # seconds between two looks
 OFFER_LOCK_EVERY = 20e-6  # seconds
-THREADS = {"MainThread": "SQL", "courier": "courier"}
-FRAMEWORK = ("relay/cli.py", "relay/loop.py", "relay/store/engine.py", "relay/net/courier.py")
-TURNING = ("Dispatcher.run", "Dispatcher._turn", "Dispatcher._guarded")
+THREADS = {"MainThread": "claiming", "settler": "settling"}
+FRAMEWORK = ("relay/cli.py", "relay/loop.py", "relay/store/engine.py", "relay/deliver/dispatcher.py")
+TURNING = ("Claimer.turn", "Settler.turn")
 DEPTH = 4  # of our own functions that name a stage
 DATABASE = ("psycopg/connection.py", "sqlalchemy/engine/default.py")
-RESTS = ("selectors.py", "relay/deliver.py Dispatcher._take_replies")
+RESTS = ("threading.py", "relay/net/frames.py Frames.wait", "relay/deliver/settler.py Settler._take")
 
 
 class Sampler:

@@ -11,7 +11,7 @@ The flow, in the order in which a job passes through it:
                  settles: the result and a delivery for every waiting       one transaction
                  watch, or when core.poll_policy asks again
     deliver      claims due deliveries of endpoints that may send           one transaction
-                 net.courier POSTs them, signed by core.signing             another thread
+                 net.courier has them POSTed, signed by core.signing        another process
                  settles: an attempt row each, and delivered, due later or failed
     tidy         expires watches at their deadline, prunes what is old
 

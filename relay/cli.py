@@ -153,7 +153,7 @@ def poll(_: argparse.Namespace) -> int:
 
 
 def deliver(_: argparse.Namespace) -> int:
-    """The dispatcher: SQL on this thread, libcurl on another."""
+    """The dispatcher: claims on this thread, settles on another, libcurl in a process of its own."""
     loaded = _load("dispatcher")
     store = wiring.build_store(loaded)
     dispatcher = wiring.build_dispatcher(loaded, store, wiring.build_clock(store))

@@ -97,9 +97,12 @@ def run_dispatcher(dispatcher: Dispatcher, store: Store, *, metrics_addr: str | 
     telemetry.process_started(version=__version__)
     if metrics_addr is not None:
         telemetry.serve_metrics(metrics_addr)
-    with stopping_on_signals() as stop, beside("totals", totals_turn(store), stop):
-        abandoned = dispatcher.run(stop)
-    _leave(store, abandoned)
+    abandoned = 0
+    try:
+        with stopping_on_signals() as stop, beside("totals", totals_turn(store), stop):
+            abandoned = dispatcher.run(stop)
+    finally:
+        _leave(store, abandoned)
 
 
 def _leave(store: Store, abandoned: int = 0) -> None:

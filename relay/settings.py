@@ -153,6 +153,15 @@ class Settings(BaseModel):
         """Transfers at once in one dispatcher: what was asked for, bounded by the open-files limit."""
         return max(1, min(self.max_in_flight_asked, self.open_files - OWN_FILES))
 
+    @property
+    def max_connections(self) -> int:
+        """Connections to receivers that one dispatcher has, idle ones too.
+
+        Twice its transfers, as far as the open-files limit goes: with fewer, hosts in turn push each other's
+        connections out, and opening one costs more than a delivery.
+        """
+        return max(self.max_in_flight, min(2 * self.max_in_flight, self.open_files - OWN_FILES))
+
     @field_validator("access_key_secret")
     @classmethod
     def _key_is_whole(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:

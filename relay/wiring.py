@@ -185,7 +185,7 @@ def build_dispatcher(settings: Settings, store: Store, clock: Clock) -> Dispatch
         allow=settings.callback_allow,
         ca_file=settings.callback_ca_file,
         dns_servers=settings.dns_servers,
-        max_in_flight=settings.max_in_flight,
+        max_connections=settings.max_connections,
     )
     rules = DeliverRules(
         lease=round(settings.lease_seconds * SECOND),

@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from relay.core.ids import Mint
-from relay.net.courier import Courier
 from relay.store.clock import Clock
 from relay.store.engine import Store
 from relay.store.vault import Vault
-from tests.support_courier import MakeCourier, couriers
+from tests.support_courier import MakeCourier, OneByOne, couriers
 from tests.support_database import KINDS, empty, fresh_database, minting
 
 
@@ -72,5 +71,5 @@ def make_courier() -> Iterator[MakeCourier]:
 
 
 @pytest.fixture
-def courier(make_courier: MakeCourier) -> Courier:
+def courier(make_courier: MakeCourier) -> OneByOne:
     return make_courier()

@@ -1,13 +1,18 @@
 """Sending single parcels through a real courier, to receivers on loopback."""
 
+import socket
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_network
 from pathlib import Path
+from threading import Thread
+from time import monotonic
 from typing import Protocol
 
 from relay.core.addresses import Network
 from relay.core.records import Parcel, Reply
+from relay.net import sender
 from relay.net.courier import Courier
 from tests.support_chaos import Chaos, Script
 
@@ -16,33 +21,70 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 HEADERS = (("content-type", "application/json"), ("user-agent", "relay/test"), ("webhook-id", "msg_1"))
 
 
+class OneByOne(Courier):
+    """A courier whose replies can be had one by one."""
+
+    _had: deque[Reply]
+
+    def start(self) -> None:
+        self._had = deque()
+        super().start()
+
+    def reply(self, timeout: float = 30) -> Reply:
+        give_up_at = monotonic() + timeout
+        while not self._had:
+            left = give_up_at - monotonic()
+            if left < 0:
+                raise TimeoutError(f"no reply within {timeout:g} s")
+            self._had.extend(self.replies(left))
+        return self._had.popleft()
+
+
+class InThisProcess(OneByOne):
+    """A courier whose sender is a thread of the tests, so that its code can be made to fail."""
+
+    def _launch(self, theirs: socket.socket) -> None:
+        self._thread = Thread(target=sender.serve, args=(theirs.dup(),))
+        self._thread.start()
+
+    def stop(self) -> None:
+        super().stop()
+        self._thread.join(10)
+
+
 class MakeCourier(Protocol):
     """Starts a courier that is stopped when the test ends; loopback is allowed unless said otherwise."""
 
     def __call__(
         self,
         *,
+        kind: type[OneByOne] = OneByOne,
         allow: tuple[Network, ...] = LOOPBACK,
         ca_file: Path | None = None,
         dns: tuple[str, ...] = (),
         connect_timeout: float = 5.0,
-    ) -> Courier: ...
+    ) -> OneByOne: ...
 
 
 @contextmanager
 def couriers() -> Iterator[MakeCourier]:
     """Makes couriers, and stops them in the end."""
-    made: list[Courier] = []
+    made: list[OneByOne] = []
 
     def make(
         *,
+        kind: type[OneByOne] = OneByOne,
         allow: tuple[Network, ...] = LOOPBACK,
         ca_file: Path | None = None,
         dns: tuple[str, ...] = (),
         connect_timeout: float = 5.0,
-    ) -> Courier:
-        courier = Courier(
-            allow=allow, ca_file=ca_file, dns_servers=dns, max_in_flight=2000, connect_timeout=connect_timeout
+    ) -> OneByOne:
+        courier = kind(
+            allow=allow,
+            ca_file=ca_file,
+            dns_servers=dns,
+            max_connections=4000,
+            connect_timeout=connect_timeout,
         )
         made.append(courier)
         courier.start()
@@ -50,19 +92,19 @@ def couriers() -> Iterator[MakeCourier]:
 
     yield make
     for courier in made:
-        courier.stop(0)
+        courier.stop()
 
 
 def parcel(url: str, *, key: str = "msg_1", deadline: float = 10.0, body: bytes = b"{}") -> Parcel:
     return Parcel(key, url, HEADERS, body, deadline)
 
 
-def send(courier: Courier, url: str, *, deadline: float = 10.0, body: bytes = b"{}") -> Reply:
+def send(courier: OneByOne, url: str, *, deadline: float = 10.0, body: bytes = b"{}") -> Reply:
     courier.submit(parcel(url, deadline=deadline, body=body))
-    return courier.results.get(timeout=30)
+    return courier.reply()
 
 
-def exchange(courier: Courier, script: Script, *, deadline: float = 10.0) -> Reply:
+def exchange(courier: OneByOne, script: Script, *, deadline: float = 10.0) -> Reply:
     """Send one parcel to a receiver that runs this script."""
     with Chaos(script) as receiver:
         return send(courier, f"http://127.0.0.1:{receiver.port}/hook", deadline=deadline)

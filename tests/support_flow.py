@@ -127,16 +127,8 @@ class World:
         retry_after: str | None = None,
     ) -> Done:
         detail = None if error is None else "it did not work"
-        return Done(
-            delivery_id=one.id,
-            token=one.token,
-            number=one.number,
-            endpoint_id=one.endpoint_id,
-            reply=Reply(one.id, status, error, detail, b"ok", 1000, retry_after),
-            started_at=self.now,
-            attempt_id=self.mint("att"),
-            dice=0.5,
-        )
+        reply = Reply(one.id, status, error, detail, b"ok", 1000, retry_after)
+        return Done(one.flight(self.now), reply, self.mint("att"), 0.5)
 
     def rows(self, table: Any, *conditions: Any) -> list[Any]:
         return list(self.store.read(lambda tx: tx.execute(select(table).where(*conditions)).all()))

@@ -42,6 +42,12 @@ def wait_until(happened: Callable[[], Any], timeout: float, what: str) -> Any:
     return value
 
 
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and that still run."""
+    found = (path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("[0-9]*/children"))
+    return [int(child) for some in found for child in some]
+
+
 @dataclass
 class Relay:
     """Processes of one relay on one database; `settings` are added to the environment."""

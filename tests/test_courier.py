@@ -1,33 +1,34 @@
 """The courier: what goes out, what comes back, and one reply to each parcel whatever happens."""
 
-import errno
-import queue
+import os
+import resource
+import signal
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from time import monotonic
 
 import pytest
 
+from relay.core.errors import SenderDied
 from relay.core.records import SECOND, Parcel
 from relay.core.states import ErrorClass
 from relay.net.courier import Courier
 from tests.support_chaos import Chaos, Line, answering, once
-from tests.support_courier import OK, MakeCourier, exchange, parcel, send
+from tests.support_courier import OK, InThisProcess, MakeCourier, OneByOne, exchange, parcel, send
 from tests.support_dns import NameServer, Says
 
 # What goes out and comes back
 
 
-def test_a_2xx_is_success_and_its_body_is_kept(courier: Courier) -> None:
+def test_a_2xx_is_success_and_its_body_is_kept(courier: OneByOne) -> None:
     reply = exchange(courier, answering(OK))
     assert (reply.key, reply.status_code, reply.error, reply.detail) == ("msg_1", 200, None, None)
     assert reply.body == b"ok"
     assert 0 < reply.duration < 10 * SECOND
-    assert courier.idle
 
 
-def test_exactly_the_given_bytes_are_sent(courier: Courier) -> None:
+def test_exactly_the_given_bytes_are_sent(courier: OneByOne) -> None:
     requests: list[bytes] = []
 
     def keep(line: Line) -> None:
@@ -52,14 +53,14 @@ def test_exactly_the_given_bytes_are_sent(courier: Courier) -> None:
     ]
 
 
-def test_connections_are_kept_and_reused(courier: Courier) -> None:
+def test_connections_are_kept_and_reused(courier: OneByOne) -> None:
     with Chaos(answering(OK)) as receiver:
         for _ in range(20):
             assert send(courier, f"http://127.0.0.1:{receiver.port}/").error is None
         assert receiver.connections == 1
 
 
-def test_a_large_body_is_sent_whole(courier: Courier) -> None:
+def test_a_large_body_is_sent_whole(courier: OneByOne) -> None:
     sizes: list[int] = []
 
     def measure(line: Line) -> None:
@@ -71,7 +72,7 @@ def test_a_large_body_is_sent_whole(courier: Courier) -> None:
     assert sizes[0] > 1 << 20
 
 
-def test_200_transfers_run_at_once(courier: Courier) -> None:
+def test_200_transfers_run_at_once(courier: OneByOne) -> None:
     together = threading.Barrier(200)
 
     def meet(line: Line) -> None:
@@ -82,34 +83,42 @@ def test_200_transfers_run_at_once(courier: Courier) -> None:
     with Chaos(meet) as receiver:
         for n in range(200):
             courier.submit(parcel(f"http://127.0.0.1:{receiver.port}/{n}", key=f"msg_{n}", deadline=20))
-        replies = [courier.results.get(timeout=30) for _ in range(200)]
+        replies = [courier.reply(30) for _ in range(200)]
     assert {reply.key for reply in replies} == {f"msg_{n}" for n in range(200)}
     assert {reply.error for reply in replies} == {None}
 
 
-def test_every_parcel_has_exactly_one_reply_from_many_threads(courier: Courier) -> None:
+def test_every_parcel_has_exactly_one_reply(courier: OneByOne) -> None:
     kinds = ["http://127.0.0.1:{port}/{n}", "http://127.0.0.1:1/{n}", "http://10.0.0.1/{n}", "nonsense{n}"]
     with Chaos(answering(OK)) as receiver:
-
-        def submit(n: int) -> None:
-            courier.submit(parcel(kinds[n % 4].format(port=receiver.port, n=n), key=str(n)))
-
-        with ThreadPoolExecutor(8) as threads:
-            list(threads.map(submit, range(2000)))
-        replies = [courier.results.get(timeout=30) for _ in range(2000)]
+        for start in range(0, 2000, 50):
+            numbers = range(start, start + 50)
+            urls = [kinds[n % 4].format(port=receiver.port, n=n) for n in numbers]
+            courier.submit(*(parcel(url, key=str(n)) for n, url in zip(numbers, urls, strict=True)))
+        replies = [courier.reply() for _ in range(2000)]
     assert sorted(int(reply.key) for reply in replies) == list(range(2000))
-    assert courier.in_flight == 0
-    with pytest.raises(queue.Empty):
-        courier.results.get(timeout=0.05)
+    with pytest.raises(TimeoutError):
+        courier.reply(0.05)
 
 
-def test_a_parcel_that_our_code_chokes_on_fails_alone_and_tells_nothing(courier: Courier) -> None:
+def test_replies_wait_while_nobody_takes_them_and_parcels_leave_all_the_same(courier: OneByOne) -> None:
+    """As when the dispatcher is held up by SQL: far more than a socket's buffer holds, both ways."""
+    answer = b"HTTP/1.1 500 X\r\nContent-Length: 16384\r\n\r\n" + bytes(16384)
+    with Chaos(answering(answer)) as receiver:
+        url = f"http://127.0.0.1:{receiver.port}/"
+        for n in range(200):
+            courier.submit(parcel(url, key=str(n), body=b"x" * (1 << 16)))
+        replies = [courier.reply() for _ in range(200)]
+    assert {(reply.status_code, len(reply.body)) for reply in replies} == {(500, 16384)}
+
+
+def test_a_parcel_that_our_code_chokes_on_fails_alone_and_tells_nothing(courier: OneByOne) -> None:
     with Chaos(answering(OK)) as receiver:
         url = f"http://127.0.0.1:{receiver.port}/"
         courier.submit(Parcel("bad", url, (("x-key", "hush\r\nx: y"),), b"", 5))
         courier.submit(Parcel("wide", url, (("x-key", "hush\u20ac"),), b"", 5))
         courier.submit(parcel(url))
-        replies = {reply.key: reply for reply in (courier.results.get(timeout=10) for _ in range(3))}
+        replies = {reply.key: reply for reply in (courier.reply(10) for _ in range(3))}
     assert replies["msg_1"].error is None
     for name in ("bad", "wide"):
         assert replies[name].error is ErrorClass.INTERNAL
@@ -128,7 +137,7 @@ def test_a_parcel_that_our_code_chokes_on_fails_alone_and_tells_nothing(courier:
         (b"X-Retry-After: 5\r\n", None),
     ],
 )
-def test_retry_after_is_kept_raw_and_bounded(courier: Courier, lines: bytes, kept: str | None) -> None:
+def test_retry_after_is_kept_raw_and_bounded(courier: OneByOne, lines: bytes, kept: str | None) -> None:
     reply = exchange(courier, answering(b"HTTP/1.1 503 X\r\n%sContent-Length: 0\r\n\r\n" % lines))
     assert reply.retry_after == kept
 
@@ -136,17 +145,18 @@ def test_retry_after_is_kept_raw_and_bounded(courier: Courier, lines: bytes, kep
 # Connections that are not made
 
 
-def test_running_out_of_files_is_said_so(courier: Courier, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_more(*_args: object) -> object:
-        raise OSError(errno.EMFILE, "Too many open files")
-
-    monkeypatch.setattr("relay.net.guard.Guard.open_socket", no_more)
+def test_running_out_of_files_is_said_so(courier: OneByOne) -> None:
+    assert send(courier, "http://127.0.0.1:1/").error is ErrorClass.CONNECT  # it has started
+    assert courier.pid is not None
+    opened = {int(path.name) for path in Path(f"/proc/{courier.pid}/fd").iterdir()}
+    first_free = next(fd for fd in count() if fd not in opened)
+    resource.prlimit(courier.pid, resource.RLIMIT_NOFILE, (first_free, first_free))
     reply = send(courier, "http://127.0.0.1:1/")
     assert reply.error is ErrorClass.CONNECT
     assert "too many files open" in (reply.detail or "")
 
 
-def test_a_port_where_nothing_listens_is_said_so(courier: Courier) -> None:
+def test_a_port_where_nothing_listens_is_said_so(courier: OneByOne) -> None:
     reply = send(courier, "http://127.0.0.1:1/")
     assert reply.error is ErrorClass.CONNECT
     assert "nothing listens" in (reply.detail or "")
@@ -173,7 +183,7 @@ def test_ipv6_receivers_are_reached_by_literal_and_by_name(make_courier: MakeCou
             assert send(courier, f"http://{host}:{receiver.port}/").error is None
 
 
-def test_names_of_the_hosts_file_are_answered_at_once(courier: Courier) -> None:
+def test_names_of_the_hosts_file_are_answered_at_once(courier: OneByOne) -> None:
     started = monotonic()
     with Chaos(answering(OK)) as receiver:
         for _ in range(10):
@@ -203,58 +213,79 @@ def test_a_name_that_does_not_exist(make_courier: MakeCourier) -> None:
     )
 
 
-# Stopping
+# The end
 
 
-def test_stopping_lets_what_is_in_flight_end(courier: Courier) -> None:
-    asked, go = threading.Event(), threading.Event()
+def is_running(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def test_stopping_ends_the_sender_and_what_is_under_way(make_courier: MakeCourier) -> None:
+    came, hung_up = threading.Event(), threading.Event()
 
     def wait(line: Line) -> None:
-        if line.read_request() is not None:
-            asked.set()
-            go.wait(10)
-            line.send(OK)
+        line.read_request()
+        came.set()
+        line.read_request()  # the end of the connection
+        hung_up.set()
 
-    with Chaos(wait) as receiver:
-        courier.submit(parcel(f"http://127.0.0.1:{receiver.port}/"))
-        assert asked.wait(10)
-        stopping = threading.Thread(target=courier.stop, args=(10,))
-        stopping.start()
-        go.set()
-        stopping.join(10)
-    assert courier.results.get_nowait().error is None
-
-
-def test_stopping_answers_what_will_not_end_as_lost(make_courier: MakeCourier) -> None:
-    with (
-        NameServer({"silent.test": Says.NOTHING}) as names,
-        Chaos(once(lambda line: line.hang())) as receiver,
-    ):
+    with NameServer({"silent.test": Says.NOTHING}) as names, Chaos(wait) as receiver:
         courier = make_courier(dns=(names.address,))
         for url in (f"http://127.0.0.1:{receiver.port}/", "http://silent.test/"):
             for _ in range(10):
                 courier.submit(parcel(url))
-        started = monotonic()
-        courier.stop(0.3)
-    assert monotonic() - started < 2
-    assert [courier.results.get_nowait().error for _ in range(20)] == [ErrorClass.LOST] * 20
-    assert courier.idle
-    with pytest.raises(RuntimeError):
+        assert came.wait(10)
+        pid = courier.pid
+        courier.stop()
+        assert hung_up.wait(10)
+    assert pid is not None
+    assert not is_running(pid)
+    with pytest.raises(SenderDied):
         courier.submit(parcel("http://127.0.0.1/"))
 
 
 def test_a_courier_that_was_never_started_can_be_stopped(tmp_path: Path) -> None:
     ca_file = tmp_path / "ca.pem"
     ca_file.write_bytes(b"")
-    courier = Courier(allow=(), ca_file=ca_file, dns_servers=(), max_in_flight=1)
-    with pytest.raises(RuntimeError):
+    courier = Courier(allow=(), ca_file=ca_file, dns_servers=(), max_connections=1)
+    with pytest.raises(SenderDied):
         courier.submit(parcel("http://127.0.0.1/"))
-    courier.stop(0)
+    courier.stop()
+
+
+def test_a_sender_that_is_killed_is_told_of_after_the_replies_that_came(courier: OneByOne) -> None:
+    came = threading.Event()
+
+    def hang(line: Line) -> None:
+        came.set()
+        line.hang()
+
+    with Chaos(answering(OK)) as receiver, Chaos(once(hang)) as silent:
+        courier.submit(*(parcel(f"http://127.0.0.1:{receiver.port}/", key=str(n)) for n in range(3)))
+        keys = {courier.reply().key for _ in range(3)}
+        courier.submit(parcel(f"http://127.0.0.1:{silent.port}/"))
+        assert came.wait(10)
+        assert courier.pid is not None
+        os.kill(courier.pid, signal.SIGKILL)
+        with pytest.raises(SenderDied, match="exit code -9"):
+            courier.reply()
+    assert keys == {"0", "1", "2"}
+
+
+def test_the_signals_of_a_terminal_and_of_a_supervisor_do_not_end_the_sender(courier: OneByOne) -> None:
+    with Chaos(answering(OK)) as receiver:
+        url = f"http://127.0.0.1:{receiver.port}/"
+        assert send(courier, url).error is None
+        assert courier.pid is not None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(courier.pid, number)
+        assert send(courier, url).error is None
 
 
 def test_a_surprise_in_the_loop_costs_what_is_in_flight_and_no_more(
-    courier: Courier, monkeypatch: pytest.MonkeyPatch
+    make_courier: MakeCourier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    courier = make_courier(kind=InThisProcess)
     with Chaos(answering(OK)) as receiver:
         url = f"http://127.0.0.1:{receiver.port}/"
         with monkeypatch.context() as patch:

@@ -1,5 +1,6 @@
 """Processes that die, freeze, fail on a row or disagree about the time, on every database (A1, C1 to C10)."""
 
+import os
 import re
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from relay.store.tables import Endpoint, SigningSecret
 from tests.support_chaos import Chaos, Line
 from tests.support_courier import OK
 from tests.support_dispatch import NOWHERE, Fleet, running_fleet
-from tests.support_processes import COMMANDS, ROOT, Relay
+from tests.support_processes import COMMANDS, ROOT, Relay, children, wait_until
 
 
 @pytest.fixture
@@ -98,6 +99,48 @@ def test_C2_killed_after_the_2xx_and_before_the_commit_there_is_exactly_one_more
         assert relay.stop() == {"dispatcher": 0}
     assert ids == [one.encode()] * 2
     assert fleet.attempts(one) == ["lost", None]
+
+
+def test_what_a_dispatcher_sends_ends_with_it_even_if_it_alone_is_killed(fleet: Fleet) -> None:
+    gate = Gate()
+    with Receiver(secret=fleet.secret, answer=gate.answer) as receiver:
+        (one,) = fleet.owe([f"{receiver.url}/hook"])
+        relay = fleet.dispatcher()
+        receiver.wait_for(1, 20)
+        process = relay.running.pop("dispatcher")
+        (sender,) = children(process.pid)
+        process.kill()
+        process.wait(10)
+        wait_until(lambda: not Path(f"/proc/{sender}").exists(), 10, "the sender has ended too")
+        fleet.end_leases()
+        relay.start("dispatcher")
+        receiver.wait_for(2, 20)
+        fleet.wait_until_ended()
+        gate.open()
+    assert fleet.attempts(one) == ["lost", None]
+
+
+def test_a_dispatcher_whose_sender_dies_settles_what_came_says_so_and_ends(fleet: Fleet) -> None:
+    gate = Gate()
+    with Receiver(secret=fleet.secret, answer=gate.answer) as slow, Receiver(secret=fleet.secret) as quick:
+        (hung,) = fleet.owe([f"{slow.url}/hook"])
+        (good,) = fleet.owe([f"{quick.url}/hook"])
+        relay = fleet.dispatcher()
+        slow.wait_for(1, 20)
+        quick.wait_for(1, 20)
+        process = relay.running.pop("dispatcher")
+        (sender,) = children(process.pid)
+        os.kill(sender, signal.SIGKILL)
+        assert process.wait(20) == 1
+        said = (relay.folder / "dispatcher.log").read_text()
+        assert "the process that sends webhooks ended (exit code -9)" in said
+        assert "Traceback" not in said
+        fleet.end_leases()
+        relay.start("dispatcher")
+        fleet.wait_until_ended()
+        gate.open()
+    assert fleet.attempts(good) == [None]
+    assert fleet.attempts(hung) == ["lost", None]
 
 
 @pytest.mark.parametrize("name", ["web", "poller", "dispatcher"])

@@ -9,18 +9,17 @@ from time import monotonic
 import pytest
 
 from relay.core.states import ErrorClass
-from relay.net.courier import Courier
 from relay.net.resolver import Found
 from tests.support_addresses import FORBIDDEN
 from tests.support_chaos import Chaos, Line, answering, once
-from tests.support_courier import OK, MakeCourier, exchange, parcel, send
+from tests.support_courier import OK, InThisProcess, MakeCourier, OneByOne, exchange, parcel, send
 from tests.support_dns import NameServer, Says
 
 # H7: redirects.
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_H7_a_redirect_causes_no_second_request_anywhere(courier: Courier, status: int) -> None:
+def test_H7_a_redirect_causes_no_second_request_anywhere(courier: OneByOne, status: int) -> None:
     asked: list[bytes] = []
 
     def redirecting(location: bytes) -> Callable[[Line], None]:
@@ -42,7 +41,7 @@ def test_H7_a_redirect_causes_no_second_request_anywhere(courier: Courier, statu
 # H8: the environment and cookies.
 
 
-def test_H8_a_cookie_is_never_sent_back(courier: Courier) -> None:
+def test_H8_a_cookie_is_never_sent_back(courier: OneByOne) -> None:
     heads: list[bytes] = []
 
     def script(line: Line) -> None:
@@ -93,7 +92,7 @@ def test_H8_a_proxy_of_the_environment_is_never_used(
 # H9: connections that end.
 
 
-def test_H9_a_kept_connection_closed_while_idle_costs_no_attempt(courier: Courier) -> None:
+def test_H9_a_kept_connection_closed_while_idle_costs_no_attempt(courier: OneByOne) -> None:
     closed = threading.Semaphore(0)
 
     def answer_and_close(line: Line) -> None:
@@ -113,7 +112,7 @@ def test_H9_a_kept_connection_closed_while_idle_costs_no_attempt(courier: Courie
 
 @pytest.mark.parametrize("kept", [0, 1, 6])
 def test_H9_a_peer_that_reads_all_and_closes_is_sent_to_again_once_at_most(
-    courier: Courier, kept: int
+    courier: OneByOne, kept: int
 ) -> None:
     """However many connections are kept: each of them could die in turn."""
     asked = threading.Semaphore(0)
@@ -134,7 +133,7 @@ def test_H9_a_peer_that_reads_all_and_closes_is_sent_to_again_once_at_most(
         url = f"http://127.0.0.1:{receiver.port}/"
         for _ in range(kept):
             courier.submit(parcel(url))
-        assert {courier.results.get(timeout=10).error for _ in range(kept)} <= {None}
+        assert {courier.reply(10).error for _ in range(kept)} <= {None}
         settled.set()
         reply = send(courier, url)
     assert (reply.status_code, reply.error) == (None, ErrorClass.PROTOCOL)
@@ -167,9 +166,9 @@ def test_I6_a_thousand_names_that_never_resolve_delay_no_other(make_courier: Mak
         started = monotonic()
         for n in range(20):
             courier.submit(parcel(f"http://good{n}.test:{receiver.port}/", key=f"good{n}"))
-        first = [courier.results.get(timeout=10) for _ in range(20)]
+        first = [courier.reply(10) for _ in range(20)]
         took = monotonic() - started
-        rest = [courier.results.get(timeout=10) for _ in range(1000)]
+        rest = [courier.reply(10) for _ in range(1000)]
     assert {reply.key for reply in first} == {f"good{n}" for n in range(20)}
     assert took < 2
     assert {reply.error for reply in rest} == {ErrorClass.DNS}
@@ -187,7 +186,7 @@ def test_I6_a_thousand_names_that_never_resolve_delay_no_other(make_courier: Mak
         *("http://0x7f.1/", "http://127.0.0.1\\@x/", "http://127.0.0.1./", "ftp://h/"),
     ],
 )
-def test_S1_forbidden_hosts_are_never_connected_to(courier: Courier, url: str) -> None:
+def test_S1_forbidden_hosts_are_never_connected_to(courier: OneByOne, url: str) -> None:
     reply = send(courier, url)
     assert (reply.error, reply.status_code) == (ErrorClass.BLOCKED_ADDRESS, None)
     assert reply.detail
@@ -200,7 +199,7 @@ def test_S1_no_answer_of_dns_leads_to_a_forbidden_address(make_courier: MakeCour
         courier = make_courier(allow=(), dns=(names.address,))
         for host in script:
             courier.submit(parcel(f"http://{host}/", key=host))
-        replies = {reply.key: reply for reply in (courier.results.get(timeout=20) for _ in script)}
+        replies = {reply.key: reply for reply in (courier.reply(20) for _ in script)}
     wrong = {
         script[key][0]: reply
         for key, reply in replies.items()
@@ -239,12 +238,12 @@ def test_S1_first_answer_allowed_second_private_is_blocked(make_courier: MakeCou
 
 
 def test_S1_a_socket_to_a_forbidden_address_is_refused_even_if_a_name_slipped_through(
-    courier: Courier, monkeypatch: pytest.MonkeyPatch
+    make_courier: MakeCourier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "relay.net.resolver.Resolver._judged", lambda _self, _host, found: Found(tuple(found))
     )
-    reply = send(courier, "http://10.0.0.1/")
+    reply = send(make_courier(kind=InThisProcess), "http://10.0.0.1/")
     assert reply.error is ErrorClass.BLOCKED_ADDRESS
     assert "the connection would go to 10.0.0.1" in (reply.detail or "")
 

@@ -9,9 +9,8 @@ from time import monotonic
 import pytest
 
 from relay.core.states import ErrorClass
-from relay.net.courier import Courier
 from tests.support_chaos import Chaos, Line, answering, once
-from tests.support_courier import OK, exchange, parcel, send
+from tests.support_courier import OK, OneByOne, exchange, parcel, send
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 BROKE = "the connection broke before the answer's headers had come whole"
@@ -42,7 +41,7 @@ TOO_LARGE = "the answer's headers are too large"
     ],
 )
 def test_H1_no_whole_headers_end_within_the_deadline(
-    courier: Courier, act: Callable[[Line], None], error: ErrorClass
+    courier: OneByOne, act: Callable[[Line], None], error: ErrorClass
 ) -> None:
     started = monotonic()
     reply = exchange(courier, once(act), deadline=1.0)
@@ -60,7 +59,7 @@ def test_H1_no_whole_headers_end_within_the_deadline(
     ],
 )
 def test_H1_a_500_with_an_endless_body_counts_within_the_deadline(
-    courier: Courier, act: Callable[[Line], None]
+    courier: OneByOne, act: Callable[[Line], None]
 ) -> None:
     def answer(line: Line) -> None:
         line.send(b"HTTP/1.1 500 X\r\n" + CHUNKED)
@@ -73,7 +72,7 @@ def test_H1_a_500_with_an_endless_body_counts_within_the_deadline(
     assert len(reply.body) <= 16 * 1024
 
 
-def test_H1_a_2xx_whose_body_drips_counts_after_two_seconds(courier: Courier) -> None:
+def test_H1_a_2xx_whose_body_drips_counts_after_two_seconds(courier: OneByOne) -> None:
     def answer(line: Line) -> None:
         line.send(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n")
         line.drip(b"x" * 900, 0.05)
@@ -91,14 +90,14 @@ MANY = 20  # answers at once
 GROWTH = 10 << 20  # bytes that all of them together may cost
 
 
-def memory(what: str) -> int:
-    """Bytes of this process: VmRSS is what it holds now, VmHWM the most it held since `forget_peak`."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+def memory(pid: int | None, what: str) -> int:
+    """Bytes of a process: VmRSS is what it holds now, VmHWM the most it held since `forget_peak`."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith(what))
 
 
-def forget_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets VmHWM to VmRSS
+def forget_peak(pid: int | None) -> None:
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # proc(5): resets VmHWM to VmRSS
 
 
 @cache
@@ -132,7 +131,7 @@ def double_bomb(line: Line) -> None:
 @pytest.mark.parametrize(("status", "limit"), [(200, 1024), (500, 16 * 1024)])
 @pytest.mark.parametrize("act", [huge, gzip_bomb, double_bomb])
 def test_H2_no_body_costs_memory_and_none_is_unpacked(
-    courier: Courier, act: Callable[[Line], None], status: int, limit: int
+    courier: OneByOne, act: Callable[[Line], None], status: int, limit: int
 ) -> None:
     def answer(line: Line) -> None:
         line.send(b"HTTP/1.1 %d X\r\n" % status)
@@ -144,19 +143,19 @@ def test_H2_no_body_costs_memory_and_none_is_unpacked(
     with Chaos(once(answer)) as receiver:
         url = f"http://127.0.0.1:{receiver.port}/"
         assert send(courier, url).status_code == status  # libraries are loaded, pools are filled
-        forget_peak()
-        before = memory("VmRSS")
+        forget_peak(courier.pid)
+        before = memory(courier.pid, "VmRSS")
         for n in range(MANY):
             courier.submit(parcel(url, key=str(n), deadline=30.0))
-        replies = [courier.results.get(timeout=60) for _ in range(MANY)]
-        growth = memory("VmHWM") - before
+        replies = [courier.reply(60) for _ in range(MANY)]
+        growth = memory(courier.pid, "VmHWM") - before
     assert {reply.status_code for reply in replies} == {status}
     assert max(len(reply.body) for reply in replies) <= limit
     assert growth < GROWTH
     assert monotonic() - started < 20
 
 
-def test_H2_nothing_is_decoded_or_asked_to_be_encoded(courier: Courier) -> None:
+def test_H2_nothing_is_decoded_or_asked_to_be_encoded(courier: OneByOne) -> None:
     heads: list[bytes] = []
     packed = b"\x1f\x8b\x08\x00\x00\x00\x00\x00"
 
@@ -185,7 +184,7 @@ def broken_chunks(line: Line) -> None:
 
 
 @pytest.mark.parametrize("act", [announced_more, reset_in_the_body, broken_chunks])
-def test_H3_a_2xx_whose_headers_came_whole_is_success(courier: Courier, act: Callable[[Line], None]) -> None:
+def test_H3_a_2xx_whose_headers_came_whole_is_success(courier: OneByOne, act: Callable[[Line], None]) -> None:
     reply = exchange(courier, once(act))
     assert (reply.status_code, reply.error) == (200, None)
 
@@ -203,13 +202,15 @@ def test_H3_a_2xx_whose_headers_came_whole_is_success(courier: Courier, act: Cal
         pytest.param(b"<html></html>", NOT_HTTP, id="HTTP/0.9"),
     ],
 )
-def test_H3_anything_less_than_whole_headers_is_a_failure(courier: Courier, sent: bytes, detail: str) -> None:
+def test_H3_anything_less_than_whole_headers_is_a_failure(
+    courier: OneByOne, sent: bytes, detail: str
+) -> None:
     reply = exchange(courier, once(lambda line: line.send(sent)))
     assert (reply.status_code, reply.error, reply.detail) == (None, ErrorClass.PROTOCOL, detail)
 
 
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 20", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nConte"])
-def test_H3_a_reset_before_the_headers_are_whole_is_a_failure(courier: Courier, sent: bytes) -> None:
+def test_H3_a_reset_before_the_headers_are_whole_is_a_failure(courier: OneByOne, sent: bytes) -> None:
     def act(line: Line) -> None:
         line.send(sent)
         line.reset()
@@ -230,38 +231,38 @@ def test_H3_a_reset_before_the_headers_are_whole_is_a_failure(courier: Courier, 
         *((503, ErrorClass.HTTP_5XX), (600, ErrorClass.HTTP_OTHER), (999, ErrorClass.HTTP_OTHER)),
     ],
 )
-def test_H4_a_status_decides(courier: Courier, status: int, error: ErrorClass | None) -> None:
+def test_H4_a_status_decides(courier: OneByOne, status: int, error: ErrorClass | None) -> None:
     reply = exchange(courier, answering(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status))
     assert (reply.status_code, reply.error) == (status, error)
     assert (reply.detail is None) == (error is None)
 
 
 @pytest.mark.parametrize("status", [b"000", b"099", b"2000"])
-def test_H4_digits_that_are_no_status_are_a_failure(courier: Courier, status: bytes) -> None:
+def test_H4_digits_that_are_no_status_are_a_failure(courier: OneByOne, status: bytes) -> None:
     answer = b"HTTP/1.1 %s X\r\nContent-Length: 0\r\n\r\n" % status
     reply = exchange(courier, once(lambda line: line.send(answer)))
     assert reply.error is ErrorClass.HTTP_OTHER
 
 
 @pytest.mark.parametrize("status", [b"2", b"20", b"20x", b"-20", b"+200", b"\xb2\xb0\xb0"])
-def test_H4_a_status_that_is_no_number_is_a_failure(courier: Courier, status: bytes) -> None:
+def test_H4_a_status_that_is_no_number_is_a_failure(courier: OneByOne, status: bytes) -> None:
     answer = b"HTTP/1.1 %s X\r\nContent-Length: 0\r\n\r\n" % status
     reply = exchange(courier, once(lambda line: line.send(answer)))
     assert (reply.status_code, reply.error, reply.detail) == (None, ErrorClass.PROTOCOL, NOT_HTTP)
 
 
-def test_H4_a_102_then_a_204_is_success(courier: Courier) -> None:
+def test_H4_a_102_then_a_204_is_success(courier: OneByOne) -> None:
     interim = b"HTTP/1.1 102 Processing\r\nRetry-After: 9\r\n\r\n"
     reply = exchange(courier, answering(interim + b"HTTP/1.1 204 No Content\r\n\r\n"))
     assert (reply.status_code, reply.error, reply.retry_after) == (204, None, None)
 
 
-def test_H4_nothing_after_a_102_is_a_failure(courier: Courier) -> None:
+def test_H4_nothing_after_a_102_is_a_failure(courier: OneByOne) -> None:
     reply = exchange(courier, once(lambda line: line.send(b"HTTP/1.1 102 Processing\r\n\r\n")))
     assert (reply.status_code, reply.error) == (102, ErrorClass.HTTP_1XX)
 
 
-def test_H4_a_204_with_a_body_spoils_no_later_answer(courier: Courier) -> None:
+def test_H4_a_204_with_a_body_spoils_no_later_answer(courier: OneByOne) -> None:
     with Chaos(answering(b"HTTP/1.1 204 No Content\r\nContent-Length: 9\r\n\r\nHTTP/1.1 ")) as receiver:
         replies = [send(courier, f"http://127.0.0.1:{receiver.port}/") for _ in range(3)]
     assert [(reply.status_code, reply.error, reply.body) for reply in replies] == [(204, None, b"")] * 3
@@ -279,7 +280,7 @@ def test_H4_a_204_with_a_body_spoils_no_later_answer(courier: Courier) -> None:
         pytest.param(b"X: \x01\xff\r\n", id="control"),
     ],
 )
-def test_H5_odd_headers_are_borne(courier: Courier, headers: bytes) -> None:
+def test_H5_odd_headers_are_borne(courier: OneByOne, headers: bytes) -> None:
     reply = exchange(courier, answering(b"HTTP/1.1 200 OK\r\n%sContent-Length: 2\r\n\r\nok" % headers))
     assert (reply.status_code, reply.error, reply.body) == (200, None, b"ok")
 
@@ -296,14 +297,14 @@ def test_H5_odd_headers_are_borne(courier: Courier, headers: bytes) -> None:
     ],
 )
 def test_H5_broken_headers_are_a_failure_that_spoils_nothing(
-    courier: Courier, headers: bytes, detail: str
+    courier: OneByOne, headers: bytes, detail: str
 ) -> None:
     reply = exchange(courier, once(lambda line: line.send(b"HTTP/1.1 200 OK\r\n%s\r\n" % headers)))
     assert (reply.status_code, reply.error, reply.detail) == (None, ErrorClass.PROTOCOL, detail)
     assert exchange(courier, answering(OK)).error is None
 
 
-def test_H5_of_length_and_chunked_the_chunks_count(courier: Courier) -> None:
+def test_H5_of_length_and_chunked_the_chunks_count(courier: OneByOne) -> None:
     """RFC 9112, section 6.3; a later answer on the connection is not read from the middle of this one."""
     both = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n" + CHUNKED + b"2\r\nok\r\n0\r\n\r\n"
     with Chaos(answering(both)) as receiver:
@@ -311,7 +312,7 @@ def test_H5_of_length_and_chunked_the_chunks_count(courier: Courier) -> None:
     assert [(reply.status_code, reply.error, reply.body) for reply in replies] == [(200, None, b"ok")] * 3
 
 
-def test_H6_random_bytes_stay_bytes(courier: Courier) -> None:
+def test_H6_random_bytes_stay_bytes(courier: OneByOne) -> None:
     noise = bytes(range(256))
     reply = exchange(courier, answering(b"HTTP/1.1 200 OK\r\nContent-Length: 256\r\n\r\n" + noise))
     assert reply.body == noise

@@ -16,10 +16,9 @@ from cryptography.x509.oid import NameOID
 
 from relay.core.records import Reply
 from relay.core.states import ErrorClass
-from relay.net.courier import Courier
 from relay.net.symptoms import Failure, of_failure
 from tests.support_chaos import Chaos, answering
-from tests.support_courier import OK, MakeCourier, send
+from tests.support_courier import OK, MakeCourier, OneByOne, send
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +27,7 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture
-def trusting(make_courier: MakeCourier, authority: trustme.CA, tmp_path: Path) -> Courier:
+def trusting(make_courier: MakeCourier, authority: trustme.CA, tmp_path: Path) -> OneByOne:
     """A courier that trusts the tests' authority."""
     path = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(path))
@@ -41,7 +40,7 @@ def server_context(certificate: trustme.LeafCert) -> ssl.SSLContext:
     return context
 
 
-def over_tls(courier: Courier, context: ssl.SSLContext) -> Reply:
+def over_tls(courier: OneByOne, context: ssl.SSLContext) -> Reply:
     """Send to a receiver with this certificate; whatever comes of it, it came of one connection."""
     with Chaos(answering(OK), tls=context) as receiver:
         reply = send(courier, f"https://127.0.0.1:{receiver.port}/")
@@ -55,37 +54,37 @@ def refusal(reply: Reply) -> str | None:
 
 
 def test_our_own_authority_is_trusted_beside_the_public_ones(
-    trusting: Courier, authority: trustme.CA
+    trusting: OneByOne, authority: trustme.CA
 ) -> None:
     assert over_tls(trusting, server_context(authority.issue_cert("127.0.0.1"))).error is None
 
 
-def test_connections_are_reused(trusting: Courier, authority: trustme.CA) -> None:
+def test_connections_are_reused(trusting: OneByOne, authority: trustme.CA) -> None:
     with Chaos(answering(OK), tls=server_context(authority.issue_cert("127.0.0.1"))) as receiver:
         replies = [send(trusting, f"https://127.0.0.1:{receiver.port}/") for _ in range(5)]
         assert receiver.connections == 1
     assert {reply.error for reply in replies} == {None}
 
 
-def test_H10_an_unknown_authority(courier: Courier, authority: trustme.CA) -> None:
+def test_H10_an_unknown_authority(courier: OneByOne, authority: trustme.CA) -> None:
     assert refusal(over_tls(courier, server_context(authority.issue_cert("127.0.0.1")))) == (
         "the receiver's certificate is not signed by an authority that the relay trusts,"
         " or it does not send its intermediate certificates"
     )
 
 
-def test_H10_an_expired_certificate(trusting: Courier, authority: trustme.CA) -> None:
+def test_H10_an_expired_certificate(trusting: OneByOne, authority: trustme.CA) -> None:
     past = datetime.now(tz=UTC) - timedelta(days=1)
     context = server_context(authority.issue_cert("127.0.0.1", not_after=past))
     assert refusal(over_tls(trusting, context)) == "the receiver's certificate has expired"
 
 
-def test_H10_a_certificate_for_another_host(trusting: Courier, authority: trustme.CA) -> None:
+def test_H10_a_certificate_for_another_host(trusting: OneByOne, authority: trustme.CA) -> None:
     context = server_context(authority.issue_cert("other.test"))
     assert refusal(over_tls(trusting, context)) == "the receiver's certificate is for another host name"
 
 
-def test_H10_a_self_signed_certificate(courier: Courier, tmp_path: Path) -> None:
+def test_H10_a_self_signed_certificate(courier: OneByOne, tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(self_signed(tmp_path / "own.pem"))
     assert refusal(over_tls(courier, context)) == (
@@ -110,7 +109,7 @@ def self_signed(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
-def test_H10_tls_that_is_too_old(trusting: Courier, authority: trustme.CA, newest: ssl.TLSVersion) -> None:
+def test_H10_tls_that_is_too_old(trusting: OneByOne, authority: trustme.CA, newest: ssl.TLSVersion) -> None:
     context = server_context(authority.issue_cert("127.0.0.1"))
     context.set_ciphers("ALL:@SECLEVEL=0")
     with pytest.deprecated_call():
@@ -120,7 +119,7 @@ def test_H10_tls_that_is_too_old(trusting: Courier, authority: trustme.CA, newes
     assert refusal(over_tls(trusting, context)) == "the receiver's TLS is too old: TLS 1.2 or newer is needed"
 
 
-def test_H10_a_port_that_speaks_no_tls(courier: Courier) -> None:
+def test_H10_a_port_that_speaks_no_tls(courier: OneByOne) -> None:
     with Chaos(lambda line: line.send(OK)) as receiver:
         reply = send(courier, f"https://127.0.0.1:{receiver.port}/")
         assert receiver.connections == 1

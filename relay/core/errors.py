@@ -4,6 +4,7 @@ RelayError
 ├── SettingsError        bad settings, all of them at once; the process exits with 2
 ├── UnreadableAnswer     ListAIJob answered something that is no answer
 ├── StoreUnavailable     the database can't be reached or is too busy; try again
+├── SenderDied           the process that sends for a dispatcher is gone; the dispatcher ends too
 └── Refusal              a caller's request that can't be done; the web turns it into a problem document
     ├── NotFound         404, also for what belongs to another subscriber
     ├── Conflict         409
@@ -36,6 +37,10 @@ class StoreUnavailable(RelayError):
     def __init__(self, message: str, retry_after: int = 2) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class SenderDied(RelayError):
+    """The process that sends for a dispatcher is gone; what it had in hand has no reply."""
 
 
 class Refusal(RelayError):

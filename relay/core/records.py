@@ -1,6 +1,7 @@
 """The small frozen values that the stages hand each other. Times are integer microseconds since the epoch."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from relay.core.states import ErrorClass, JobStatus
 
@@ -29,11 +30,10 @@ class JobReport:
     data_is_json: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+class Parcel(NamedTuple):
     """One attempt, ready to leave: where, what, and how long it may take as a whole (seconds).
 
-    `key` names the attempt between sender and courier; its reply carries the same.
+    `key` names the attempt; its reply carries the same. A tuple, as one goes to another process each time.
     """
 
     key: str
@@ -43,8 +43,7 @@ class Parcel:
     deadline: float
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What came of one attempt.
 
     A reply with `error` None was delivered: a 2xx whose headers came whole. `detail` is a sentence for people

@@ -5,7 +5,9 @@ answer go on. Times are seconds of the monotonic clock.
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from typing import NamedTuple
+
+from relay.core.records import Micros
 
 LIVELY = 5.0  # seconds since its last answer for which an endpoint counts as one that answers
 SILENT_SHARE = 7 / 8  # of the slots, for endpoints that have not answered lately: the rest is kept for others
@@ -13,14 +15,17 @@ UNPROVEN_SHARE = 1 / 2  # of the slots, for endpoints that are new or failing
 MEMORY = 128 << 20  # bytes of bodies in flight
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What one flight takes."""
+class Flight(NamedTuple):
+    """An attempt under way: whose claim it is, when it began (database time), and what it takes."""
 
+    delivery_id: str
+    token: str
+    number: int
     endpoint_id: str
     subscriber_id: str
     unproven: bool
     payload_bytes: int
+    started_at: Micros
 
 
 class Slots:
@@ -36,24 +41,24 @@ class Slots:
         self.held: Counter[str] = Counter()
         """How many each subscriber holds."""
 
-    def take(self, load: Load) -> None:
+    def take(self, flight: Flight) -> None:
         """A flight starts."""
-        self._count(load, 1)
+        self._count(flight, 1)
 
-    def free(self, load: Load, *, answered_at: float | None) -> None:
+    def free(self, flight: Flight, *, answered_at: float | None) -> None:
         """A flight has ended; `answered_at` is None where there was no answer at all."""
-        self._count(load, -1)
-        if not self._endpoints[load.endpoint_id]:
-            del self._endpoints[load.endpoint_id]
+        self._count(flight, -1)
+        if not self._endpoints[flight.endpoint_id]:
+            del self._endpoints[flight.endpoint_id]
         if answered_at is not None:
-            self._answered_at[load.endpoint_id] = answered_at
+            self._answered_at[flight.endpoint_id] = answered_at
 
-    def _count(self, load: Load, one: int) -> None:
+    def _count(self, flight: Flight, one: int) -> None:
         self._flying += one
-        self._unproven += one * load.unproven
-        self._bytes += one * load.payload_bytes
-        self._endpoints[load.endpoint_id] += one
-        self.held[load.subscriber_id] += one
+        self._unproven += one * flight.unproven
+        self._bytes += one * flight.payload_bytes
+        self._endpoints[flight.endpoint_id] += one
+        self.held[flight.subscriber_id] += one
 
     @property
     def left(self) -> int:

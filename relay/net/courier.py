@@ -1,36 +1,40 @@
-"""Sends webhooks: parcels go in by `submit`, replies come out of `results`, one for each, whatever happens.
+"""The dispatcher's end of sending: parcels go to a process that sends them, replies come back in batches.
 
-One thread does all the sending and never touches SQL: a loop held up by a database would report answers
-that were there as time-outs. What it does is in `engine`; here is its life, and the promise of one reply.
+One reply for each parcel, unless that process dies; then `SenderDied` is raised, once all that came before
+has been taken. That process is `sender`; here is its life.
 """
 
+import os
+import socket
+import subprocess
+import sys
 import tempfile
-import threading
-from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
-from time import monotonic
 
 import certifi
 
 from relay.core.addresses import Network
+from relay.core.errors import SenderDied
 from relay.core.records import Parcel, Reply
-from relay.core.states import ErrorClass
-from relay.net.engine import Engine, EngineOptions
-from relay.net.sockets import Sockets
+from relay.net.engine import EngineOptions
+from relay.net.frames import Frames
 
-STOPPED = "the dispatcher was stopped before an answer had come; it may or may not have been received"
+CHECKOUT = Path(__file__).resolve().parents[2]
+CLOSING = 5.0  # seconds for the sender to see that it is over
 
 
 class Courier:
-    """Sends parcels, and says what came of each.
+    """Has parcels sent, and says what came of each.
+
+    One thread may submit while another takes replies.
 
     Args:
         allow: networks that callbacks may reach although they are not public.
         ca_file: authorities (PEM) to trust beside the public ones.
         dns_servers: name servers to ask, as `ip` or `ip:port`; none means the system's.
-        max_in_flight: how many parcels the caller keeps submitted and unanswered at most.
+        max_connections: how many connections are kept, idle ones too; busy ones may be more.
         connect_timeout: seconds for TCP and TLS together, inside each parcel's own deadline.
 
     Raises:
@@ -43,104 +47,96 @@ class Courier:
         allow: Sequence[Network],
         ca_file: Path | None,
         dns_servers: tuple[str, ...],
-        max_in_flight: int,
+        max_connections: int,
         connect_timeout: float = 5.0,
     ) -> None:
-        self.results: SimpleQueue[Reply] = SimpleQueue()
         self._made_bundle = _joined_bundle(ca_file) if ca_file else None
         self._options = EngineOptions(
             allow=tuple(allow),
             ca_bundle=self._made_bundle or Path(certifi.where()),
             dns_servers=dns_servers,
-            max_in_flight=max_in_flight,
+            max_connections=max_connections,
             connect_timeout=connect_timeout,
         )
-        self._sockets = Sockets()
-        self._incoming: deque[Parcel] = deque()
-        self._lock = threading.Lock()
-        self._taking = False
-        self._submitted = self._replied = 0
-        self._stop_at: float | None = None
-        self._thread = threading.Thread(target=self._run, name="courier", daemon=True)
+        self._frames: Frames | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the thread; once, and after any fork."""
-        self._taking = True
-        self._thread.start()
+        """Start the sender; once."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._launch(theirs)
+        self._frames = Frames(ours)
+        self._frames.put(self._options)
+        self._send_all(self._frames)
 
-    def submit(self, parcel: Parcel) -> None:
-        """Hand over a parcel; see `submit_all`."""
-        self.submit_all([parcel])
+    def _launch(self, theirs: socket.socket) -> None:
+        """A fresh interpreter and no fork: other threads of ours may hold locks."""
+        paths = [str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-m", "relay.net.sender", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        )
 
-    def submit_all(self, parcels: Sequence[Parcel]) -> None:
-        """Hand over parcels; never blocks, from any thread. Waking the courier costs more than a parcel does.
+    @property
+    def pid(self) -> int | None:
+        """The sender's process id."""
+        return self._process.pid if self._process is not None else None
+
+    def submit(self, *parcels: Parcel) -> None:
+        """Hand over parcels, together: a message costs more than a parcel. The sender takes them at any time.
 
         Raises:
-            RuntimeError: the courier is not started, or stopped.
+            SenderDied: it is gone.
         """
-        with self._lock:
-            if not self._taking:
-                raise RuntimeError("the courier takes parcels only between start and stop")
-            self._submitted += len(parcels)
-            self._incoming.extend(parcels)
-            self._sockets.wake()
+        if self._frames is None:
+            raise SenderDied("parcels are taken only between start and stop")
+        self._frames.put(parcels)
+        self._send_all(self._frames)
 
-    @property
-    def in_flight(self) -> int:
-        """How many parcels are submitted and not yet answered."""
-        return self._submitted - self._replied
+    def _send_all(self, frames: Frames) -> None:
+        try:
+            frames.flush_all()
+        except OSError as error:
+            raise SenderDied(self._last_words()) from error
 
-    @property
-    def idle(self) -> bool:
-        """Whether every parcel has its reply in `results`."""
-        return self.in_flight == 0
+    def replies(self, patience: float) -> list[Reply]:
+        """What has come; waits for the first for so many seconds at most.
 
-    def stop(self, grace: float) -> None:
-        """Take no more, give what is in flight so many seconds, answer the rest as `lost`, and close."""
-        with self._lock:
-            if self._stop_at is not None:
-                return
-            self._taking, self._stop_at = False, monotonic() + grace
-            self._sockets.wake()
-        if self._thread.ident is not None:
-            self._thread.join()
-        self._sockets.close()
+        Raises:
+            SenderDied: it is gone, and all that it said has been taken.
+        """
+        if self._frames is None:
+            raise SenderDied("replies come only between start and stop")
+        if patience > 0:
+            self._frames.wait(patience)
+        try:
+            return [reply for batch in self._frames.take() for reply in batch]
+        except EOFError as error:
+            raise SenderDied(self._last_words()) from error
+
+    def _last_words(self) -> str:
+        code = None
+        if self._process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                code = self._process.wait(CLOSING)
+        return f"the process that sends webhooks ended (exit code {code}); what it had in hand is sent again"
+
+    def stop(self) -> None:
+        """End the sender, and with it whatever is under way."""
+        if self._frames is not None:
+            self._frames.close()
+            self._frames = None
+        if self._process is not None:
+            try:
+                self._process.wait(CLOSING)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
         if self._made_bundle is not None:
             self._made_bundle.unlink(missing_ok=True)
-
-    def _run(self) -> None:
-        try:
-            while not self._finished():
-                self._run_engine()
-        finally:
-            with self._lock:
-                self._taking = False
-            for parcel in self._incoming:
-                self._deliver(Reply(parcel.key, None, ErrorClass.LOST, STOPPED, b"", 0))
-
-    def _run_engine(self) -> None:
-        engine = Engine(self._options, self._sockets, self._deliver)
-        try:
-            while not self._finished():
-                engine.step(self._patience())
-                while self._incoming:
-                    engine.begin(self._incoming.popleft())
-        except Exception as surprise:  # noqa: BLE001 - the loop must go on with a new engine; the replies tell
-            engine.abandon(ErrorClass.INTERNAL, f"the relay's sender failed ({type(surprise).__name__})")
-        else:
-            engine.abandon(ErrorClass.LOST, STOPPED)
-        finally:
-            engine.close()
-
-    def _finished(self) -> bool:
-        return self._stop_at is not None and (self.idle or monotonic() >= self._stop_at)
-
-    def _patience(self) -> float | None:
-        return None if self._stop_at is None else max(0.0, self._stop_at - monotonic())
-
-    def _deliver(self, reply: Reply) -> None:
-        self._replied += 1
-        self.results.put(reply)
 
 
 def _joined_bundle(ca_file: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The transfers of one courier, for one thread: libcurl's multi interface and the resolver side by side.
+"""The transfers of one sender, for one thread: libcurl's multi interface and the resolver side by side.
 
     begin ─▶ check the URL ─▶ resolve and judge ─▶ load a handle ─▶ transfer ─▶ reply
                  └────────────────┴── refused, or out of time ────────────────────▲
@@ -40,7 +40,7 @@ class EngineOptions:
     allow: tuple[Network, ...]
     ca_bundle: Path
     dns_servers: tuple[str, ...]
-    max_in_flight: int
+    max_connections: int
     connect_timeout: float
 
 
@@ -64,7 +64,7 @@ class Engine:
         self._resolver = Resolver(guard, options.dns_servers, self._watch_resolver)
         self._fixed = Fixed(guard, options.ca_bundle, options.connect_timeout, self._on_success_headers)
         self._check = lru_cache(maxsize=REMEMBERED_URLS)(_check)
-        self._multi = self._open_multi(options.max_in_flight)
+        self._multi = self._open_multi(options.max_connections)
         self._libcurl_due: float | None = None
         self._ticket = count()
         self._waiting: dict[int, _Errand] = {}
@@ -75,11 +75,11 @@ class Engine:
         self._lingering: deque[tuple[float, Transfer, int]] = deque()
         self._idle: list[Transfer] = []
 
-    def _open_multi(self, max_in_flight: int) -> pycurl.CurlMulti:
+    def _open_multi(self, max_connections: int) -> pycurl.CurlMulti:
         multi = pycurl.CurlMulti()
         multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch_libcurl)
         multi.setopt(pycurl.M_TIMERFUNCTION, self._on_libcurl_timer)
-        multi.setopt(pycurl.M_MAXCONNECTS, max_in_flight)
+        multi.setopt(pycurl.M_MAXCONNECTS, max_connections)
         return multi
 
     def begin(self, parcel: Parcel) -> None:
@@ -97,9 +97,9 @@ class Engine:
             else:
                 self._send(errand, resolution)
 
-    def step(self, patience: float | None) -> None:
-        """Wait until something can be done, for `patience` seconds at most (None: for ever), and do it."""
-        self._sockets.wait(self._until_due(patience))
+    def step(self) -> None:
+        """Wait until something can be done, here or by whoever else watches these sockets, and do it."""
+        self._sockets.wait(self._until_due())
         now = monotonic()
         self._run_timers(now)
         self._send_resolved()
@@ -207,7 +207,7 @@ class Engine:
             if errand is not None:
                 self._refuse(errand, ErrorClass.DNS, _name_too_slow(errand))
 
-    def _until_due(self, patience: float | None) -> float | None:
+    def _until_due(self) -> float | None:
         if self._resolved:
             return 0.0  # an answer may come while the question is asked: from the hosts file, or a refusal
         dues = [due for due in (self._libcurl_due, self._resolver.due) if due is not None]
@@ -215,10 +215,7 @@ class Engine:
             dues.append(self._lingering[0][0])
         if self._waiting_due:
             dues.append(self._waiting_due[0][0])
-        if not dues:
-            return patience
-        wait = max(0.0, min(dues) - monotonic())
-        return wait if patience is None else min(wait, patience)
+        return max(0.0, min(dues) - monotonic()) if dues else None
 
     def _run_timers(self, now: float) -> None:
         if self._libcurl_due is not None and self._libcurl_due <= now:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import case, null, select
 
 from relay.core.records import JobReport, Micros
+from relay.core.slots import Flight
 from relay.core.states import JobStatus
 from relay.core.webhook import DATA_LIMIT
 from relay.store.engine import Tx, listed, packed
@@ -81,6 +82,19 @@ class Claimed(NamedTuple):
     def url(self) -> str:
         """The callback URL, with its query."""
         return self.endpoint_url if self.query is None else f"{self.endpoint_url}?{self.query}"
+
+    def flight(self, started_at: Micros) -> Flight:
+        """An attempt of this claim that begins now."""
+        return Flight(
+            self.id,
+            self.token,
+            self.number,
+            self.endpoint_id,
+            self.subscriber_id,
+            self.unproven,
+            self.payload_bytes,
+            started_at,
+        )
 
     @property
     def data_bytes(self) -> int:

@@ -7,35 +7,30 @@ delivered, due later, failed or cancelled. A late process can't overwrite its su
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import BigInteger, bindparam, case, null, select, update
 
 from relay.core.pace import Pace, why_disable
 from relay.core.records import SECOND, Micros, Reply
 from relay.core.schedule import longest_wait, retry_after_seconds, retry_at
+from relay.core.slots import Flight
 from relay.core.states import DeliveryStatus, DisabledReason, EndpointStatus, ErrorClass, Event
 from relay.store import endpoints
 from relay.store.engine import Tx, insert_many, listed, lock, packed, update_rows
 from relay.store.tables import Attempt, Delivery
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """An attempt that has ended: whose claim it was, what came of it, and the id and dice for its record."""
+class Done(NamedTuple):
+    """An attempt that has ended: whose it was, what came of it, and the id and dice for its record."""
 
-    delivery_id: str
-    token: str
-    number: int
-    endpoint_id: str
+    flight: Flight
     reply: Reply
-    started_at: Micros
     attempt_id: str
     dice: float
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """What a settle made of one attempt; `status` None: the claim was no longer ours, nothing was written.
 
     `retries_used` is 1 where the schedule went on by a step.
@@ -66,7 +61,7 @@ class Health:
         if done.reply.error is None:
             self.pace = self.pace.after_success(now, self.row.max_in_flight)
             return
-        self.pace = self.pace.after_failure(now, started_at=done.started_at, dice=done.dice)
+        self.pace = self.pace.after_failure(now, started_at=done.flight.started_at, dice=done.dice)
         self.error = error_text(done.reply)
         self.given_up = self.given_up or why_disable(self.pace, now, done.reply.status_code)
 
@@ -90,17 +85,18 @@ class Batch:
 
 def settle(tx: Tx, batch: Sequence[Done], *, now: Micros, steps: Sequence[float]) -> Batch:
     """Record a batch of attempts; `steps` is the retry schedule in seconds."""
-    owners = endpoints.lock_in_order(tx, (done.endpoint_id for done in batch))
+    owners = endpoints.lock_in_order(tx, (done.flight.endpoint_id for done in batch))
     healths = {endpoint_id: Health(row, endpoints.pace_of(row)) for endpoint_id, row in owners.items()}
-    rows = _lock(tx, [done.delivery_id for done in batch])
+    rows = _lock(tx, [done.flight.delivery_id for done in batch])
     settled = [
-        _settle_one(done, rows.get(done.delivery_id), healths[done.endpoint_id], now, steps) for done in batch
+        _settle_one(done, rows.get(done.flight.delivery_id), healths[done.flight.endpoint_id], now, steps)
+        for done in batch
     ]
     live = [one for one in settled if one.status is not None]
     _write(tx, live, now)
     insert_many(tx, Attempt, ATTEMPT_COLUMNS, [_attempt(one.done) for one in live])
     _save_healths(tx, healths, now)
-    endpoints.look_again(tx, {one.done.endpoint_id for one in live}, now)
+    endpoints.look_again(tx, {one.done.flight.endpoint_id for one in live}, now)
     return Batch(settled, [turn for health in healths.values() if (turn := _turn_of(health)) is not None])
 
 
@@ -155,7 +151,7 @@ def _lock_statement(dialect: str) -> Any:
 
 def _settle_one(done: Done, row: Any, health: Health, now: Micros, steps: Sequence[float]) -> Settled:
     """Judge one attempt by the state its endpoint was in, and let the endpoint learn from it."""
-    if row is None or row.token != done.token or row.attempt_count != done.number:
+    if row is None or row.token != done.flight.token or row.attempt_count != done.flight.number:
         return Settled(done, None)
     if row.event == Event.TEST:  # sent once, and no sign of health either way
         return Settled(done, DeliveryStatus.DELIVERED if done.reply.error is None else DeliveryStatus.FAILED)
@@ -193,7 +189,7 @@ def _after_a_probe(done: Done, row: Any, now: Micros, steps: Sequence[float]) ->
 
 def _write(tx: Tx, live: Sequence[Settled], now: Micros) -> None:
     dialect = tx.dialect.name
-    delivered = [one.done.delivery_id for one in live if one.status is DeliveryStatus.DELIVERED]
+    delivered = [one.done.flight.delivery_id for one in live if one.status is DeliveryStatus.DELIVERED]
     if delivered:
         ids = packed(dialect, sorted(delivered))
         tx.execute(_delivered_statement(dialect), {"ids": ids, "at": now})
@@ -231,7 +227,7 @@ _OTHERS = (
 def _row_of(one: Settled, now: Micros) -> dict[str, Any]:
     pending = one.status is DeliveryStatus.PENDING
     return {
-        "row": one.done.delivery_id,
+        "row": one.done.flight.delivery_id,
         "new_status": one.status,
         "new_due": one.next_attempt_at,
         "steps_used": one.retries_used,
@@ -260,12 +256,12 @@ ATTEMPT_COLUMNS = (
 
 def _attempt(done: Done) -> tuple[Any, ...]:
     """An attempt's row, in the order of the columns."""
-    reply = done.reply
+    flight, reply = done.flight, done.reply
     return (
-        done.delivery_id,
-        done.number,
+        flight.delivery_id,
+        flight.number,
         done.attempt_id,
-        done.started_at,
+        flight.started_at,
         reply.duration,
         reply.status_code,
         reply.error,

@@ -1,0 +1,193 @@
+"""The half of a dispatcher that finds work: claims what there is room for, and has it sent."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from relay import telemetry
+from relay.core.ids import Mint
+from relay.core.records import SECOND, Micros, Reply
+from relay.core.schedule import SUSPECT_AFTER
+from relay.core.states import ErrorClass
+from relay.deliver.flights import Flights
+from relay.deliver.parcels import parcel_of
+from relay.net.courier import Courier
+from relay.store import delivery_choice, delivery_claims, delivery_settles
+from relay.store.clock import Clock
+from relay.store.delivery_choice import Room
+from relay.store.delivery_payloads import Claimed
+from relay.store.engine import Store
+from relay.store.keyring import Keyring
+
+SUBMIT_ROWS = 32  # parcels that are handed over at once: few enough that the first does not wait for the last
+CLAIM_ROWS = 200  # at most, so that no claim holds its locks for long
+IDLE = 0.15  # seconds between two looks for work: a new delivery leaves within a quarter second
+CLAIM_EVERY = 0.02  # seconds between claims that fill no batch; and, within a second of a find, between looks
+MOST_REACH = 10.0  # times the slots: the default in-flight limit, where each endpoint owes a single delivery
+LEASE_MARGIN = 5.0  # seconds of a lease left over for the settle
+TURNS_EVERY = 1.0  # seconds between two looks at which subscribers have something ready
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRules:
+    """What the settings say of claiming and sending; durations in microseconds unless they say seconds."""
+
+    lease: Micros
+    attempt_seconds: float
+    max_in_flight: int
+    user_agent: str
+    mint: Mint
+    new_token: Callable[[], str]
+
+
+class Claimer:
+    """Takes turns on one thread; `turn` waits until there may be something to do, and does it."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        courier: Courier,
+        keyring: Keyring,
+        flights: Flights,
+        rules: ClaimRules,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._courier = courier
+        self._keyring = keyring
+        self._flights = flights
+        self._rules = rules
+        self._alone: Claimed | None = None  # sent when nothing else is in flight: processes died with it
+        self._alone_until = 0.0
+        self._quiet = False  # nothing is claimed until nothing flies: a suspect does, or is about to
+        self._claim_at = 0.0
+        self._claimed_at = self._found_at = 0.0
+        self._found_last = False
+        self._reach = 1.0
+        self._turns: list[str] = []
+        self._turns_at = 0.0
+
+    def turn(self) -> None:
+        """Wait for the time to claim, or for a settle that makes room, and claim."""
+        if self._flights.room_made.wait(max(self._claim_at - time.monotonic(), 0.0)):
+            self._flights.room_made.clear()
+            self._claim_soon()
+        if self._alone is not None:
+            self._send_alone(self._alone)
+        if time.monotonic() >= self._claim_at:
+            self._claim()
+
+    def finish(self) -> None:
+        """Give back what was claimed and never sent."""
+        if self._alone is not None:
+            self._give_back(self._alone)
+
+    def _send_alone(self, suspect: Claimed) -> None:
+        """Send a suspect once nothing else flies; give it back if its lease would not outlast its attempt."""
+        if not self._flights.count:
+            self._alone = None
+            self._quiet = True
+            self._send([suspect])
+        elif time.monotonic() > self._alone_until:
+            self._give_back(suspect)
+            self._quiet = True  # let what flies end first: the next claim finds it again, and room to send it
+
+    def _give_back(self, suspect: Claimed) -> None:
+        claim = (suspect.id, suspect.token, suspect.endpoint_id)
+        self._store.write(delivery_settles.release, [claim], self._clock.now())
+        self._alone = None
+
+    def _claim_soon(self) -> None:
+        """There is room again: claim at once where that fills a batch, else with what comes until then."""
+        full = self._flights.slots_left >= min(CLAIM_ROWS, self._rules.max_in_flight)
+        self._claim_at = min(self._claim_at, 0.0 if full else self._claimed_at + CLAIM_EVERY)
+
+    def _claim(self) -> None:
+        """Take what there is room for; after an empty hand, look again in a while."""
+        self._claimed_at = time.monotonic()
+        self._claim_at = self._claimed_at + IDLE
+        self._quiet = self._quiet and self._flights.count > 0
+        if self._flights.slots_left <= 0 or self._alone is not None or self._quiet:
+            return  # a settle makes room and moves this
+        taken = self._claimed()
+        if taken:
+            self._found_at = self._claimed_at
+            self._claim_soon()
+        elif self._claimed_at - self._found_at < 1.0:
+            self._claim_at = self._claimed_at + CLAIM_EVERY
+        for suspect in (one for one in taken if one.lost_count >= SUSPECT_AFTER):  # one at most
+            self._alone = suspect
+            spare = self._rules.lease / SECOND - self._rules.attempt_seconds - LEASE_MARGIN
+            self._alone_until = self._claimed_at + max(spare, 0.0)
+        others = [one for one in taken if one.lost_count < SUSPECT_AFTER]
+        for start in range(0, len(others), SUBMIT_ROWS):
+            self._send(others[start : start + SUBMIT_ROWS])
+
+    def _claimed(self) -> list[Claimed]:
+        now = self._clock.now()
+        if not self._found_last and not self._is_something_ready(now):
+            return []  # most looks of an idle relay end here, without a lock
+        self._look_who_is_ready(now)
+        room = self._flights.room(CLAIM_ROWS, self._turns, self._reach)
+        claim = self._store.write(
+            delivery_claims.claim,
+            now=now,
+            lease=self._rules.lease,
+            token=self._rules.new_token(),
+            room=room,
+            mint=self._rules.mint,
+        )
+        if claim.lost:
+            telemetry.attempts_lost(claim.lost)
+        self._keyring.fetch(claim.taken, now)
+        self._learn_reach(room, len(claim.taken))
+        self._found_last = bool(claim.taken)
+        return claim.taken
+
+    def _is_something_ready(self, now: Micros) -> bool:
+        """Whether an endpoint may send; if one may soon, as a rate limit can say, the next look is then."""
+        ready_at = self._store.read(delivery_claims.next_ready)
+        if ready_at is not None and ready_at > now:
+            self._claim_at = min(self._claim_at, time.monotonic() + (ready_at - now) / SECOND)
+        return ready_at is not None and ready_at <= now
+
+    def _look_who_is_ready(self, now: Micros) -> None:
+        """The subscribers among whom the slots are shared, others first at each claim; anew each second."""
+        if time.monotonic() >= self._turns_at:
+            self._turns_at = time.monotonic() + TURNS_EVERY
+            self._turns = self._store.read(delivery_choice.ready_subscribers, now)
+        served = delivery_choice.TURNS_PER_CLAIM
+        self._turns = self._turns[served:] + self._turns[:served]
+
+    def _learn_reach(self, room: Room, taken: int) -> None:
+        """Look at more endpoints where those looked at owed less than they had slots for; then at fewer."""
+        if taken < room.slots / 2:
+            self._reach = min(self._reach * 2, MOST_REACH) if taken else 1.0
+        elif taken >= room.slots:
+            self._reach = max(self._reach * 0.75, 1.0)
+
+    def _send(self, taken: list[Claimed]) -> None:
+        """Hand some to the courier; where our own code fails on one, that is its attempt's outcome."""
+        parcels = []
+        for claimed in taken:
+            now = self._clock.now()
+            key = f"{claimed.id}/{claimed.number}"
+            self._flights.begin(key, claimed.flight(now))
+            try:
+                parcels.append(
+                    parcel_of(
+                        claimed,
+                        key,
+                        now,
+                        keyring=self._keyring,
+                        user_agent=self._rules.user_agent,
+                        deadline=self._rules.attempt_seconds,
+                    )
+                )
+            except Exception as error:  # noqa: BLE001 - one row that our code fails on must not stop the others
+                telemetry.pass_failed("render", error, 0.0)
+                detail = f"the relay could not make this webhook ({type(error).__name__}); this is our fault"
+                self._flights.fail(Reply(key, None, ErrorClass.INTERNAL, detail, b"", 0))
+        if parcels:
+            self._courier.submit(*parcels)

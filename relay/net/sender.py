@@ -1,0 +1,112 @@
+"""The process that sends: parcels come in over a socket pair, a reply to each goes back.
+
+It is a process of its own because two threads of one interpreter that both work all the time spend as much
+on handing over its lock as on the work (measured: half of all processor time), and because a loop that is
+held up reports answers that were there as time-outs. It never touches SQL, holds nothing that must last, and
+ends with the dispatcher that started it, however that ends. What it does is in `engine`.
+"""
+
+import signal
+import socket
+import sys
+from collections import deque
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any
+
+from relay.core.records import Parcel, Reply
+from relay.core.states import ErrorClass
+from relay.net.engine import Engine, EngineOptions
+from relay.net.frames import Frames
+from relay.net.sockets import READ, WRITE, Sockets
+
+
+class Sender:
+    """Serves one dispatcher at the other end of `frames`, until that end is closed."""
+
+    def __init__(self, options: EngineOptions, frames: Frames, early: Iterable[Parcel]) -> None:
+        self._options = options
+        self._frames = frames
+        self._sockets = Sockets()
+        self._incoming = deque(early)
+        self._replies: list[Reply] = []
+        self._is_over = False
+
+    def run(self) -> None:
+        """Send until the dispatcher is gone; a surprise costs what is under way, and no more."""
+        while not self._is_over:
+            self._listen()
+            self._run_engine()
+        self._sockets.close()
+
+    def _run_engine(self) -> None:
+        engine = Engine(self._options, self._sockets, self._replies.append)
+        try:
+            while not self._is_over:
+                while self._incoming:
+                    engine.begin(self._incoming.popleft())
+                self._hand_back()
+                engine.step()
+        except Exception as surprise:  # noqa: BLE001 - go on with a new engine; the replies tell of it
+            engine.abandon(ErrorClass.INTERNAL, f"the relay's sender failed ({type(surprise).__name__})")
+            self._hand_back()
+        finally:
+            engine.close()
+
+    def _listen(self) -> None:
+        wanted = READ if self._frames.is_flushed else READ | WRITE
+        self._sockets.watch(self._frames.fileno(), wanted, self._on_ready)
+
+    def _on_ready(self, _fd: int, events: int) -> None:
+        if events & READ:
+            self._take()
+        if events & WRITE:
+            self._flush()
+
+    def _take(self) -> None:
+        try:
+            for parcels in self._frames.take():
+                self._incoming.extend(parcels)
+        except EOFError:
+            self._is_over = True
+
+    def _hand_back(self) -> None:
+        """Hand over the replies of one round together, as far as the dispatcher takes them now."""
+        if self._replies:
+            self._frames.put(self._replies)
+            self._replies.clear()
+            self._flush()
+
+    def _flush(self) -> None:
+        try:
+            self._frames.flush()
+        except OSError:
+            self._is_over = True
+        else:
+            self._listen()
+
+
+def serve(sock: socket.socket) -> None:
+    """Serve at one end of a socket pair; the first message is the engine's options, the others parcels."""
+    with sock:
+        frames = Frames(sock)
+        messages: list[Any] = []
+        try:
+            while not messages:
+                frames.wait()
+                messages = frames.take()
+        except EOFError:
+            return  # the dispatcher ended before it had begun
+        options, *early = messages
+        Sender(options, frames, chain.from_iterable(early)).run()
+
+
+def main() -> None:
+    """Serve the socket whose descriptor is the only argument. The dispatcher's end is the only way out."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C and supervisors reach the whole group
+        signal.signal(number, signal.SIG_IGN)
+    serve(socket.socket(fileno=int(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()
