@@ -11,14 +11,17 @@ from time import monotonic
 from typing import Protocol
 
 from relay.core.addresses import Network
-from relay.core.records import Parcel, Reply
+from relay.core.parcels import Parcel
+from relay.core.records import Reply
+from relay.core.states import Event
+from relay.core.webhook import Notice
 from relay.net import sender
 from relay.net.courier import Courier
 from tests.support_chaos import Chaos, Script
 
 LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-HEADERS = (("content-type", "application/json"), ("user-agent", "relay/test"), ("webhook-id", "msg_1"))
+KEY = b"k" * 32
 
 
 class OneByOne(Courier):
@@ -95,12 +98,20 @@ def couriers() -> Iterator[MakeCourier]:
         courier.stop()
 
 
-def parcel(url: str, *, key: str = "msg_1", deadline: float = 10.0, body: bytes = b"{}") -> Parcel:
-    return Parcel(key, url, HEADERS, body, deadline)
+def parcel(
+    url: str,
+    *,
+    key: str = "msg_1",
+    deadline: float = 10.0,
+    content: str = "{}",
+    headers: tuple[tuple[str, str], ...] = (),
+) -> Parcel:
+    message = Notice(Event.TEST, 0, content)
+    return Parcel(key, url, "msg_1", 1_700_000_000, message, (KEY,), headers, "relay/test", deadline)
 
 
-def send(courier: OneByOne, url: str, *, deadline: float = 10.0, body: bytes = b"{}") -> Reply:
-    courier.submit(parcel(url, deadline=deadline, body=body))
+def send(courier: OneByOne, url: str, *, deadline: float = 10.0, content: str = "{}") -> Reply:
+    courier.submit(parcel(url, deadline=deadline, content=content))
     return courier.reply()
 
 

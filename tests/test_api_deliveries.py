@@ -1,7 +1,6 @@
 """Jobs, deliveries and attempts as subscribers read them."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -58,7 +57,7 @@ def end(store: Store, clock: Clock, mint: Mint) -> End:
 def ended(caller: Caller, end: End, data: str | None = None) -> tuple[str, str, str]:
     """A watch whose job has ended: its id, its job's, and its delivery's."""
     watch = caller.watch().json
-    end(replace(REPORT, job_id=watch["job_id"], data=data, data_is_json=bool(data and data[:1] in " {")))
+    end(REPORT._replace(job_id=watch["job_id"], data=data, data_is_json=bool(data and data[:1] in " {")))
     (delivery_id,) = caller.get(f"/v1/watches/{watch['id']}").json["delivery_ids"]
     return watch["id"], watch["job_id"], delivery_id
 

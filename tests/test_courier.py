@@ -1,5 +1,6 @@
 """The courier: what goes out, what comes back, and one reply to each parcel whatever happens."""
 
+import json
 import os
 import resource
 import signal
@@ -11,11 +12,12 @@ from time import monotonic
 import pytest
 
 from relay.core.errors import SenderDied
-from relay.core.records import SECOND, Parcel
+from relay.core.records import SECOND
+from relay.core.signing import sign
 from relay.core.states import ErrorClass
 from relay.net.courier import Courier
 from tests.support_chaos import Chaos, Line, answering, once
-from tests.support_courier import OK, InThisProcess, MakeCourier, OneByOne, exchange, parcel, send
+from tests.support_courier import KEY, OK, InThisProcess, MakeCourier, OneByOne, exchange, parcel, send
 from tests.support_dns import NameServer, Says
 
 # What goes out and comes back
@@ -36,11 +38,14 @@ def test_exactly_the_given_bytes_are_sent(courier: OneByOne) -> None:
             requests.append(request)
             line.send(OK)
 
-    body = bytes(range(256)) * 8
+    content = json.dumps("".join(map(chr, range(0x20, 0x3000))) * 4, ensure_ascii=False)
+    made = parcel("http://127.0.0.1", content=content, headers=(("x-own", "1"), ("x-empty", "")))
     with Chaos(keep) as receiver:
-        send(courier, f"http://127.0.0.1:{receiver.port}/a/../b%20c?x[]={{1}}&y=%zz", body=body)
+        courier.submit(made._replace(url=f"http://127.0.0.1:{receiver.port}/a/../b%20c?x[]={{1}}&y=%zz"))
+        assert courier.reply().error is None
         host = f"127.0.0.1:{receiver.port}"
     head, _, sent = requests[0].partition(b"\r\n\r\n")
+    body = f'{{"type":"relay.test","timestamp":"1970-01-01T00:00:00.000Z","data":{content}}}'.encode()
     assert sent == body
     assert head.decode().split("\r\n") == [
         "POST /a/../b%20c?x[]={1}&y=%zz HTTP/1.1",
@@ -49,7 +54,11 @@ def test_exactly_the_given_bytes_are_sent(courier: OneByOne) -> None:
         "content-type: application/json",
         "user-agent: relay/test",
         "webhook-id: msg_1",
-        "Content-Length: 2048",
+        "webhook-timestamp: 1700000000",
+        f"webhook-signature: {sign([KEY], 'msg_1', 1_700_000_000, body)}",
+        "x-own: 1",
+        "x-empty:",
+        f"Content-Length: {len(body)}",
     ]
 
 
@@ -68,7 +77,10 @@ def test_a_large_body_is_sent_whole(courier: OneByOne) -> None:
         line.send(OK)
 
     with Chaos(measure) as receiver:
-        assert send(courier, f"http://127.0.0.1:{receiver.port}/", body=b"x" * (1 << 20)).error is None
+        assert (
+            send(courier, f"http://127.0.0.1:{receiver.port}/", content=json.dumps("x" * (1 << 20))).error
+            is None
+        )
     assert sizes[0] > 1 << 20
 
 
@@ -107,7 +119,7 @@ def test_replies_wait_while_nobody_takes_them_and_parcels_leave_all_the_same(cou
     with Chaos(answering(answer)) as receiver:
         url = f"http://127.0.0.1:{receiver.port}/"
         for n in range(200):
-            courier.submit(parcel(url, key=str(n), body=b"x" * (1 << 16)))
+            courier.submit(parcel(url, key=str(n), content=json.dumps("x" * (1 << 16))))
         replies = [courier.reply() for _ in range(200)]
     assert {(reply.status_code, len(reply.body)) for reply in replies} == {(500, 16384)}
 
@@ -115,8 +127,8 @@ def test_replies_wait_while_nobody_takes_them_and_parcels_leave_all_the_same(cou
 def test_a_parcel_that_our_code_chokes_on_fails_alone_and_tells_nothing(courier: OneByOne) -> None:
     with Chaos(answering(OK)) as receiver:
         url = f"http://127.0.0.1:{receiver.port}/"
-        courier.submit(Parcel("bad", url, (("x-key", "hush\r\nx: y"),), b"", 5))
-        courier.submit(Parcel("wide", url, (("x-key", "hush\u20ac"),), b"", 5))
+        courier.submit(parcel(url, key="bad", headers=(("x-key", "hush\r\nx: y"),)))
+        courier.submit(parcel(url, key="wide", headers=(("x-key", "hush\u20ac"),)))
         courier.submit(parcel(url))
         replies = {reply.key: reply for reply in (courier.reply(10) for _ in range(3))}
     assert replies["msg_1"].error is None

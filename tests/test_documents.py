@@ -20,6 +20,7 @@ from werkzeug.serving import make_server
 from relay.core import signing, webhook
 from relay.core.records import JobReport
 from relay.core.states import Event, JobStatus
+from relay.core.webhook import Ended, Notice
 from relay.sandbox.stage import Stage
 from relay.settings import describe, load
 from relay.store.engine import Store
@@ -134,9 +135,7 @@ def rendered() -> bytes:
     job = JobReport(
         "job-1", JobStatus.SUCCESS, "AIVideoTag", "0", "OK", data='{"Tag":"海边"}', data_is_json=True
     )
-    return webhook.render(
-        Event.JOB_SUCCESS, 1_700_000_000_000_000, watch_id="wat_1", metadata="{}", job=job, data_bytes=15
-    )
+    return webhook.render(Ended(Event.JOB_SUCCESS, 1_700_000_000_000_000, "wat_1", "{}", job, 15))
 
 
 def send(url: str, body: bytes, *, secret: str = SECRET, msg_id: str = "msg_1", age: int = 0) -> int:
@@ -156,7 +155,7 @@ def test_the_receiver_takes_what_the_relay_signs_and_works_on_it_once(
     assert send(receiver, rendered()) == 204
     assert send(receiver, rendered()) == 204
     assert send(receiver, rendered(), msg_id="msg_2") == 204
-    test = webhook.render_notice(Event.TEST, 1_700_000_000_000_000, '{"endpoint_id":"ep_1"}')
+    test = webhook.render(Notice(Event.TEST, 1_700_000_000_000_000, '{"endpoint_id":"ep_1"}'))
     assert send(receiver, test, msg_id="msg_3") == 204
     assert capsys.readouterr().out == "ai_job.success job-1\n" * 2 + "relay.test None\n"
 

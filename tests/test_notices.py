@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay.core.states import DisabledReason, ErrorClass, Event
-from relay.core.webhook import render_notice, rfc3339
+from relay.core.webhook import Notice, render, rfc3339
 from relay.store import endpoints, notices
 from relay.store.engine import Store
 from relay.store.tables import Delivery
@@ -55,7 +55,7 @@ def test_a_disabled_endpoint_is_told_of_where_the_subscriber_wants_it(world: Wor
     assert {row.endpoint_id for row in told(world)} == {world.endpoint(DESK).id, world.endpoint(SHELF).id}
     disabled = world.endpoint()
     for row in told(world):
-        body = json.loads(render_notice(Event(row.event), row.created_at, row.content))
+        body = json.loads(render(Notice(Event(row.event), row.created_at, row.content)))
         assert body == {
             "type": "endpoint.disabled",
             "timestamp": rfc3339(row.created_at),

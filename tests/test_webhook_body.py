@@ -1,7 +1,6 @@
 """The bodies of webhooks: always JSON, the same bytes each time, the provider's `Data` untouched."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from relay.core.documents import clean, data_is_json
 from relay.core.records import SECOND, JobReport
 from relay.core.states import Event, JobStatus
 from relay.core.verdict import read_answer
-from relay.core.webhook import BODY_LIMIT, render, render_notice, rfc3339
+from relay.core.webhook import BODY_LIMIT, Ended, Notice, render, rfc3339
 
 DATA = Path(__file__).parent / "data"
 PAGE_JOB = "53d4a9c7b00c*****cdcb4b0c2c854c7"
@@ -29,7 +28,7 @@ def body_of(
     job: JobReport, event: Event = Event.JOB_SUCCESS, metadata: str = "{}", data_bytes: int | None = None
 ) -> bytes:
     size = len((job.data or "").encode()) if data_bytes is None else data_bytes
-    return render(event, CREATED, watch_id="wat_1", metadata=metadata, job=job, data_bytes=size)
+    return render(Ended(event, CREATED, "wat_1", metadata, job, size))
 
 
 def job_with(text: str) -> JobReport:
@@ -49,7 +48,7 @@ def parsed(body: bytes) -> Any:
 
 
 def test_a_body_has_the_members_of_the_contract() -> None:
-    job = replace(JOB, data='{"OrigASRData":{}}', data_is_json=True)
+    job = JOB._replace(data='{"OrigASRData":{}}', data_is_json=True)
     assert body_of(job, metadata='{"k":1}') == (
         b'{"type":"ai_job.success","timestamp":"2026-01-02T03:04:05.678Z",'
         b'"data":{"watch_id":"wat_1","metadata":{"k":1},"job":{"job_id":"a1b2","type":"AIVideoTag",'
@@ -143,7 +142,7 @@ JOBS = st.builds(
     creation_time=TEXTS,
     complete_time=TEXTS,
     data=TEXTS | st.sampled_from(['"\u2028"', '"\\"', '{"a":"}"}', "1 ", "[[]]", '\\"', '",']),
-).map(lambda job: replace(job, data_is_json=job.data is not None and data_is_json(job.data)))
+).map(lambda job: job._replace(data_is_json=job.data is not None and data_is_json(job.data)))
 METADATA = st.dictionaries(st.text().map(clean), st.text().map(clean)).map(
     lambda value: json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 )
@@ -176,33 +175,33 @@ def test_a_missing_or_expired_watchs_body_depends_on_no_fact_of_the_job(event: E
 
 @pytest.mark.parametrize("is_json", [True, False])
 def test_a_body_of_exactly_the_limit_carries_its_data_and_one_byte_more_leaves_it_out(is_json: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    empty = len(body_of(replace(JOB, data='""' if is_json else "", data_is_json=is_json)))
+    empty = len(body_of(JOB._replace(data='""' if is_json else "", data_is_json=is_json)))
     longest = "x" * (BODY_LIMIT - empty)
     quoted = f'"{longest}"' if is_json else longest
-    fits = body_of(replace(JOB, data=quoted, data_is_json=is_json))
+    fits = body_of(JOB._replace(data=quoted, data_is_json=is_json))
     assert len(fits) == BODY_LIMIT
     assert parsed(fits)["data"]["job"]["data"] == longest
 
     longer = f'"{longest}x"' if is_json else f"{longest}x"
-    left_out = parsed(body_of(replace(JOB, data=longer, data_is_json=is_json)))["data"]["job"]
+    left_out = parsed(body_of(JOB._replace(data=longer, data_is_json=is_json)))["data"]["job"]
     assert "data" not in left_out
     assert (left_out["data_omitted"], left_out["data_url"]) == (True, "/v1/jobs/a1b2")
     assert left_out["message"] == "OK"
 
 
 def test_data_too_large_to_be_read_is_left_out_in_the_same_words() -> None:
-    huge = replace(JOB, data="x" * (BODY_LIMIT + 1))
-    unread = replace(JOB, data=None)
+    huge = JOB._replace(data="x" * (BODY_LIMIT + 1))
+    unread = JOB._replace(data=None)
     assert body_of(huge) == body_of(unread, data_bytes=BODY_LIMIT + 1)
 
 
 def test_bytes_count_and_not_characters() -> None:
-    left_out = body_of(replace(JOB, data="漢" * (BODY_LIMIT // 3)))
+    left_out = body_of(JOB._replace(data="漢" * (BODY_LIMIT // 3)))
     assert parsed(left_out)["data"]["job"]["data_omitted"] is True
 
 
 def test_a_message_that_tells_of_no_watch_carries_its_content_as_it_is() -> None:
-    body = render_notice(Event.TEST, CREATED, '{"endpoint_id":"ep_1","n":1.10}')
+    body = render(Notice(Event.TEST, CREATED, '{"endpoint_id":"ep_1","n":1.10}'))
     assert body == (
         b'{"type":"relay.test","timestamp":"2026-01-02T03:04:05.678Z","data":{"endpoint_id":"ep_1","n":1.10}}'
     )

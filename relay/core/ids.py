@@ -5,6 +5,7 @@ from collections.abc import Callable
 from relay.core.records import Micros
 
 Mint = Callable[[str], str]  # makes a new id with the prefix it is given
+MintMany = Callable[[str, int], list[str]]  # makes so many
 RANDOM_BYTES = 8
 
 
@@ -19,6 +20,12 @@ def new_id(prefix: str, now: Micros, random: bytes) -> str:
     low = int.from_bytes(random, "big") & ((1 << 62) - 1)
     value = (milliseconds & ((1 << 48) - 1)) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | low
     return f"{prefix}_{value:032x}"
+
+
+def new_ids(prefix: str, now: Micros, random: bytes) -> list[str]:
+    """As many new ids as there are 8 random bytes for."""
+    starts = range(0, len(random), RANDOM_BYTES)
+    return [new_id(prefix, now, random[start : start + RANDOM_BYTES]) for start in starts]
 
 
 def first_id(prefix: str, at: Micros) -> str:

@@ -56,9 +56,10 @@ class Pace:
         """
         if self.is_open:
             return Pace(min(FIRST_ALLOWANCE, max_in_flight), proven=True, recovered_at=now)
-        return Pace(
-            allowance=min(self.allowance + 1, max_in_flight), proven=True, recovered_at=self.recovered_at
-        )
+        allowance = min(self.allowance + 1, max_in_flight)
+        if self.proven and not self.failure_streak and allowance == self.allowance:
+            return self  # as nearly always; a pace whose streak is 0 has nothing else to forget
+        return Pace(allowance, proven=True, recovered_at=self.recovered_at)
 
     def after_failure(self, now: Micros, *, started_at: Micros, dice: float) -> "Pace":
         """Half as many in flight, and after a run of failures an open circuit.

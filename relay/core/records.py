@@ -1,6 +1,8 @@
-"""The small frozen values that the stages hand each other. Times are integer microseconds since the epoch."""
+"""The small frozen values that the stages hand each other; tuples, as some go to another process.
 
-from dataclasses import dataclass
+Times are integer microseconds since the epoch.
+"""
+
 from typing import NamedTuple
 
 from relay.core.states import ErrorClass, JobStatus
@@ -9,8 +11,7 @@ Micros = int
 SECOND: Micros = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class JobReport:
+class JobReport(NamedTuple):
     """What one ListAIJob answer says of one job.
 
     Texts are the provider's own, None where absent, with NUL and lone surrogates replaced by U+FFFD so that
@@ -28,19 +29,6 @@ class JobReport:
     complete_time: str | None = None
     data: str | None = None
     data_is_json: bool = False
-
-
-class Parcel(NamedTuple):
-    """One attempt, ready to leave: where, what, and how long it may take as a whole (seconds).
-
-    `key` names the attempt; its reply carries the same. A tuple, as one goes to another process each time.
-    """
-
-    key: str
-    url: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-    deadline: float
 
 
 class Reply(NamedTuple):

@@ -8,7 +8,7 @@ duplicate keys), else it is a JSON string.
 import json
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from relay.core.records import JobReport, Micros
 from relay.core.states import Event, JobStatus
@@ -17,38 +17,55 @@ BODY_LIMIT = 1 << 20  # bytes of a whole body; beyond it `data` is left out and 
 DATA_LIMIT = BODY_LIMIT  # bytes of `Data` beyond which no body can hold it
 
 _ENDED = (Event.JOB_SUCCESS, Event.JOB_FAIL)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
-def render(
-    event: Event,
-    created_at: Micros,
-    *,
-    watch_id: str,
-    metadata: str,
-    job: JobReport,
-    data_bytes: int,
-) -> bytes:
-    """The body of the webhook that tells of a watch's end.
+class Ended(NamedTuple):
+    """Tells of a watch's end.
 
     `metadata` is the JSON text the subscriber gave. `data_bytes` is the stored length of the provider's
     `Data`; where `job.data` is None although it is not 0, the data was too large to be read.
     """
-    if event not in _ENDED:
+
+    event: Event
+    created_at: Micros
+    watch_id: str
+    metadata: str
+    job: JobReport
+    data_bytes: int
+
+
+class Notice(NamedTuple):
+    """Tells of something else; `content` is its `data` as JSON text."""
+
+    event: Event
+    created_at: Micros
+    content: str
+
+
+Message = Ended | Notice
+
+
+def render(message: Message) -> bytes:
+    """The body of the webhook that carries a message; the same bytes each time."""
+    match message:
+        case Ended():
+            return _render_ended(message)
+        case Notice(event, created_at, content):
+            return f'{{"type":"{event}","timestamp":"{rfc3339(created_at)}","data":{content}}}'.encode()
+
+
+def _render_ended(message: Ended) -> bytes:
+    job = message.job
+    if message.event not in _ENDED:
         # What the provider says of such a job may still change; that it is open is what was true then.
-        job_text = _compact({"job_id": job.job_id, "status": JobStatus.OPEN})
-        return _body(event, created_at, watch_id, metadata, job_text)
-    if job.data is not None or data_bytes == 0:
-        job_text = f'{_compact(_facts(job))[:-1]},"data":{_data_text(job)}}}'
-        body = _body(event, created_at, watch_id, metadata, job_text)
+        return _body(message, _compact({"job_id": job.job_id, "status": JobStatus.OPEN}))
+    if job.data is not None or message.data_bytes == 0:
+        body = _body(message, f'{_compact(_facts(job))[:-1]},"data":{_data_text(job)}}}')
         if len(body) <= BODY_LIMIT:
             return body
     omitted = {"data_omitted": True, "data_url": f"/v1/jobs/{job.job_id}"}
-    return _body(event, created_at, watch_id, metadata, _compact(_facts(job) | omitted))
-
-
-def render_notice(event: Event, created_at: Micros, content: str) -> bytes:
-    """The body of a message that does not tell of a watch; `content` is its `data` as JSON text."""
-    return f'{{"type":"{event}","timestamp":"{rfc3339(created_at)}","data":{content}}}'.encode()
+    return _body(message, _compact(_facts(job) | omitted))
 
 
 def rfc3339(at: Micros) -> str:
@@ -82,11 +99,12 @@ def _data_text(job: JobReport) -> str:
     return job.data.strip(" \t\r\n") if job.data_is_json else _compact(job.data)
 
 
-def _body(event: Event, created_at: Micros, watch_id: str, metadata: str, job: str) -> bytes:
-    """Put the parts together; `metadata` and `job` are JSON texts already."""
-    head = f'{{"type":"{event}","timestamp":"{rfc3339(created_at)}","data":{{"watch_id":"{watch_id}"'
-    return f'{head},"metadata":{metadata},"job":{job}}}}}'.encode()
+def _body(message: Ended, job: str) -> bytes:
+    """Put the parts together; the metadata and `job` are JSON texts already."""
+    timestamp, watch_id = rfc3339(message.created_at), message.watch_id
+    head = f'{{"type":"{message.event}","timestamp":"{timestamp}","data":{{"watch_id":"{watch_id}"'
+    return f'{head},"metadata":{message.metadata},"job":{job}}}}}'.encode()
 
 
 def _compact(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(value)

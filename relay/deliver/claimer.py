@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from relay import telemetry
 from relay.core.ids import Mint
+from relay.core.parcels import Parcel
 from relay.core.records import SECOND, Micros, Reply
 from relay.core.schedule import SUSPECT_AFTER
 from relay.core.states import ErrorClass
 from relay.deliver.flights import Flights
-from relay.deliver.parcels import parcel_of
 from relay.net.courier import Courier
 from relay.store import delivery_choice, delivery_claims, delivery_settles
 from relay.store.clock import Clock
@@ -169,25 +169,29 @@ class Claimer:
 
     def _send(self, taken: list[Claimed]) -> None:
         """Hand some to the courier; where our own code fails on one, that is its attempt's outcome."""
+        now = self._clock.now()
+        keyed = [(f"{claimed.id}/{claimed.number}", claimed) for claimed in taken]
+        self._flights.begin((key, claimed.flight(now)) for key, claimed in keyed)
         parcels = []
-        for claimed in taken:
-            now = self._clock.now()
-            key = f"{claimed.id}/{claimed.number}"
-            self._flights.begin(key, claimed.flight(now))
+        for key, claimed in keyed:
             try:
-                parcels.append(
-                    parcel_of(
-                        claimed,
-                        key,
-                        now,
-                        keyring=self._keyring,
-                        user_agent=self._rules.user_agent,
-                        deadline=self._rules.attempt_seconds,
-                    )
-                )
+                parcels.append(self._parcel(key, claimed, now))
             except Exception as error:  # noqa: BLE001 - one row that our code fails on must not stop the others
                 telemetry.pass_failed("render", error, 0.0)
                 detail = f"the relay could not make this webhook ({type(error).__name__}); this is our fault"
                 self._flights.fail(Reply(key, None, ErrorClass.INTERNAL, detail, b"", 0))
         if parcels:
             self._courier.submit(*parcels)
+
+    def _parcel(self, key: str, claimed: Claimed, now: Micros) -> Parcel:
+        return Parcel(
+            key,
+            claimed.url,
+            claimed.id,
+            now // SECOND,
+            claimed.message,
+            self._keyring.secrets(claimed, now),
+            self._keyring.headers(claimed.endpoint_id, claimed.headers_sealed),
+            self._rules.user_agent,
+            self._rules.attempt_seconds,
+        )

@@ -8,7 +8,7 @@ from threading import Thread
 
 from relay import telemetry
 from relay.core.errors import SenderDied
-from relay.core.ids import Mint
+from relay.core.ids import Mint, MintMany
 from relay.core.records import Micros
 from relay.deliver.claimer import Claimer, ClaimRules
 from relay.deliver.flights import Flights
@@ -32,6 +32,7 @@ class DeliverRules:
     max_in_flight: int
     user_agent: str
     mint: Mint
+    mint_many: MintMany
     new_token: Callable[[], str]
     dice: Callable[[], float]
 
@@ -61,7 +62,11 @@ class Dispatcher:
             ),
         )
         self._settler = Settler(
-            store, clock, courier, self._flights, SettleRules(rules.retry_seconds, rules.mint, rules.dice)
+            store,
+            clock,
+            courier,
+            self._flights,
+            SettleRules(rules.retry_seconds, rules.mint_many, rules.dice),
         )
         self._give_up_at: float | None = None  # set once nothing new is begun
         self._death: SenderDied | None = None

@@ -25,11 +25,12 @@ class Flights:
         self._flights: dict[str, Flight] = {}
         self._never_left: deque[Reply] = deque()
 
-    def begin(self, key: str, flight: Flight) -> None:
-        """A flight begins: its parcel is about to be submitted."""
+    def begin(self, flights: Iterable[tuple[str, Flight]]) -> None:
+        """Flights begin: their parcels are about to be submitted, under these keys."""
         with self._lock:
-            self._slots.take(flight)
-            self._flights[key] = flight
+            for key, flight in flights:
+                self._slots.take(flight)
+                self._flights[key] = flight
 
     def fail(self, reply: Reply) -> None:
         """End a flight whose parcel could not be made: `landed` brings it back beside those that came."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from relay import telemetry
 from relay.core.errors import SenderDied
-from relay.core.ids import Mint
-from relay.deliver.flights import Flights, Landed
+from relay.core.ids import MintMany
+from relay.deliver.flights import Flights
 from relay.net.courier import Courier
 from relay.store import delivery_settles
 from relay.store.clock import Clock
@@ -25,7 +25,7 @@ class SettleRules:
     """What the settings say of settling; `retry_seconds` is the schedule."""
 
     retry_seconds: Sequence[float]
-    mint: Mint
+    mint_many: MintMany
     dice: Callable[[], float]
 
 
@@ -79,11 +79,12 @@ class Settler:
         landed = self._flights.landed(replies)
         if landed and not self._done:
             self._flush_at = time.monotonic() + FLUSH_AFTER
-        self._done += [self._done_of(one) for one in landed]
-
-    def _done_of(self, landed: Landed) -> Done:
-        flight, reply = landed
-        return Done(flight, reply, self._rules.mint("att"), self._rules.dice())
+        ids = self._rules.mint_many("att", len(landed))
+        dice = self._rules.dice
+        self._done += [
+            Done(flight, reply, attempt_id, dice())
+            for (flight, reply), attempt_id in zip(landed, ids, strict=True)
+        ]
 
     def _ripe(self) -> bool:
         due = len(self._done) >= FLUSH_ROWS or time.monotonic() >= self._flush_at

@@ -17,7 +17,8 @@ import certifi
 
 from relay.core.addresses import Network
 from relay.core.errors import SenderDied
-from relay.core.records import Parcel, Reply
+from relay.core.parcels import Parcel
+from relay.core.records import Reply
 from relay.net.engine import EngineOptions
 from relay.net.frames import Frames
 

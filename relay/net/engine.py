@@ -21,7 +21,8 @@ from typing import assert_never
 import pycurl
 
 from relay.core.addresses import DEFAULT_PORTS, CallbackUrl, Network, check_url
-from relay.core.records import SECOND, Parcel, Reply
+from relay.core.parcels import Parcel, pack
+from relay.core.records import SECOND, Reply
 from relay.core.states import ErrorClass
 from relay.net.guard import Guard
 from relay.net.resolver import Blocked, Found, Resolution, Resolver, Unresolved
@@ -158,7 +159,7 @@ class Engine:
             self._refuse(errand, ErrorClass.DNS, _name_too_slow(errand))
             return
         transfer = self._idle.pop() if self._idle else Transfer(self._fixed)
-        transfer.load(errand.parcel, errand.url, addresses, started=errand.started, seconds=seconds)
+        transfer.load(errand.parcel, pack(errand.parcel), errand.url, addresses, errand.started, seconds)
         self._multi.add_handle(transfer.handle)
         self._active[transfer.handle] = transfer
 

@@ -1,4 +1,4 @@
-"""The process that sends: parcels come in over a socket pair, a reply to each goes back.
+"""The process that sends: parcels come in over a socket pair, are rendered, signed and sent; replies go back.
 
 It is a process of its own because two threads of one interpreter that both work all the time spend as much
 on handing over its lock as on the work (measured: half of all processor time), and because a loop that is
@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
-from relay.core.records import Parcel, Reply
+from relay.core.parcels import Parcel
+from relay.core.records import Reply
 from relay.core.states import ErrorClass
 from relay.net.engine import Engine, EngineOptions
 from relay.net.frames import Frames

@@ -12,7 +12,8 @@ from typing import Any
 import pycurl
 
 from relay.core.addresses import CallbackUrl
-from relay.core.records import SECOND, Micros, Parcel, Reply
+from relay.core.parcels import Packed, Parcel
+from relay.core.records import SECOND, Micros, Reply
 from relay.core.states import ErrorClass
 from relay.net import symptoms
 from relay.net.guard import Guard, OpenSocket
@@ -85,7 +86,13 @@ class Transfer:
         set_option(pycurl.WRITEFUNCTION, self._on_body)
 
     def load(
-        self, parcel: Parcel, url: CallbackUrl, addresses: Sequence[str], *, started: float, seconds: float
+        self,
+        parcel: Parcel,
+        packed: Packed,
+        url: CallbackUrl,
+        addresses: Sequence[str],
+        started: float,
+        seconds: float,
     ) -> None:
         """Make the handle ready to send a parcel to one of these addresses within so many seconds.
 
@@ -102,8 +109,8 @@ class Transfer:
         self._body = bytearray()
         set_option = self.handle.setopt
         set_option(pycurl.URL, url.full)
-        set_option(pycurl.HTTPHEADER, _header_lines(parcel.headers))
-        set_option(pycurl.POSTFIELDS, parcel.body)
+        set_option(pycurl.HTTPHEADER, _header_lines(packed.headers))
+        set_option(pycurl.POSTFIELDS, packed.body)
         set_option(pycurl.RESOLVE, [_resolve_entry(url, addresses)])
         set_option(pycurl.TIMEOUT_MS, max(1, round(seconds * 1000)))
 

@@ -21,7 +21,9 @@ from relay.store.delivery_payloads import Due
 from relay.store.engine import Tx, listed, lock, packed
 from relay.store.tables import ID, Delivery, Endpoint
 
-ENDPOINTS_PER_CLAIM = 200  # so that a claim fills its rows also where each endpoint is owed just one
+ENDPOINTS_PER_CLAIM = 200  # at most, so that a claim fills its rows also where each endpoint is owed just one
+SLOTS_PER_ENDPOINT = 5  # expected at first (half the default limit): who locks more makes settles wait
+LEAST_ENDPOINTS = 10  # looked at, however few slots there are
 TURNS_PER_CLAIM = 16  # subscribers among whom one claim is shared; the caller rotates them
 TESTS_PER_CLAIM = 10
 MOST_BRANCHES = 256  # of one UNION: SQLite takes 500
@@ -33,8 +35,8 @@ class Room:
 
     `turns` are the subscribers with something ready, if there are several; `held` is how many transfers each
     subscriber has in this dispatcher. `only`, if given, are the endpoints that may be claimed from at all.
-    `reach` is how many times the slots are looked for at endpoints: more than 1 where most owe less than they
-    have slots for, so that a claim fills its slots all the same.
+    `reach` is how many times the slots, and the endpoints expected to fill them, are looked at: more than 1
+    where most owe less than they have slots for, so that a claim fills its slots all the same.
     """
 
     slots: int
@@ -124,9 +126,10 @@ _TESTS = lock(
 def _ready_endpoints(tx: Tx, now: Micros, room: Room) -> list[Any]:
     """Some endpoints that may send now, locked; those that another dispatcher holds are passed over."""
     rows: list[Any] = []
+    expected = round(room.slots * room.reach / SLOTS_PER_ENDPOINT)
     for proven, slots in ((1, room.slots), (0, min(room.unproven_slots, room.slots))):
         if slots > 0:
-            most = min(ENDPOINTS_PER_CLAIM, slots)
+            most = min(ENDPOINTS_PER_CLAIM, slots, max(expected, LEAST_ENDPOINTS))
             parameters: dict[str, Any] = {"proven": proven, "now": now, "most": most}
             if room.only is not None:
                 rows += _lock_ready(tx, parameters, room.only)

@@ -8,10 +8,14 @@ from sqlalchemy import case, null, select
 
 from relay.core.records import JobReport, Micros
 from relay.core.slots import Flight
-from relay.core.states import JobStatus
-from relay.core.webhook import DATA_LIMIT
+from relay.core.states import Event, JobStatus
+from relay.core.webhook import DATA_LIMIT, Ended, Message, Notice
 from relay.store.engine import Tx, listed, packed
 from relay.store.tables import Delivery, Endpoint, Job, Watch
+
+# An enum's own look-up costs more than all else that is made of a row.
+_EVENTS = {event.value: event for event in Event}
+_JOB_STATUSES = {status.value: status for status in JobStatus}
 
 
 class Due(NamedTuple):
@@ -97,18 +101,17 @@ class Claimed(NamedTuple):
         )
 
     @property
-    def data_bytes(self) -> int:
-        """The length of the job's data, also where it is too long to be read."""
-        return self.job_data_bytes or 0
-
-    @property
-    def job(self) -> JobReport | None:
-        """The job as the provider last told of it; None for a message that tells of no watch."""
-        if self.job_id is None:
-            return None
-        return JobReport(
+    def message(self) -> Message:
+        """What its webhook tells."""
+        event = _EVENTS[self.event]
+        if self.content is not None:
+            return Notice(event, self.created_at, self.content)
+        assert self.watch_id is not None
+        assert self.metadata is not None
+        assert self.job_id is not None
+        job = JobReport(
             self.job_id,
-            JobStatus(str(self.job_status)),
+            _JOB_STATUSES[str(self.job_status)],
             self.job_type,
             self.job_code,
             self.job_message,
@@ -118,6 +121,7 @@ class Claimed(NamedTuple):
             self.job_data,
             bool(self.job_data_is_json),
         )
+        return Ended(event, self.created_at, self.watch_id, self.metadata, job, self.job_data_bytes or 0)
 
 
 def load(tx: Tx, taken: Sequence[Due], token: str, unproven: set[str]) -> list[Claimed]:

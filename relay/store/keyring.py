@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from relay.core.errors import SettingsError
 from relay.core.signing import parse_secret
@@ -59,7 +59,7 @@ class Keyring:
     def _opened(self, rows: Sequence[Sealed]) -> tuple[bytes, ...]:
         return tuple(parse_secret(self._vault.open(sealed.id, sealed.text)) for sealed in rows)
 
-    def headers(self, endpoint_id: str, sealed: str | None) -> Iterable[tuple[str, str]]:
+    def headers(self, endpoint_id: str, sealed: str | None) -> tuple[tuple[str, str], ...]:
         """The custom headers that go with every attempt."""
         if sealed is None:
             return ()

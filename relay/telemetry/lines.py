@@ -10,10 +10,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import TracebackType
+from typing import NamedTuple
 
 from relay.core.records import SECOND, Micros
 
@@ -21,12 +21,13 @@ REPEAT_EVERY = 60.0  # seconds between two lines about the same surprise
 
 log = logging.getLogger("relay")
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
 Field = str | int | float | None
 Told = tuple[int, str, str, Mapping[str, Field]]  # level, event, sentence, fields
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """What a line says; `fields` are the event's own."""
 
     at: Micros
@@ -39,8 +40,14 @@ class Line:
 
 def as_json(line: Line) -> str:
     """Write one object: `ts` (RFC 3339, UTC), `level`, `process`, `event`, `message`, then the fields."""
-    head = {"ts": rfc3339(line.at), "level": line.level, "process": line.process, "event": line.event}
-    return json.dumps({**head, "message": line.message, **line.fields}, separators=(",", ":"))
+    head = {
+        "ts": rfc3339(line.at),
+        "level": line.level,
+        "process": line.process,
+        "event": line.event,
+        "message": line.message,
+    }
+    return _ENCODER.encode({**head, **line.fields})
 
 
 def as_text(line: Line) -> str:
