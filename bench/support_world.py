@@ -91,7 +91,7 @@ class World:
             endpoints.lock_in_order(tx, owners)
             deliveries.owe(tx, owed, due_at)
         else:
-            insert_rows(tx, Delivery, owed)
+            deliveries.add(tx, owed)
         return [row["id"] for row in owed]
 
     def _rows(self, owners: Sequence[str], due_at: Micros) -> tuple[list[dict[str, Any]], ...]:

@@ -8,13 +8,14 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+from alembic import command
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import func, select, text
 
 from relay.store import migrate
 from relay.store.engine import Store
-from relay.store.tables import Attempt, Base, Delivery
+from relay.store.tables import Attempt, Base, Delivery, Listing
 from tests.support_database import KINDS, empty_database
 from tests.support_flow import World
 
@@ -107,6 +108,31 @@ def test_rows_outlive_a_migration(own_database_url: str, own_store: Store) -> No
     assert min(before[name] for name in ("watches", "jobs", "deliveries", "attempts")) >= 2
     migrate.upgrade(own_database_url)
     assert counts(own_store) == before
+
+
+def test_deliveries_of_the_first_revision_are_listed_after_the_second(empty_url: str) -> None:
+    subscriber = "INSERT INTO subscribers (id, name, created_at) VALUES ('sub', 'a', 1)"
+    endpoint = (
+        "INSERT INTO endpoints (id, subscriber_id, url, url_key, status, max_in_flight, not_before, proven,"
+        " allowance, failure_streak, open_until, probe_count, notices, created_at)"
+        " VALUES ('ep', 'sub', 'http://a', 'k', 'active', 1, 0, 0, 1, 0, 0, 0, 0, 1)"
+    )
+    delivery = (
+        "INSERT INTO deliveries (id, subscriber_id, endpoint_id, event, status, due_at, attempt_count,"
+        " lost_count, since, step, cancel_requested, payload_bytes, created_at)"
+        " VALUES ('msg', 'sub', 'ep', 'relay.test', 'pending', 5, 0, 0, 1, 0, 0, 0, 1)"
+    )
+    with migrate._alone(empty_url) as connection:
+        command.upgrade(migrate._config(connection), "0001")
+        for row in (subscriber, endpoint, delivery):
+            connection.execute(text(row))
+    assert migrate.upgrade(empty_url) == ("0001", migrate.newest())
+    assert migrate.differences(empty_url) == []
+    store = Store(empty_url)
+    listed = store.read(lambda tx: [tuple(row) for row in tx.execute(select(Listing.__table__))])
+    due = store.read(lambda tx: tx.execute(select(Delivery.due_at)).scalar_one())
+    store.close()
+    assert (listed, due) == ([("msg", "sub", "ep", None)], 5)
 
 
 def test_a_table_that_sqlite_makes_anew_keeps_the_rows_that_refer_to_it(sqlite_url: str) -> None:

@@ -16,7 +16,7 @@ from relay.core.records import Micros
 from relay.core.states import DeliveryStatus, Event
 from relay.store import deliveries, endpoints
 from relay.store.engine import Tx, among, insert_rows, lock
-from relay.store.tables import BulkRetry, Delivery, Endpoint
+from relay.store.tables import BulkRetry, Delivery, Endpoint, Listing
 
 WINDOW = 2_000  # ids looked at in one transaction
 ORDERS = 10  # of one subscriber that may be worked on at once: each reads through its history
@@ -36,20 +36,21 @@ def count(tx: Tx, subscriber_id: str, wanted: Filter, now: Micros) -> int:
     """How many deliveries an order would send again."""
     matching = (
         select(func.count())
-        .select_from(Delivery)
-        .join(Endpoint, Endpoint.id == Delivery.endpoint_id)
+        .select_from(Listing)
+        .join(Delivery, Delivery.id == Listing.delivery_id)
+        .join(Endpoint, Endpoint.id == Listing.endpoint_id)
         .where(
             Endpoint.deleted_at.is_(None),
-            Delivery.subscriber_id == subscriber_id,
-            Delivery.id >= first_id("msg", wanted.since),
-            Delivery.id < first_id("msg", wanted.until),
+            Listing.subscriber_id == subscriber_id,
+            Listing.delivery_id >= first_id("msg", wanted.since),
+            Listing.delivery_id < first_id("msg", wanted.until),
             Delivery.status == wanted.status,
             Delivery.finished_at <= now,
             Delivery.event != Event.TEST,
         )
     )
     if wanted.endpoint_id is not None:
-        matching = matching.where(Delivery.endpoint_id == wanted.endpoint_id)
+        matching = matching.where(Listing.endpoint_id == wanted.endpoint_id)
     return tx.execute(matching).scalar_one()
 
 
@@ -118,15 +119,16 @@ def work(tx: Tx, now: Micros) -> int | None:
 def _window(tx: Tx, given: Any) -> Sequence[Any]:
     """The next ids of the order, matching or not: a range of an index, however rare the matches are."""
     here = (
-        Delivery.subscriber_id == given.subscriber_id
+        Listing.subscriber_id == given.subscriber_id
         if given.endpoint_id is None
-        else Delivery.endpoint_id == given.endpoint_id
+        else Listing.endpoint_id == given.endpoint_id
     )
     columns = (Delivery.id, Delivery.status, Delivery.endpoint_id, Delivery.finished_at)
     return tx.execute(
         select(*columns)
-        .where(here, Delivery.id > given.after_id, Delivery.id < given.to_id)
-        .order_by(Delivery.id)
+        .join(Listing, Listing.delivery_id == Delivery.id)
+        .where(here, Listing.delivery_id > given.after_id, Listing.delivery_id < given.to_id)
+        .order_by(Listing.delivery_id)
         .limit(WINDOW)
     ).all()
 

@@ -12,7 +12,7 @@ from relay.core.records import Micros
 from relay.core.states import DeliveryStatus, EndpointStatus, Event
 from relay.store import endpoints
 from relay.store.engine import Tx, among, insert_rows, lock
-from relay.store.tables import Delivery, Endpoint
+from relay.store.tables import Delivery, Endpoint, Listing
 
 CANCEL_BATCH = 5_000  # deliveries of a deleted endpoint that one transaction cancels
 TESTS = 10  # of one subscriber that may be under way at once
@@ -21,8 +21,19 @@ CHUNK = 500  # rows of one statement
 
 def owe(tx: Tx, rows: Sequence[Mapping[str, Any]], now: Micros) -> None:
     """Insert new deliveries, due now, and wake their endpoints, which are locked already."""
-    insert_rows(tx, Delivery, rows)
+    add(tx, rows)
     endpoints.wake(tx, (row["endpoint_id"] for row in rows), now)
+
+
+def add(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert deliveries as they are, and list them; wakes nobody."""
+    insert_rows(tx, Delivery, rows)
+    listings = [
+        {"delivery_id": row["id"]}
+        | {name: row[name] for name in ("subscriber_id", "endpoint_id", "watch_id")}
+        for row in rows
+    ]
+    insert_rows(tx, Listing, listings)
 
 
 def new_row(
@@ -52,7 +63,8 @@ def new_row(
 
 def cancel_of_watch(tx: Tx, watch_id: str, now: Micros) -> None:
     """Cancel what a watch still owes; what is in flight finishes and is then not sent again."""
-    owed = (Delivery.watch_id == watch_id) & (Delivery.status == DeliveryStatus.PENDING)
+    of_watch = select(Listing.delivery_id).where(Listing.watch_id == watch_id)
+    owed = Delivery.id.in_(of_watch) & (Delivery.status == DeliveryStatus.PENDING)
     owners = list(tx.scalars(select(Delivery.endpoint_id).where(owed)))
     endpoints.lock_in_order(tx, owners)
     tx.execute(update(Delivery).where(owed, Delivery.token.is_not(None)).values(cancel_requested=1))
@@ -121,7 +133,7 @@ def send_test(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros, mint: M
         payload_bytes=0,
         now=now,
     )
-    insert_rows(tx, Delivery, [row | {"due_at": None, "solo_at": now, "content": json.dumps(content)}])
+    add(tx, [row | {"due_at": None, "solo_at": now, "content": json.dumps(content)}])
     return str(row["id"])
 
 

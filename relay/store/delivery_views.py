@@ -17,7 +17,7 @@ from relay.core.states import DeliveryStatus, EndpointStatus
 from relay.core.webhook import rfc3339
 from relay.store.engine import Tx
 from relay.store.pages import Document, Page, listed, page_rows, shown_time
-from relay.store.tables import Attempt, Delivery, Endpoint
+from relay.store.tables import Attempt, Delivery, Endpoint, Listing
 
 _DELIVERY = select(
     Delivery.__table__,
@@ -51,18 +51,19 @@ def deliveries(
     until: Micros | None = None,
 ) -> Document:
     """A page of deliveries made from `since` on and before `until`."""
-    statement = _DELIVERY.where(Delivery.subscriber_id == subscriber_id)
+    statement = _DELIVERY.join(Listing, Listing.delivery_id == Delivery.id)
+    statement = statement.where(Listing.subscriber_id == subscriber_id)
     if status is not None:
         statement = statement.where(_status_is(status))
     if endpoint_id is not None:
-        statement = statement.where(Delivery.endpoint_id == endpoint_id)
+        statement = statement.where(Listing.endpoint_id == endpoint_id)
     if watch_id is not None:
-        statement = statement.where(Delivery.watch_id == watch_id)
+        statement = statement.where(Listing.watch_id == watch_id)
     if since is not None:
-        statement = statement.where(Delivery.id >= first_id("msg", since))
+        statement = statement.where(Listing.delivery_id >= first_id("msg", since))
     if until is not None:
-        statement = statement.where(Delivery.id < first_id("msg", until))
-    return listed([_delivery(row) for row in page_rows(tx, statement, Delivery.id, page)], page)
+        statement = statement.where(Listing.delivery_id < first_id("msg", until))
+    return listed([_delivery(row) for row in page_rows(tx, statement, Listing.delivery_id, page)], page)
 
 
 def _status_is(status: str) -> Any:

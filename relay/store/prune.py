@@ -11,7 +11,16 @@ from sqlalchemy import delete, or_, select
 from relay.core.ids import first_id
 from relay.core.records import SECOND, Micros
 from relay.store.engine import Tx, among, lock
-from relay.store.tables import BulkRetry, Delivery, Endpoint, IdempotentAnswer, Job, SigningSecret, Watch
+from relay.store.tables import (
+    BulkRetry,
+    Delivery,
+    Endpoint,
+    IdempotentAnswer,
+    Job,
+    Listing,
+    SigningSecret,
+    Watch,
+)
 
 BATCH = 500
 KEEP_KEYS: Micros = 86_400 * SECOND  # a day, whatever the retention is
@@ -49,12 +58,12 @@ def _delete(tx: Tx, table: Any, *conditions: Any) -> int:
 
 
 def _old_deliveries(before: Micros) -> tuple[Any, ...]:
-    """Their attempts go with them, by the foreign key's cascade."""
+    """Their attempts and listings go with them, by the foreign keys' cascade."""
     return (Delivery.id < first_id("msg", before), Delivery.due_at.is_(None), Delivery.finished_at < before)
 
 
 def _old_watches(before: Micros) -> tuple[Any, ...]:
-    owed = select(Delivery.id).where(Delivery.watch_id == Watch.id).exists()
+    owed = select(Listing.delivery_id).where(Listing.watch_id == Watch.id).exists()
     return (Watch.id < first_id("wat", before), Watch.due_at.is_(None), Watch.finished_at < before, ~owed)
 
 
@@ -79,6 +88,6 @@ def _old_endpoints(before: Micros) -> tuple[Any, ...]:
 
 def _deleted_and_unused(before: Micros) -> tuple[Any, ...]:
     """Endpoints that were deleted by hand, when nothing refers to them any more."""
-    owed = select(Delivery.id).where(Delivery.endpoint_id == Endpoint.id).exists()
+    owed = select(Listing.delivery_id).where(Listing.endpoint_id == Endpoint.id).exists()
     watched = select(Watch.id).where(Watch.endpoint_id == Endpoint.id).exists()
     return (Endpoint.deleted_at < before, ~owed, ~watched)

@@ -271,14 +271,18 @@ class Delivery(Base):
 
     A test is sent by itself, whatever its endpoint's state: its due time is `solo_at`, and `due_at` is NULL.
     `content` is the `data` of a message that does not tell of a watch.
+
+    On PostgreSQL every move of a row makes a new entry in each index of its table, so this one has only those
+    of what is open. By subscriber, endpoint or watch a row is found through its `Listing`, which has the
+    foreign keys too.
     """
 
     __tablename__ = "deliveries"
 
     id: Mapped[str] = mapped_column(ID, primary_key=True)
-    subscriber_id: Mapped[str] = mapped_column(ID, ForeignKey("subscribers.id"))
-    watch_id: Mapped[str | None] = mapped_column(ID, ForeignKey("watches.id"), index=True)
-    endpoint_id: Mapped[str] = mapped_column(ID, ForeignKey("endpoints.id"))
+    subscriber_id: Mapped[str] = mapped_column(ID)
+    watch_id: Mapped[str | None] = mapped_column(ID)
+    endpoint_id: Mapped[str] = mapped_column(ID)
     event: Mapped[str] = mapped_column(ascii_text(32))
     status: Mapped[str] = mapped_column(STATE)
     due_at: Mapped[int | None] = mapped_column(BigInteger)
@@ -311,8 +315,28 @@ class Delivery(Base):
             open_only("ix_deliveries_due", "endpoint_id", "due_at"),
             open_only("ix_deliveries_solo", "solo_at", open_column="solo_at"),
             open_only("ix_deliveries_claimed", "endpoint_id", "token", open_column="token"),
-            Index("ix_deliveries_endpoint", "endpoint_id", "id"),
-            Index("ix_deliveries_list", "subscriber_id", "id"),
+        )
+
+
+class Listing(Base):
+    """Where a delivery is listed: whose it is, where it goes, of which watch. A row never changes."""
+
+    __tablename__ = "delivery_listings"
+
+    delivery_id: Mapped[str] = mapped_column(
+        ID, ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True
+    )
+    subscriber_id: Mapped[str] = mapped_column(ID, ForeignKey("subscribers.id"))
+    endpoint_id: Mapped[str] = mapped_column(ID, ForeignKey("endpoints.id"))
+    watch_id: Mapped[str | None] = mapped_column(ID, ForeignKey("watches.id"))
+
+    @classmethod
+    def rules(cls) -> tuple[Any, ...]:
+        """Lists go by id, which is by time."""
+        return (
+            Index("ix_delivery_listings_subscriber", "subscriber_id", "delivery_id"),
+            Index("ix_delivery_listings_endpoint", "endpoint_id", "delivery_id"),
+            open_only("ix_delivery_listings_watch", "watch_id", open_column="watch_id"),
         )
 
 

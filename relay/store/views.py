@@ -12,7 +12,7 @@ from relay.core.webhook import rfc3339
 from relay.store.budget import SOURCE
 from relay.store.engine import Tx, among
 from relay.store.pages import Document, Page, listed, page_rows, shown_time
-from relay.store.tables import Delivery, Endpoint, Job, Watch
+from relay.store.tables import Endpoint, Job, Listing, Watch
 
 CHUNK = 500  # ids of one statement: few enough parameters for every database
 JOB_FACTS = (
@@ -40,7 +40,9 @@ def watch(tx: Tx, subscriber_id: str, watch_id: str) -> Document:
     if not found:
         raise NotFound("there is no such watch")
     facts = tx.execute(select(*JOB_FACTS).join(Watch, Watch.job == Job.id).where(Watch.id == watch_id)).one()
-    ids = tx.scalars(select(Delivery.id).where(Delivery.watch_id == watch_id).order_by(Delivery.id))
+    ids = tx.scalars(
+        select(Listing.delivery_id).where(Listing.watch_id == watch_id).order_by(Listing.delivery_id)
+    )
     return found[0] | {"job": _facts(facts), "delivery_ids": list(ids)}
 
 
