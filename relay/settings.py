@@ -219,6 +219,11 @@ NAMES = {str(field.alias): name for name, field in Settings.model_fields.items()
 KNOWN = frozenset(NAMES)
 
 
+def names_a_setting(variable: str) -> bool:
+    """Whether an environment variable is read here, as it is or as the name of a file."""
+    return variable in KNOWN or variable.removesuffix("_FILE") in KNOWN
+
+
 def load(environ: Mapping[str, str], *, open_files: int | None = None) -> Settings:
     """Read the settings from `environ`; `open_files` is the process's own limit unless given.
 

@@ -294,6 +294,24 @@ def test_the_signals_of_a_terminal_and_of_a_supervisor_do_not_end_the_sender(cou
         assert send(courier, url).error is None
 
 
+def test_the_sender_knows_neither_the_database_nor_a_key(
+    make_courier: MakeCourier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (
+        "DATABASE_URL",
+        "RELAY_MASTER_KEY",
+        "RELAY_ADMIN_TOKEN_FILE",
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+    ):
+        monkeypatch.setenv(name, "hush")
+    monkeypatch.setenv("HTTP_PROXY_OF_TESTS", "kept")
+    courier = make_courier()
+    assert send(courier, "http://127.0.0.1:1/").error is ErrorClass.CONNECT  # it has started
+    environ = Path(f"/proc/{courier.pid}/environ").read_bytes()
+    assert b"HTTP_PROXY_OF_TESTS=kept" in environ
+    assert b"hush" not in environ
+
+
 def test_a_surprise_in_the_loop_costs_what_is_in_flight_and_no_more(
     make_courier: MakeCourier, monkeypatch: pytest.MonkeyPatch
 ) -> None:

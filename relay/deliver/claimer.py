@@ -70,7 +70,10 @@ class Claimer:
 
     def turn(self) -> None:
         """Wait for the time to claim, or for a settle that makes room, and claim."""
-        if self._flights.room_made.wait(max(self._claim_at - time.monotonic(), 0.0)):
+        patience = self._claim_at - time.monotonic()
+        if patience > 0:
+            self._courier.flush()  # else it goes on with the next claim
+        if self._flights.room_made.wait(max(patience, 0.0)):
             self._flights.room_made.clear()
             self._claim_soon()
         if self._alone is not None:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from relay.core.parcels import Parcel
 from relay.core.records import Reply
 from relay.net.engine import EngineOptions
 from relay.net.frames import Frames
+from relay.settings import names_a_setting
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CLOSING = 5.0  # seconds for the sender to see that it is over
@@ -69,16 +70,20 @@ class Courier:
             self._launch(theirs)
         self._frames = Frames(ours)
         self._frames.put(self._options)
-        self._send_all(self._frames)
+        self.flush()
 
     def _launch(self, theirs: socket.socket) -> None:
-        """A fresh interpreter and no fork: other threads of ours may hold locks."""
+        """A fresh interpreter and no fork: other threads of ours may hold locks.
+
+        It reads what strangers send, so it is given none of our settings: no database, no key.
+        """
         paths = [str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environ = {name: value for name, value in os.environ.items() if not names_a_setting(name)}
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-m", "relay.net.sender", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            env=environ | {"PYTHONPATH": os.pathsep.join(paths)},
         )
 
     @property
@@ -87,19 +92,29 @@ class Courier:
         return self._process.pid if self._process is not None else None
 
     def submit(self, *parcels: Parcel) -> None:
-        """Hand over parcels, together: a message costs more than a parcel. The sender takes them at any time.
+        """Hand over parcels, together: a message costs more than a parcel.
+
+        Never waits: what the sender does not take now goes with the next `submit` or `flush`.
 
         Raises:
             SenderDied: it is gone.
         """
-        if self._frames is None:
-            raise SenderDied("parcels are taken only between start and stop")
-        self._frames.put(parcels)
-        self._send_all(self._frames)
+        self._open_frames.put(parcels)
+        self._told(self._open_frames.flush)
 
-    def _send_all(self, frames: Frames) -> None:
+    def flush(self) -> None:
+        """Wait until the sender has taken all that was submitted. Raises SenderDied, as `submit` does."""
+        self._told(self._open_frames.flush_all)
+
+    @property
+    def _open_frames(self) -> Frames:
+        if self._frames is None:
+            raise SenderDied("parcels and replies go only between start and stop")
+        return self._frames
+
+    def _told(self, flush: Callable[[], None]) -> None:
         try:
-            frames.flush_all()
+            flush()
         except OSError as error:
             raise SenderDied(self._last_words()) from error
 
@@ -109,12 +124,10 @@ class Courier:
         Raises:
             SenderDied: it is gone, and all that it said has been taken.
         """
-        if self._frames is None:
-            raise SenderDied("replies come only between start and stop")
         if patience > 0:
-            self._frames.wait(patience)
+            self._open_frames.wait(patience)
         try:
-            return [reply for batch in self._frames.take() for reply in batch]
+            return [reply for batch in self._open_frames.take() for reply in batch]
         except EOFError as error:
             raise SenderDied(self._last_words()) from error
 

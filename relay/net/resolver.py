@@ -114,7 +114,7 @@ class Resolver:
         cached = self._cache.get(host)
         if cached is not None and now < cached.until:
             return cached.resolution
-        return self._judged(host, [host]) if is_literal(host) else None
+        return self._remember(host, self._judged(host, [host]), now + MAX_TTL) if is_literal(host) else None
 
     def ask(self, host: str, now: float, waiter: Waiter) -> None:
         """Ask for a host; `waiter` is called once, perhaps before this returns, and must not raise.
@@ -208,9 +208,11 @@ class Resolver:
         resolution = self._judged(host, dict.fromkeys(node.addr[0].decode() for node in result.nodes))
         ttls = [node.ttl for node in result.nodes] + [cname.ttl for cname in result.cnames]
         ttl = min(ttls, default=0)  # 0 for what the hosts file says: c-ares sees at once when that changes
-        if ttl > 0:
-            self._make_room()
-            self._cache[host] = _Cached(resolution, self._now + min(ttl, MAX_TTL))
+        return self._remember(host, resolution, self._now + min(ttl, MAX_TTL)) if ttl > 0 else resolution
+
+    def _remember(self, host: str, resolution: Resolution, until: float) -> Resolution:
+        self._make_room()
+        self._cache[host] = _Cached(resolution, until)
         return resolution
 
     def _make_room(self) -> None:

@@ -13,16 +13,18 @@ class Sockets:
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
+        self._watched: set[int] = set()  # the selector's own map costs more to look into
 
     def watch(self, fd: int, events: int, handler: Handler) -> None:
         """Change what is waited for on a socket; no events at all forget it."""
-        known = fd in self._selector.get_map()
         if not events:
-            if known:
+            if fd in self._watched:
+                self._watched.remove(fd)
                 self._selector.unregister(fd)
-        elif known:
+        elif fd in self._watched:
             self._selector.modify(fd, events, handler)
         else:
+            self._watched.add(fd)
             self._selector.register(fd, events, handler)
 
     def wait(self, timeout: float | None) -> None:
@@ -32,8 +34,9 @@ class Sockets:
 
     def forget_all(self) -> None:
         """Watch nothing any more."""
-        for fd in list(self._selector.get_map()):
+        for fd in self._watched:
             self._selector.unregister(fd)
+        self._watched.clear()
 
     def close(self) -> None:
         """Close for good."""

@@ -33,7 +33,7 @@ DNS_CACHE_SECONDS = 600
 # A connection is reused for this long at most, so that a receiver that moved is followed.
 MAX_CONNECTION_SECONDS = 60
 
-_BREAKS_HEADER = re.compile(rb"[\r\n\x00]")
+_BREAKS_HEADER = re.compile(r"[\r\n\x00]")
 _STATUS_LINE = re.compile(rb"HTTP/[0-9.]+ ([0-9]{3})(?![0-9])")  # libcurl reads 2000 as 200
 
 
@@ -206,12 +206,10 @@ class Transfer:
 
 
 def _header_lines(headers: Sequence[tuple[str, str]]) -> list[bytes]:
-    lines = [
-        f"{name}: {value}".encode("latin-1") if value else f"{name};".encode() for name, value in headers
-    ]
-    if any(_BREAKS_HEADER.search(line) for line in lines):
+    lines = [f"{name}: {value}" if value else f"{name};" for name, value in headers]
+    if _BREAKS_HEADER.search("".join(lines)):
         raise ValueError("a header of this webhook holds a line break or NUL and can't be sent")
-    return [*lines, b"Expect:"]
+    return [*(line.encode("latin-1") for line in lines), b"Expect:"]
 
 
 def _resolve_entry(url: CallbackUrl, addresses: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from relay.store.engine import Tx, listed, lock, packed
 from relay.store.tables import ID, Delivery, Endpoint
 
 ENDPOINTS_PER_CLAIM = 200  # at most, so that a claim fills its rows also where each endpoint is owed just one
-SLOTS_PER_ENDPOINT = 5  # expected at first (half the default limit): who locks more makes settles wait
+SLOTS_PER_ENDPOINT = 8  # expected at first (the default limit is 10): who locks more makes settles wait
 LEAST_ENDPOINTS = 10  # looked at, however few slots there are
 TURNS_PER_CLAIM = 16  # subscribers among whom one claim is shared; the caller rotates them
 TESTS_PER_CLAIM = 10
@@ -50,10 +50,14 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The endpoints visited, how many each has free slots for, and the rows to take."""
+    """The endpoints visited, how many each has free slots for, and the rows to take.
+
+    `leases` says when the first lease of each ends, of those that have anything in flight.
+    """
 
     endpoints: list[Any]
     free: dict[str, int]
+    leases: dict[str, Micros]
     rows: list[Due]
 
 
@@ -74,12 +78,14 @@ def ready_subscribers(tx: Tx, now: Micros) -> list[str]:
 def choose(tx: Tx, now: Micros, room: Room) -> Choice:
     """Lock ready endpoints and look up the rows to take of each; locks no delivery."""
     ready = _ready_endpoints(tx, now, room)
-    free = _free_slots(tx, ready, now)
+    in_flight = _in_flight(tx, ready, now)
+    free = {row.id: _may_start(row, in_flight.get(row.id, (0, 0))[0]) for row in ready}
     granted = _shared_out(ready, free, room)
     visited = [row for row in ready if granted[row.id] > 0 or free[row.id] == 0]
     rows = _merge(_due_rows(tx, _branches(visited, granted, now)), visited, granted)
     kept = _within(room, rows, {row.id for row in visited if not row.proven})
-    return Choice(visited, {row.id: free[row.id] for row in visited}, kept)
+    leases = {endpoint_id: ends_at for endpoint_id, (_, ends_at) in in_flight.items()}
+    return Choice(visited, {row.id: free[row.id] for row in visited}, leases, kept)
 
 
 def due_tests(tx: Tx, now: Micros) -> list[Due]:
@@ -111,6 +117,8 @@ ENDPOINT_COLUMNS = (
     Endpoint.rate_per_second,
     Endpoint.opened_at,
     Endpoint.recovered_at,
+    Endpoint.url,
+    Endpoint.headers_sealed,
 )
 
 
@@ -126,10 +134,10 @@ _TESTS = lock(
 def _ready_endpoints(tx: Tx, now: Micros, room: Room) -> list[Any]:
     """Some endpoints that may send now, locked; those that another dispatcher holds are passed over."""
     rows: list[Any] = []
-    expected = round(room.slots * room.reach / SLOTS_PER_ENDPOINT)
+    expected = max(round(room.slots * room.reach / SLOTS_PER_ENDPOINT), LEAST_ENDPOINTS, len(room.turns))
     for proven, slots in ((1, room.slots), (0, min(room.unproven_slots, room.slots))):
         if slots > 0:
-            most = min(ENDPOINTS_PER_CLAIM, slots, max(expected, LEAST_ENDPOINTS))
+            most = min(ENDPOINTS_PER_CLAIM, slots, expected)
             parameters: dict[str, Any] = {"proven": proven, "now": now, "most": most}
             if room.only is not None:
                 rows += _lock_ready(tx, parameters, room.only)
@@ -187,21 +195,20 @@ def _by_turns(rows: Iterable[Any]) -> list[Any]:
     return [row for turn in zip_longest(*queues.values()) for row in turn if row is not None]
 
 
-def _free_slots(tx: Tx, ready: Sequence[Any], now: Micros) -> dict[str, int]:
-    """Endpoint id → how many it may start now: its allowance less what is in flight, and its rate."""
+def _in_flight(tx: Tx, ready: Sequence[Any], now: Micros) -> dict[str, tuple[int, Micros]]:
+    """Endpoint id → how many it has in flight, and when the first of their leases ends."""
     if not ready:
         return {}
     dialect = tx.dialect.name
     ids = packed(dialect, [row.id for row in ready])
     counted = tx.execute(_in_flight_statement(dialect), {"ids": ids, "now": now})
-    in_flight = {endpoint_id: int(count) for endpoint_id, count in counted.all()}
-    return {row.id: _may_start(row, in_flight.get(row.id, 0)) for row in ready}
+    return {endpoint_id: (int(count), int(first)) for endpoint_id, count, first in counted.all()}
 
 
 @cache
 def _in_flight_statement(dialect: str) -> Any:
     return (
-        select(Delivery.endpoint_id, func.count())
+        select(Delivery.endpoint_id, func.count(), func.min(Delivery.due_at))
         .where(
             listed(dialect, Delivery.endpoint_id, "ids"),
             Delivery.token.is_not(None),
@@ -212,7 +219,10 @@ def _in_flight_statement(dialect: str) -> Any:
 
 
 def _may_start(row: Any, in_flight: int) -> int:
-    """How many an endpoint may start now; a rate bounds them to a twentieth of a second's worth at once."""
+    """How many an endpoint may start now: its allowance less what is in flight.
+
+    A rate bounds them to a twentieth of a second's worth at once.
+    """
     allowed = 1 if row.opened_at is not None else min(row.allowance, row.max_in_flight)
     free = max(allowed - in_flight, 0)
     return free if row.rate_per_second is None else min(free, max(int(row.rate_per_second / 20), 1))

@@ -23,7 +23,7 @@ from relay.core.schedule import GIVE_UP_AFTER
 from relay.core.states import DeliveryStatus, ErrorClass
 from relay.store import endpoints
 from relay.store.delivery_choice import Choice, Room, choose, due_tests, is_suspect
-from relay.store.delivery_payloads import Claimed, Due, load
+from relay.store.delivery_payloads import Claimed, Due, load, load_tests
 from relay.store.engine import Tx, among, insert_rows, listed, packed, update_rows
 from relay.store.tables import Attempt, Delivery, Endpoint
 
@@ -70,9 +70,8 @@ def claim(tx: Tx, *, now: Micros, lease: Micros, token: str, room: Room, mint: M
     _lease(tx, taken, now + lease, token, "due_at")
     tests = [row for row in tests if row not in over]
     _lease(tx, tests, now + lease, token, "solo_at")
-    _pace_claimed(tx, chosen, now)
-    unproven = {row.id for row in chosen.endpoints if not row.proven}
-    return Claim(load(tx, [*taken, *tests], token, unproven), len(lost))
+    _pace_claimed(tx, chosen, now, now + lease)
+    return Claim(load(tx, taken, token, chosen.endpoints) + load_tests(tx, tests, token), len(lost))
 
 
 def _few_suspects(tests: Sequence[Due], rows: Sequence[Due]) -> list[Due]:
@@ -146,8 +145,8 @@ def _lease_statement(dialect: str, due: str) -> Any:
     )
 
 
-def _pace_claimed(tx: Tx, chosen: Choice, now: Micros) -> None:
-    """Say of every endpoint visited when it may send next."""
+def _pace_claimed(tx: Tx, chosen: Choice, now: Micros, until: Micros) -> None:
+    """Say of every endpoint visited when it may send next; the leases just taken end at `until`."""
     started = dict.fromkeys(chosen.free, 0)
     for row in chosen.rows:
         started[row.endpoint_id] += 1
@@ -165,5 +164,6 @@ def _pace_claimed(tx: Tx, chosen: Choice, now: Micros) -> None:
         for endpoint_id, slots in chosen.free.items()
         if started[endpoint_id] >= slots and (slots == 0 or endpoint_id in unlimited)
     }
-    endpoints.wait_for_a_slot(tx, full, now)
+    first_end = min((chosen.leases.get(endpoint_id, until) for endpoint_id in full), default=until)
+    endpoints.wait_for_a_slot(tx, full, first_end)
     endpoints.look_again(tx, started.keys() - full, now)

@@ -1,6 +1,6 @@
 """What a claimed delivery's body and POST are made from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from relay.core.records import JobReport, Micros
 from relay.core.slots import Flight
 from relay.core.states import Event, JobStatus
 from relay.core.webhook import DATA_LIMIT, Ended, Message, Notice
-from relay.store.engine import Tx, listed, packed
+from relay.store.engine import Tx, among, listed, packed
 from relay.store.tables import Delivery, Endpoint, Job, Watch
 
 # An enum's own look-up costs more than all else that is made of a row.
@@ -45,8 +45,6 @@ class Claimed(NamedTuple):
     query: str | None
     metadata: str | None
     content: str | None
-    endpoint_url: str
-    headers_sealed: str | None
     job_id: str | None
     job_status: str | None
     job_type: str | None
@@ -60,6 +58,8 @@ class Claimed(NamedTuple):
     job_data_is_json: int | None
     due: Due
     token: str
+    endpoint_url: str
+    headers_sealed: str | None
     unproven: bool
 
     @property
@@ -124,14 +124,28 @@ class Claimed(NamedTuple):
         return Ended(event, self.created_at, self.watch_id, self.metadata, job, self.job_data_bytes or 0)
 
 
-def load(tx: Tx, taken: Sequence[Due], token: str, unproven: set[str]) -> list[Claimed]:
-    """Read what the bodies of these rows are made from; data that no body can hold stays in the database."""
+def load(tx: Tx, taken: Sequence[Due], token: str, owners: Iterable[Any]) -> list[Claimed]:
+    """Read what the bodies of these rows are made from; data that no body can hold stays in the database.
+
+    `owners` are their endpoints: rows with `id`, `url`, `headers_sealed` and `proven`.
+    """
     if not taken:
         return []
     dialect = tx.dialect.name
     rows = tx.execute(_statement(dialect), {"ids": packed(dialect, [row.id for row in taken])})
     found: dict[str, Any] = {row[0]: row for row in rows.all()}
-    return [Claimed._make((*found[row.id], row, token, row.endpoint_id in unproven)) for row in taken]
+    ends = {row.id: (token, row.url, row.headers_sealed, not row.proven) for row in owners}
+    return [Claimed._make((*found[row.id], row, *ends[row.endpoint_id])) for row in taken]
+
+
+def load_tests(tx: Tx, tests: Sequence[Due], token: str) -> list[Claimed]:
+    """The same for tests, whose endpoints may be in any state."""
+    if not tests:
+        return []
+    columns = (Endpoint.id, Endpoint.url, Endpoint.headers_sealed, Endpoint.proven)
+    ids = sorted({row.endpoint_id for row in tests})
+    owners = tx.execute(select(*columns).where(among(tx, Endpoint.id, ids)))
+    return load(tx, tests, token, owners.all())
 
 
 @cache
@@ -146,8 +160,6 @@ def _statement(dialect: str) -> Any:
             Watch.query,
             Watch.user_metadata,
             Delivery.content,
-            Endpoint.url,
-            Endpoint.headers_sealed,
             Job.job_id,
             Job.status,
             Job.type,
@@ -161,7 +173,6 @@ def _statement(dialect: str) -> Any:
             Job.data_is_json,
         )
         .select_from(Delivery)
-        .join(Endpoint, Endpoint.id == Delivery.endpoint_id)
         .outerjoin(Watch, Watch.id == Delivery.watch_id)
         .outerjoin(Job, Job.id == Watch.job)
         .where(listed(dialect, Delivery.id, "ids"))

@@ -112,7 +112,14 @@ def lock_in_order(tx: Tx, ids: Iterable[str]) -> dict[str, Any]:
 
 @cache
 def _lock_statement(dialect: str) -> Any:
-    columns = (Endpoint.id, Endpoint.status, Endpoint.max_in_flight, Endpoint.deleted_at, *PACE_COLUMNS)
+    columns = (
+        Endpoint.id,
+        Endpoint.status,
+        Endpoint.max_in_flight,
+        Endpoint.ready_at,
+        Endpoint.deleted_at,
+        *PACE_COLUMNS,
+    )
     return lock(select(*columns).where(listed(dialect, Endpoint.id, "ids")).order_by(Endpoint.id))
 
 
@@ -134,9 +141,12 @@ def look_again(tx: Tx, ids: Iterable[str], now: Micros) -> None:
     _set_ready(tx, _look_statement, ids, now)
 
 
-def wait_for_a_slot(tx: Tx, ids: Iterable[str], now: Micros) -> None:
-    """Set `ready_at` of endpoints whose slots are all taken: a settle wakes them, or the end of a lease."""
-    _set_ready(tx, _wait_statement, ids, now)
+def wait_for_a_slot(tx: Tx, ids: Iterable[str], first_end: Micros) -> None:
+    """Have ready endpoints, whose slots are all taken, wait for a settle or for the first end of a lease."""
+    wanted = sorted(ids)
+    if wanted:
+        dialect = tx.dialect.name
+        tx.execute(_wait_statement(dialect), {"ids": packed(dialect, wanted), "until": first_end})
 
 
 def _set_ready(tx: Tx, statement: Callable[[str], Any], ids: Iterable[str], now: Micros) -> None:
@@ -159,15 +169,7 @@ def _wake_statement(dialect: str) -> Any:
 @cache
 def _look_statement(dialect: str) -> Any:
     due = _earliest(Delivery.due_at.is_not(None))
-    return _ready_statement(dialect, case((due < _floor(), _floor()), else_=due))
-
-
-@cache
-def _wait_statement(dialect: str) -> Any:
-    return _ready_statement(dialect, _earliest(Delivery.token.is_not(None), Delivery.due_at > NOW))
-
-
-def _ready_statement(dialect: str, ready_at: Any) -> Any:
+    ready_at = case((due < _floor(), _floor()), else_=due)
     return (
         update(Endpoint)
         .where(listed(dialect, Endpoint.id, "ids"))
@@ -175,11 +177,17 @@ def _ready_statement(dialect: str, ready_at: Any) -> Any:
     )
 
 
-def _earliest(*conditions: Any) -> ScalarSelect[Any]:
-    """The first `due_at` of the endpoint's own rows that meet the conditions: one look into an index."""
+@cache
+def _wait_statement(dialect: str) -> Any:
+    until = bindparam("until", type_=BigInteger)
+    return update(Endpoint).where(listed(dialect, Endpoint.id, "ids")).values(ready_at=until)
+
+
+def _earliest(condition: Any) -> ScalarSelect[Any]:
+    """The first `due_at` of the endpoint's own rows that meet a condition: one look into an index."""
     return (
         select(Delivery.due_at)
-        .where(Delivery.endpoint_id == Endpoint.id, *conditions)
+        .where(Delivery.endpoint_id == Endpoint.id, condition)
         .order_by(Delivery.due_at)
         .limit(1)
         .correlate(Endpoint)
@@ -231,19 +239,22 @@ def columns_of(pace: Pace) -> dict[str, Any]:
 
 def save_paces(tx: Tx, paces: Mapping[str, tuple[Pace, str | None]]) -> None:
     """Write what has changed: endpoint id → pace and last error in words (None keeps the last one)."""
-    kept = func.coalesce(bindparam("new_error", type_=Endpoint.last_error.type), Endpoint.last_error)
-    statement = (
-        update(Endpoint)
-        .where(Endpoint.id == bindparam("row"))
-        .values({column.key: bindparam(f"new_{column.key}") for column in PACE_COLUMNS})
-        .values(last_error=kept)
-    )
     rows = [
         {f"new_{column}": value for column, value in columns_of(pace).items()}
         | {"row": endpoint_id, "new_error": error}
         for endpoint_id, (pace, error) in sorted(paces.items())
     ]
-    update_rows(tx, statement, rows)
+    update_rows(tx, _SAVE, rows)
+
+
+_SAVE = (
+    update(Endpoint)
+    .where(Endpoint.id == bindparam("row"))
+    .values({column.key: bindparam(f"new_{column.key}") for column in PACE_COLUMNS})
+    .values(
+        last_error=func.coalesce(bindparam("new_error", type_=Endpoint.last_error.type), Endpoint.last_error)
+    )
+)
 
 
 def disable(tx: Tx, endpoint_id: str, reason: DisabledReason, now: Micros) -> None:
