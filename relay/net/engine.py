@@ -98,9 +98,9 @@ class Engine:
             else:
                 self._send(errand, resolution)
 
-    def step(self) -> None:
-        """Wait until something can be done, here or by whoever else watches these sockets, and do it."""
-        self._sockets.wait(self._until_due())
+    def step(self, *, wait: bool) -> None:
+        """Do what can be done, here or for whoever else watches these sockets; `wait`: once there is something."""
+        self._sockets.wait(self._until_due() if wait else 0.0)
         now = monotonic()
         self._run_timers(now)
         self._send_resolved()
