@@ -17,7 +17,7 @@ from relay.store.engine import Store
 FLUSH_AFTER = 0.02  # seconds a reply waits at most for others to be settled with
 FLUSH_ROWS = 200  # a batch of these costs little more than a batch of 1
 GATHER = 0.005  # seconds for which replies gather while none of them is due to be settled
-IDLE = 0.1  # seconds of waiting for replies, after which it is seen whether the dispatcher is to end
+IDLE = 0.25  # seconds of waiting for replies, after which it is seen whether the dispatcher is to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,9 @@ class Settler:
             patience = 0.0
         replies = self._courier.replies(patience)
         landed = self._flights.landed(replies)
-        if landed and not self._done:
+        if not landed:
+            return
+        if not self._done:
             self._flush_at = time.monotonic() + FLUSH_AFTER
         ids = self._rules.mint_many("att", len(landed))
         dice = self._rules.dice

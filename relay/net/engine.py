@@ -99,7 +99,7 @@ class Engine:
                 self._send(errand, resolution)
 
     def step(self, *, wait: bool) -> None:
-        """Do what can be done, here or for whoever else watches these sockets; `wait`: once there is something."""
+        """Do what can be done, here or for whoever else watches these sockets; `wait` until there is."""
         self._sockets.wait(self._until_due() if wait else 0.0)
         now = monotonic()
         self._run_timers(now)
