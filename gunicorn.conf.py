@@ -14,7 +14,7 @@ from relay.core.errors import SettingsError
 from relay.settings import load
 from relay.telemetry import configure
 from relay.web import totals
-from relay.wiring import serve_fleet_metrics
+from relay.wiring.web import serve_fleet_metrics
 
 try:
     _settings = load(os.environ)

@@ -1,6 +1,9 @@
 """The command line: `python -m relay COMMAND`. Every command reads the settings from the environment.
 
 Exit codes: 0 done, 1 it could not be done (a sentence says why), 2 wrong usage or settings.
+
+What only one command needs, and is large (Flask in the sandbox, Alembic), is imported by that command: a
+dispatcher is not to carry it.
 """
 
 import argparse
@@ -12,9 +15,8 @@ from collections.abc import Callable, Sequence
 from relay import __version__, loop, settings, telemetry, wiring
 from relay.core.errors import RelayError, SettingsError
 from relay.core.setting_texts import Wrong, integer, matching, number
-from relay.sandbox import demo, listaijob, receiver, run
 from relay.settings import Settings
-from relay.store import migrate, reseal, subscribers
+from relay.store import reseal, subscribers
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -78,8 +80,8 @@ def build_parser() -> argparse.ArgumentParser:
     sandboxing = add("sandbox", serve_sandbox, "a local ListAIJob that answers as the provider does")
     sandboxing.add_argument("--host", default="127.0.0.1")
     sandboxing.add_argument("--port", type=PORT, default=8090)
-    add("demo", lambda _: demo.main(), "show the whole relay at work on this machine")
-    add("run", lambda _: run.main(), "run every process on this machine (what ./dev run does)")
+    add("demo", run_demo, "show the whole relay at work on this machine")
+    add("run", run_all, "run every process on this machine (what ./dev run does)")
     return parser
 
 
@@ -163,8 +165,10 @@ def deliver(_: argparse.Namespace) -> int:
 
 def migrate_database(arguments: argparse.Namespace) -> int:
     """Migrate, or with --check say whether the migrations make the tables that the code expects."""
+    from relay.store import migrate  # noqa: PLC0415 - as on top
+
     if arguments.check:
-        return _check_migrations()
+        return _check_migrations(migrate.check_on_scratch())
     url = settings.load(os.environ).database_url.get_secret_value()
     before, after = migrate.upgrade(url)
     told = (
@@ -174,9 +178,8 @@ def migrate_database(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check_migrations() -> int:
-    """Migrate an empty SQLite database and compare; the tests do so on the others."""
-    differences = migrate.check_on_scratch()
+def _check_migrations(differences: Sequence[object]) -> int:
+    """Tell what an empty SQLite database lacks after migrating; the tests compare the others."""
     for difference in differences:
         sys.stderr.write(f"migrations and tables differ: {difference}\n")
     return 1 if differences else 0
@@ -258,6 +261,8 @@ def rotate_secrets(_: argparse.Namespace) -> int:
 
 def listen(arguments: argparse.Namespace) -> int:
     """Receive webhooks until interrupted."""
+    from relay.sandbox import receiver  # noqa: PLC0415 - as on top
+
     status = arguments.status
     if status is None and arguments.retry_after is not None:
         status = 503
@@ -270,8 +275,24 @@ def listen(arguments: argparse.Namespace) -> int:
 
 def serve_sandbox(arguments: argparse.Namespace) -> int:
     """Play the provider until interrupted."""
+    from relay.sandbox import listaijob  # noqa: PLC0415 - as on top
+
     listaijob.serve(arguments.host, arguments.port)
     return 0
+
+
+def run_demo(_: argparse.Namespace) -> int:
+    """What ./dev demo does."""
+    from relay.sandbox import demo  # noqa: PLC0415 - as on top
+
+    return demo.main()
+
+
+def run_all(_: argparse.Namespace) -> int:
+    """What ./dev run does."""
+    from relay.sandbox import run  # noqa: PLC0415 - as on top
+
+    return run.main()
 
 
 def _print(value: object) -> None:

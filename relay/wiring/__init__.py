@@ -1,12 +1,12 @@
-"""Builds the parts from the settings: the only place that knows them all."""
+"""Builds the parts from the settings: the only place that knows them all.
+
+What only the web needs is in `wiring.web`: without Flask a poller or dispatcher takes less memory.
+"""
 
 import os
 import random
 import secrets
 from pathlib import Path
-from wsgiref.simple_server import WSGIServer
-
-from flask import Flask
 
 from relay import __version__, telemetry
 from relay.core.errors import SettingsError
@@ -24,9 +24,7 @@ from relay.store.engine import Store
 from relay.store.keyring import Keyring
 from relay.store.vault import Vault, kept_key, key_beside
 from relay.tidy import Tidier
-from relay.web import Parts, create_app, fleet_numbers
 
-WEB_PATIENCE = 5.0  # seconds a caller waits for a busy database before a 503
 WORKER_PATIENCE = 10.0  # seconds a stage tries one transaction again before its turn ends
 DAY = 86_400 * SECOND
 NO_CREDENTIALS = (
@@ -89,36 +87,6 @@ def minting_many(clock: Clock) -> MintMany:
 def new_token() -> str:
     """The token of one claim."""
     return secrets.token_hex(16)
-
-
-def build_web(settings: Settings) -> Flask:
-    """The HTTP API."""
-    store = build_store(settings, patience=WEB_PATIENCE)
-    return create_app(
-        Parts(
-            settings=settings,
-            store=store,
-            clock=build_clock(store),
-            vault=build_vault(settings),
-            version=__version__,
-        )
-    )
-
-
-def serve_fleet_metrics(settings: Settings) -> WSGIServer | None:
-    """Serve the fleet's metrics at RELAY_METRICS_ADDR; one process does so for all workers of a web."""
-    if settings.metrics_addr is None:
-        return None
-    store = build_store(settings, patience=WEB_PATIENCE)
-    clock = build_clock(store)
-
-    def read() -> telemetry.FleetNumbers:
-        try:
-            return fleet_numbers(store, clock)
-        finally:
-            store.close()  # workers that are forked meanwhile must not share a connection
-
-    return telemetry.serve_metrics(settings.metrics_addr, telemetry.register_fleet(read))
 
 
 def build_provider(settings: Settings) -> ListAIJob:
