@@ -59,7 +59,7 @@ BARS = (
 class Sizes:
     """How many of each a run delivers: some seconds' worth."""
 
-    relay: int = 20_000
+    relay: int = 40_000
     floor: int = 40_000
     libcurl: int = 40_000
     celery: int = 2_000

@@ -1,4 +1,4 @@
-"""Ten minutes of trouble: dispatchers killed and stopped, the database crashed, receivers that misbehave.
+"""Ten minutes of trouble: processes killed and stopped, the database crashed, receivers that misbehave.
 
 50,000 deliveries to a hundred endpoints come in while it lasts. In the end every delivery must be delivered,
 failed by its rules, or waiting where its rules say so (held at a disabled endpoint, or behind an open
@@ -24,6 +24,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from bench.support_chaos import BEHAVIOURS, Chaos
+from bench.support_machine import children
 from bench.support_world import MASTER_KEY_TEXT, World, now
 from relay.core.errors import StoreUnavailable
 from relay.core.states import DeliveryStatus, ErrorClass
@@ -80,6 +81,16 @@ class Fleet:
         process = self._running.pop(name)
         process.send_signal(how)
         process.wait(60)
+        self.start(name)
+
+    def end_sender(self, name: str) -> None:
+        """Kill what sends for a dispatcher, which then ends by itself, with 1; start it again."""
+        process = self._running.pop(name)
+        for pid in children(process.pid):
+            os.kill(pid, signal.SIGKILL)
+        code = process.wait(60)
+        if code != 1:
+            raise RuntimeError(f"{name} ended with {code} after its sender was killed")
         self.start(name)
 
     def stop(self) -> list[int]:
@@ -161,11 +172,13 @@ def _owe(world: World, owners: list[str]) -> int:
 
 
 def _trouble(fleet: Fleet, server: Server | None, dice: random.Random) -> str:
-    kind = dice.choice(("kill", "kill", "kill", "stop", "poller", "crash"))
+    kind = dice.choice(("kill", "kill", "sender", "stop", "poller", "crash"))
     one = dice.choice(("dispatcher-1", "dispatcher-2"))
     match kind:
         case "kill":
             fleet.end(one, signal.SIGKILL)
+        case "sender":
+            fleet.end_sender(one)
         case "stop":
             fleet.end(one, signal.SIGTERM)
         case "poller":
