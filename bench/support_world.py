@@ -16,7 +16,8 @@ from relay.core.ids import RANDOM_BYTES, new_id
 from relay.core.records import Micros
 from relay.core.states import DeliveryStatus, Event, JobStatus, WatchStatus
 from relay.store import deliveries, endpoints, secrets
-from relay.store.engine import Store, Tx, insert_rows
+from relay.store.engine import Store, Tx
+from relay.store.statements import insert_rows
 from relay.store.tables import Attempt, Delivery, Endpoint, Job, Subscriber, Watch
 from relay.store.vault import Vault
 

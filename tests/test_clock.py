@@ -7,7 +7,8 @@ import pytest
 from relay.core.records import SECOND, Micros
 from relay.store import clock as clock_module
 from relay.store.clock import REFRESH_AFTER, WORTH_SAYING, Clock
-from relay.store.engine import Store, Tx, database_now
+from relay.store.engine import Store, Tx
+from relay.store.statements import database_now
 
 HOUR = 3600 * SECOND
 CLOSE = SECOND // 5  # of two clocks on a busy machine

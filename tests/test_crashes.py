@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from relay.sandbox.receiver import Answer, Received, Receiver
-from relay.store.engine import Tx, lock
+from relay.store.engine import Tx
+from relay.store.statements import lock
 from relay.store.tables import Endpoint, SigningSecret
 from tests.support_chaos import Chaos, Line
 from tests.support_courier import OK

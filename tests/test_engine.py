@@ -19,7 +19,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from relay.core.errors import StoreUnavailable
 from relay.store import jobs
-from relay.store.engine import Store, Tx, insert_if_absent, insert_rows, update_rows
+from relay.store.engine import Store, Tx
+from relay.store.statements import insert_if_absent, insert_rows, update_rows
 from relay.store.tables import Counter, Endpoint, Job, Subscriber
 
 ONE_WRITER = "SQLite has one writer at a time"

@@ -16,7 +16,8 @@ from relay.net.listaijob import Answered, Outcome, Unreachable
 from relay.poll import PROBE_AFTER, Poller, PollRules
 from relay.store import poll_claims, poll_settles
 from relay.store.clock import Clock
-from relay.store.engine import Store, longest_text
+from relay.store.engine import Store
+from relay.store.statements import longest_text
 from relay.store.tables import Delivery, Job, Upstream, Watch
 from relay.tidy import Tidier
 from tests.support_flow import World, fresh_job_id

@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import case, func, null, select, update
 
 from relay.core.records import SECOND, Micros
-from relay.store.engine import Tx, insert_if_absent, lock
+from relay.store.engine import Tx
+from relay.store.statements import insert_if_absent, lock
 from relay.store.tables import Upstream
 
 SOURCE = "default"  # one provider account and region for now

@@ -15,7 +15,8 @@ from relay.core.ids import Mint, first_id
 from relay.core.records import Micros
 from relay.core.states import DeliveryStatus, Event
 from relay.store import deliveries, endpoints
-from relay.store.engine import Tx, among, insert_rows, lock
+from relay.store.engine import Tx
+from relay.store.statements import among, insert_rows, lock
 from relay.store.tables import BulkRetry, Delivery, Endpoint, Listing
 
 WINDOW = 2_000  # ids looked at in one transaction

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 
 from relay.core.records import SECOND, Micros
-from relay.store.engine import Store, Tx, database_now
+from relay.store.engine import Store, Tx
+from relay.store.statements import database_now
 
 REFRESH_AFTER = 60.0  # seconds: quartz drifts by some microseconds a second, far below any lease
 WORTH_SAYING = 5 * SECOND  # a machine's clock this far from the database's is warned of

@@ -11,7 +11,8 @@ from relay.core.ids import Mint
 from relay.core.records import Micros
 from relay.core.states import DeliveryStatus, EndpointStatus, Event
 from relay.store import endpoints
-from relay.store.engine import Tx, among, insert_rows, lock
+from relay.store.engine import Tx
+from relay.store.statements import among, insert_rows, lock
 from relay.store.tables import Delivery, Endpoint, Listing
 
 CANCEL_BATCH = 5_000  # deliveries of a deleted endpoint that one transaction cancels

@@ -22,9 +22,11 @@ from relay.core.records import SECOND, Micros
 from relay.core.schedule import GIVE_UP_AFTER
 from relay.core.states import DeliveryStatus, ErrorClass
 from relay.store import endpoints
-from relay.store.delivery_choice import Choice, Room, choose, due_tests, is_suspect
+from relay.store.delivery_choice import Choice, Room, choose
 from relay.store.delivery_payloads import Claimed, Due, load, load_tests
-from relay.store.engine import Tx, among, insert_rows, listed, packed, update_rows
+from relay.store.delivery_rows import due_tests, is_suspect
+from relay.store.engine import Tx
+from relay.store.statements import among, insert_rows, listed, packed, update_rows
 from relay.store.tables import Attempt, Delivery, Endpoint
 
 LOST_DETAIL = "the process that sent this ended before the answer was recorded"

@@ -10,7 +10,8 @@ from relay.core.records import JobReport, Micros
 from relay.core.slots import Flight
 from relay.core.states import Event, JobStatus
 from relay.core.webhook import DATA_LIMIT, Ended, Message, Notice
-from relay.store.engine import Tx, among, listed, packed
+from relay.store.engine import Tx
+from relay.store.statements import among, listed, packed
 from relay.store.tables import Delivery, Endpoint, Job, Watch
 
 # An enum's own look-up costs more than all else that is made of a row.

@@ -19,7 +19,8 @@ from relay.core.schedule import longest_wait, retry_after_seconds, retry_at
 from relay.core.slots import Flight
 from relay.core.states import DeliveryStatus, DisabledReason, EndpointStatus, ErrorClass, Event
 from relay.store import endpoints
-from relay.store.engine import Tx, insert_many, listed, lock, packed, update_rows
+from relay.store.engine import Tx
+from relay.store.statements import insert_many, listed, lock, packed, update_rows
 from relay.store.tables import Attempt, Delivery
 
 

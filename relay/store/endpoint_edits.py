@@ -13,7 +13,8 @@ from relay.core.pace import Pace
 from relay.core.records import Micros
 from relay.core.states import EndpointStatus, WatchStatus
 from relay.store import deliveries, endpoints, jobs, secrets
-from relay.store.engine import Tx, among, insert_if_absent
+from relay.store.engine import Tx
+from relay.store.statements import among, insert_if_absent
 from relay.store.tables import Endpoint, Watch
 from relay.store.vault import Vault
 

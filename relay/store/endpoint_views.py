@@ -10,8 +10,9 @@ from relay.core.errors import NotFound, SettingsError
 from relay.core.records import Micros
 from relay.core.states import EndpointStatus
 from relay.core.webhook import rfc3339
-from relay.store.engine import Tx, among
+from relay.store.engine import Tx
 from relay.store.pages import Document, Page, listed, page_rows, shown_time
+from relay.store.statements import among
 from relay.store.tables import Delivery, Endpoint
 from relay.store.vault import Vault
 

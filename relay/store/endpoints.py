@@ -12,7 +12,8 @@ from relay.core.ids import Mint
 from relay.core.pace import FIRST_ALLOWANCE, Pace
 from relay.core.records import Micros
 from relay.core.states import DisabledReason, EndpointStatus
-from relay.store.engine import Tx, among, insert_if_absent, listed, lock, packed, update_rows
+from relay.store.engine import Tx
+from relay.store.statements import among, insert_if_absent, listed, lock, packed, update_rows
 from relay.store.tables import Delivery, Endpoint
 
 DEFAULT_IN_FLIGHT = 10

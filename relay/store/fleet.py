@@ -8,7 +8,8 @@ from sqlalchemy import case, func, select, update
 
 from relay.core.records import SECOND, Micros
 from relay.core.states import EndpointStatus
-from relay.store.engine import Tx, insert_if_absent
+from relay.store.engine import Tx
+from relay.store.statements import insert_if_absent
 from relay.store.tables import Counter, Delivery, Endpoint, Job, Watch
 
 

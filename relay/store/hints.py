@@ -13,7 +13,8 @@ from relay.core.poll_policy import CLOSEST_POLLS
 from relay.core.records import Micros
 from relay.core.states import JobStatus
 from relay.store.budget import SOURCE
-from relay.store.engine import Tx, among, lock, update_rows
+from relay.store.engine import Tx
+from relay.store.statements import among, lock, update_rows
 from relay.store.tables import Job
 
 

@@ -14,7 +14,8 @@ from sqlalchemy.exc import OperationalError
 
 from relay.core.errors import Conflict, Fault, Invalid
 from relay.core.records import Micros
-from relay.store.engine import Tx, insert_if_absent, waited_for_a_lock
+from relay.store.engine import Tx, waited_for_a_lock
+from relay.store.statements import insert_if_absent
 from relay.store.tables import IdempotentAnswer
 
 

@@ -8,7 +8,8 @@ from sqlalchemy import BigInteger, bindparam, case, func, null, select, update
 from relay.core.records import JobReport, Micros
 from relay.core.states import JobStatus
 from relay.store.budget import SOURCE
-from relay.store.engine import Tx, among, insert_if_absent, lock, longest_text, update_rows
+from relay.store.engine import Tx
+from relay.store.statements import among, insert_if_absent, lock, longest_text, update_rows
 from relay.store.tables import Job, Watch
 
 

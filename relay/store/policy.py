@@ -17,8 +17,9 @@ from relay.core.durations import Curve, age_of, learn, remember, type_key
 from relay.core.poll_policy import Look, Plan, Share, crowded, polls_to_plan, share_for
 from relay.core.records import SECOND, Micros
 from relay.store.budget import SOURCE
-from relay.store.engine import Store, Tx, insert_if_absent, lock
+from relay.store.engine import Store, Tx
 from relay.store.poll_claims import IDS_PER_CALL
+from relay.store.statements import insert_if_absent, lock
 from relay.store.tables import Job, JobType, PollPolicy, Upstream
 
 REFRESH = 10 * SECOND  # time enough for a load to change by some per cent

@@ -18,7 +18,8 @@ from relay.core.poll_policy import CLOSEST_POLLS
 from relay.core.records import Micros
 from relay.core.schedule import SUSPECT_AFTER
 from relay.store import budget
-from relay.store.engine import Tx, lock
+from relay.store.engine import Tx
+from relay.store.statements import lock
 from relay.store.tables import Job, Upstream
 
 IDS_PER_CALL = 10  # the provider's limit

@@ -10,7 +10,8 @@ from sqlalchemy import delete, or_, select
 
 from relay.core.ids import first_id
 from relay.core.records import SECOND, Micros
-from relay.store.engine import Tx, among, lock
+from relay.store.engine import Tx
+from relay.store.statements import among, lock
 from relay.store.tables import (
     BulkRetry,
     Delivery,

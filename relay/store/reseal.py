@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy import bindparam, select, update
 
 from relay.core.errors import SettingsError
-from relay.store.engine import Store, Tx, update_rows
+from relay.store.engine import Store, Tx
+from relay.store.statements import update_rows
 from relay.store.tables import Endpoint, IdempotentAnswer, SigningSecret
 from relay.store.vault import Vault
 

@@ -16,7 +16,8 @@ from relay.core.ids import Mint
 from relay.core.records import SECOND, Micros
 from relay.core.signing import SECRET_BYTES, new_secret
 from relay.store import endpoints
-from relay.store.engine import Tx, among, insert_rows, lock
+from relay.store.engine import Tx
+from relay.store.statements import among, insert_rows, lock
 from relay.store.tables import Endpoint, SigningSecret, Subscriber
 from relay.store.vault import Vault
 

@@ -12,7 +12,8 @@ from relay.core.ids import Mint
 from relay.core.records import Micros
 from relay.core.webhook import rfc3339
 from relay.store import secrets
-from relay.store.engine import Tx, insert_if_absent, insert_rows
+from relay.store.engine import Tx
+from relay.store.statements import insert_if_absent, insert_rows
 from relay.store.tables import ApiKey, Subscriber
 from relay.store.vault import Vault
 

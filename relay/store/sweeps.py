@@ -8,7 +8,8 @@ from sqlalchemy import null, select, update
 from relay.core.records import Micros
 from relay.core.states import DeliveryStatus, EndpointStatus
 from relay.store import deliveries, endpoints
-from relay.store.engine import Tx, among
+from relay.store.engine import Tx
+from relay.store.statements import among
 from relay.store.tables import Delivery, Endpoint
 
 BATCH = 500

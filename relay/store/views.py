@@ -10,8 +10,9 @@ from relay.core.errors import NotFound
 from relay.core.states import JobStatus
 from relay.core.webhook import rfc3339
 from relay.store.budget import SOURCE
-from relay.store.engine import Tx, among
+from relay.store.engine import Tx
 from relay.store.pages import Document, Page, listed, page_rows, shown_time
+from relay.store.statements import among
 from relay.store.tables import Endpoint, Job, Listing, Watch
 
 CHUNK = 500  # ids of one statement: few enough parameters for every database

@@ -12,7 +12,8 @@ from relay.core.records import Micros
 from relay.core.states import EVENT_OF, WatchStatus
 from relay.core.webhook import DATA_LIMIT
 from relay.store import deliveries, endpoints
-from relay.store.engine import Tx, among, insert_rows
+from relay.store.engine import Tx
+from relay.store.statements import among, insert_rows
 from relay.store.tables import Job, Watch
 
 CHUNK = 500  # rows of one statement: few enough parameters for every database
