@@ -7,8 +7,7 @@ Time is the monotonic clock's: seconds for time-outs, microseconds for durations
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from heapq import heappop, heappush
@@ -16,7 +15,7 @@ from ipaddress import IPv4Network, IPv6Network
 from itertools import count
 from pathlib import Path
 from time import monotonic
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 import pycurl
 
@@ -45,8 +44,7 @@ class EngineOptions:
     connect_timeout: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Errand:
+class _Errand(NamedTuple):
     """A parcel that waits for its host's addresses; `due` is when its whole time is over."""
 
     parcel: Parcel
@@ -84,19 +82,24 @@ class Engine:
         return multi
 
     def begin(self, parcel: Parcel) -> None:
-        """Start sending a parcel."""
+        """Start sending a parcel. A surprise in our own code, which one may bring every time, fails it."""
         started = monotonic()
-        with self._at_the_cost_of(parcel, started):
-            url = self._check(parcel.url)
-            if isinstance(url, str):
-                self._deliver(_refusal(parcel, ErrorClass.BLOCKED_ADDRESS, url, started))
-                return
-            errand = _Errand(parcel, url, started, started + parcel.deadline)
-            resolution = self._resolver.known(url.host, started)
-            if resolution is None:
-                self._ask(errand)
-            else:
-                self._send(errand, resolution)
+        try:
+            self._begin(parcel, started)
+        except Exception as surprise:  # noqa: BLE001 - see above
+            self._deliver(_surprised(parcel, surprise, started))
+
+    def _begin(self, parcel: Parcel, started: float) -> None:
+        url = self._check(parcel.url)
+        if isinstance(url, str):
+            self._deliver(_refusal(parcel, ErrorClass.BLOCKED_ADDRESS, url, started))
+            return
+        errand = _Errand(parcel, url, started, started + parcel.deadline)
+        resolution = self._resolver.known(url.host, started)
+        if resolution is None:
+            self._ask(errand)
+        else:
+            self._send(errand, resolution)
 
     def step(self, *, wait: bool) -> None:
         """Do what can be done, here or for whoever else watches these sockets; `wait` until there is."""
@@ -136,8 +139,10 @@ class Engine:
             ticket, resolution = self._resolved.popleft()
             errand = self._waiting.pop(ticket, None)
             if errand is not None:
-                with self._at_the_cost_of(errand.parcel, errand.started):
+                try:
                     self._send(errand, resolution)
+                except Exception as surprise:  # noqa: BLE001 - as in `begin`
+                    self._deliver(_surprised(errand.parcel, surprise, errand.started))
 
     def _send(self, errand: _Errand, resolution: Resolution) -> None:
         match resolution:
@@ -162,15 +167,6 @@ class Engine:
         transfer.load(errand.parcel, pack(errand.parcel), errand.url, addresses, errand.started, seconds)
         self._multi.add_handle(transfer.handle)
         self._active[transfer.handle] = transfer
-
-    @contextmanager
-    def _at_the_cost_of(self, parcel: Parcel, started: float) -> Iterator[None]:
-        """Let a surprise in our own code, which a parcel may bring each time, fail that parcel alone."""
-        try:
-            yield
-        except Exception as surprise:  # noqa: BLE001 - see above; the text may hold a header, the type does not
-            detail = f"the relay could not make this request ({type(surprise).__name__})"
-            self._deliver(_refusal(parcel, ErrorClass.INTERNAL, detail, started))
 
     def _finish_ended(self) -> None:
         left = 1
@@ -245,6 +241,12 @@ def _check(url: str) -> CallbackUrl | str:
 
 def _name_too_slow(errand: _Errand) -> str:
     return f"no name server answered the question for {errand.url.host} within {errand.parcel.deadline:g} s"
+
+
+def _surprised(parcel: Parcel, surprise: Exception, started: float) -> Reply:
+    """The reply to a parcel that our code fails on; the text may hold a header, the type does not."""
+    detail = f"the relay could not make this request ({type(surprise).__name__})"
+    return _refusal(parcel, ErrorClass.INTERNAL, detail, started)
 
 
 def _refusal(parcel: Parcel, error: ErrorClass, detail: str, started: float) -> Reply:
