@@ -85,13 +85,15 @@ class Tidier:
         swept = self._fail(sweeps.held_endpoints, held, sweeps.HELD_TOO_LONG)
         swept += self._fail(sweeps.open_endpoints, blocked, sweeps.BLOCKED_TOO_LONG)
         for endpoint_id in self.store.read(sweeps.deleted_endpoints):
-            swept += self.store.write(sweeps.clear_deleted, endpoint_id, now)
+            swept += self.store.write(sweeps.clear_deleted, endpoint_id, now, self.mint)
         return swept
 
     def _fail(self, find: Callable[[Tx, Micros], list[str]], before: Micros, reason: str) -> int:
         failed = 0
         for endpoint_id in self.store.read(find, before):
-            failed += self.store.write(sweeps.fail_overdue, endpoint_id, before, reason, self.clock.now())
+            failed += self.store.write(
+                sweeps.fail_overdue, endpoint_id, before, reason, self.clock.now(), self.mint
+            )
         if failed:
             telemetry.swept(failed, reason)
         return failed

@@ -39,7 +39,11 @@ def open_circuit(world: World) -> None:
 
 
 def claim(world: World, delivery_id: str, *, until: Micros) -> None:
-    claimed = update(Delivery).where(Delivery.id == delivery_id).values(token="t" * 32, due_at=until)
+    claimed = (
+        update(Delivery)
+        .where(Delivery.id == delivery_id)
+        .values(token="t" * 32, due_at=until, attempt_count=Delivery.attempt_count + 1)
+    )
     world.store.write(lambda tx: tx.execute(claimed))
 
 
@@ -99,6 +103,8 @@ def test_what_is_in_flight_is_left_alone_and_a_dead_lease_is_not(world: World) -
     claim(world, dead, until=world.now)
     tidier_of(world).turn()
     assert statuses(world, [alive, dead]) == ["pending", "failed"]
+    assert [(one.number, one.error) for one in world.attempts(dead)] == [(1, "lost")]
+    assert world.attempts(alive) == []
 
 
 def test_a_long_backlog_fails_in_batches_turn_after_turn(
@@ -119,7 +125,7 @@ def test_a_long_backlog_of_a_deleted_endpoint_is_cancelled_and_not_sent_meanwhil
 ) -> None:
     monkeypatch.setattr(deliveries, "CANCEL_BATCH", 10)
     ids = world.owe(25)
-    (flying, _) = world.claim().taken
+    (flying, lost) = world.claim().taken
     endpoint_id = world.endpoint().id
     world.store.write(endpoint_edits.delete, world.subscriber_id, endpoint_id, world.now)
     assert statuses(world, ids).count("cancelled") == 10
@@ -134,4 +140,5 @@ def test_a_long_backlog_of_a_deleted_endpoint_is_cancelled_and_not_sent_meanwhil
     tidier_of(world).turn()
     found = statuses(world, ids)
     assert (found.count("cancelled"), found.count("delivered")) == (24, 1)
+    assert [(one.number, one.error) for one in world.attempts(lost.id)] == [(1, "lost")]
     assert world.rows(Delivery, Delivery.status == DeliveryStatus.PENDING) == []

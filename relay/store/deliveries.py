@@ -10,7 +10,7 @@ from relay.core.errors import Conflict, NotFound, QuotaExceeded
 from relay.core.ids import Mint
 from relay.core.records import Micros
 from relay.core.states import DeliveryStatus, EndpointStatus, Event
-from relay.store import endpoints
+from relay.store import endpoints, lost_attempts
 from relay.store.engine import Tx
 from relay.store.statements import among, insert_rows, lock
 from relay.store.tables import Delivery, Endpoint, Listing
@@ -80,23 +80,35 @@ def cancel_of_watch(tx: Tx, watch_id: str, now: Micros) -> None:
 def cancel_of_endpoint(tx: Tx, endpoint_id: str, now: Micros) -> int:
     """Cancel a batch of what a deleted endpoint is owed, which is locked; returns how many rows it touched.
 
-    A row in flight is marked, and cancelled by its settle or, once its lease has run out, here.
+    A row in flight is marked, and cancelled by its settle or, once its lease has run out, by `end_lapsed`.
     """
     owed = (Delivery.endpoint_id == endpoint_id) & Delivery.due_at.is_not(None)
-    flying = Delivery.token.is_not(None) & (Delivery.due_at > now)
-    ids = list(
-        tx.scalars(select(Delivery.id).where(owed, ~flying).order_by(Delivery.due_at).limit(CANCEL_BATCH))
-    )
-    tx.execute(
-        update(Delivery).where(owed, flying, Delivery.cancel_requested == 0).values(cancel_requested=1)
-    )
+    free = owed & Delivery.token.is_(None)
+    ids = list(tx.scalars(select(Delivery.id).where(free).order_by(Delivery.due_at).limit(CANCEL_BATCH)))
+    flying = owed & Delivery.token.is_not(None) & (Delivery.cancel_requested == 0)
+    tx.execute(update(Delivery).where(flying).values(cancel_requested=1))
     for start in range(0, len(ids), CHUNK):
         tx.execute(
             update(Delivery)
             .where(among(tx, Delivery.id, sorted(ids[start : start + CHUNK])))
-            .values(status=DeliveryStatus.CANCELLED, due_at=null(), token=null(), finished_at=now)
+            .values(status=DeliveryStatus.CANCELLED, due_at=null(), finished_at=now)
         )
     return len(ids)
+
+
+def end_lapsed(tx: Tx, endpoint_id: str, now: Micros, mint: Mint) -> int:
+    """Cancel what was lost on its way to a deleted endpoint, which is locked; returns how many rows."""
+    lapsed = (Delivery.endpoint_id == endpoint_id) & Delivery.token.is_not(None) & (Delivery.due_at <= now)
+    rows = tx.execute(select(Delivery.id, Delivery.attempt_count).where(lapsed).limit(CHUNK)).all()
+    if not rows:
+        return 0
+    lost_attempts.record(tx, rows, now, mint)
+    tx.execute(
+        update(Delivery)
+        .where(among(tx, Delivery.id, sorted(row.id for row in rows)))
+        .values(status=DeliveryStatus.CANCELLED, due_at=null(), token=null(), finished_at=now)
+    )
+    return len(rows)
 
 
 def cancel_tests(tx: Tx, endpoint_id: str, now: Micros) -> None:

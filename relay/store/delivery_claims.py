@@ -20,16 +20,15 @@ from sqlalchemy import (
 from relay.core.ids import Mint
 from relay.core.records import SECOND, Micros
 from relay.core.schedule import GIVE_UP_AFTER
-from relay.core.states import DeliveryStatus, ErrorClass
-from relay.store import endpoints
+from relay.core.states import DeliveryStatus
+from relay.store import endpoints, lost_attempts
 from relay.store.delivery_choice import Choice, Room, choose
 from relay.store.delivery_payloads import Claimed, Due, load, load_tests
 from relay.store.delivery_rows import due_tests, is_suspect
 from relay.store.engine import Tx
-from relay.store.statements import among, insert_rows, listed, packed, update_rows
-from relay.store.tables import Attempt, Delivery, Endpoint
+from relay.store.statements import among, listed, packed, update_rows
+from relay.store.tables import Delivery, Endpoint
 
-LOST_DETAIL = "the process that sent this ended before the answer was recorded"
 GIVEN_UP = f"given up: {GIVE_UP_AFTER} attempts in a row were lost with the process that sent them"
 
 
@@ -65,7 +64,7 @@ def claim(tx: Tx, *, now: Micros, lease: Micros, token: str, room: Room, mint: M
     chosen = choose(tx, now, room)
     tests = _few_suspects(due_tests(tx, now) if room.slots > 0 else [], chosen.rows)
     lost = [row for row in (*chosen.rows, *tests) if row.token is not None]
-    _record_lost(tx, lost, now, mint)
+    lost_attempts.record(tx, lost, now, mint)
     over = [row for row in lost if row.cancel_requested or row.lost_count + 1 >= GIVE_UP_AFTER]
     _end_lost(tx, over, now)
     taken = [row for row in chosen.rows if row not in over]
@@ -87,22 +86,6 @@ def _few_suspects(tests: Sequence[Due], rows: Sequence[Due]) -> list[Due]:
     return kept
 
 
-def _record_lost(tx: Tx, lost: Sequence[Due], now: Micros, mint: Mint) -> None:
-    """Write the attempts that nobody lived to record."""
-    rows = [
-        {
-            "delivery_id": row.id,
-            "number": row.attempt_count,
-            "id": mint("att"),
-            "started_at": now,
-            "error": ErrorClass.LOST,
-            "detail": LOST_DETAIL,
-        }
-        for row in lost
-    ]
-    insert_rows(tx, Attempt, rows)
-
-
 def _end_lost(tx: Tx, over: Sequence[Due], now: Micros) -> None:
     """End rows that were lost too often, or whose watch was cancelled while they were out."""
     for status in (DeliveryStatus.CANCELLED, DeliveryStatus.FAILED):
@@ -119,7 +102,7 @@ def _end_lost(tx: Tx, over: Sequence[Due], now: Micros) -> None:
                     token=null(),
                     finished_at=now,
                     lost_count=Delivery.lost_count + 1,
-                    last_error=LOST_DETAIL if cancelled else GIVEN_UP,
+                    last_error=lost_attempts.LOST_DETAIL if cancelled else GIVEN_UP,
                 )
             )
 

@@ -5,9 +5,10 @@ Each step is one endpoint and a few hundred rows, so that nobody waits for it, h
 
 from sqlalchemy import null, select, update
 
+from relay.core.ids import Mint
 from relay.core.records import Micros
 from relay.core.states import DeliveryStatus, EndpointStatus
-from relay.store import deliveries, endpoints
+from relay.store import deliveries, endpoints, lost_attempts
 from relay.store.engine import Tx
 from relay.store.statements import among
 from relay.store.tables import Delivery, Endpoint
@@ -37,30 +38,34 @@ def deleted_endpoints(tx: Tx) -> list[str]:
     return list(tx.scalars(select(Endpoint.id).where(Endpoint.deleted_at.is_not(None), owed)))
 
 
-def clear_deleted(tx: Tx, endpoint_id: str, now: Micros) -> int:
+def clear_deleted(tx: Tx, endpoint_id: str, now: Micros, mint: Mint) -> int:
     """Cancel a batch of what a deleted endpoint is owed; returns how many rows were done."""
     endpoints.lock_in_order(tx, [endpoint_id])
-    return deliveries.cancel_of_endpoint(tx, endpoint_id, now)
+    cancelled = deliveries.cancel_of_endpoint(tx, endpoint_id, now)
+    return cancelled + deliveries.end_lapsed(tx, endpoint_id, now, mint)
 
 
-def fail_overdue(tx: Tx, endpoint_id: str, waiting_since: Micros, reason: str, now: Micros) -> int:
+def fail_overdue(
+    tx: Tx, endpoint_id: str, waiting_since: Micros, reason: str, now: Micros, mint: Mint
+) -> int:
     """Fail a batch of an endpoint's pending rows that have waited since before this moment; how many."""
     endpoints.lock_in_order(tx, [endpoint_id])
     first = (
-        select(Delivery.id, Delivery.since, Delivery.token, Delivery.due_at)
+        select(Delivery.id, Delivery.since, Delivery.token, Delivery.due_at, Delivery.attempt_count)
         .where(Delivery.endpoint_id == endpoint_id, Delivery.due_at.is_not(None))
         .order_by(Delivery.due_at)
         .limit(BATCH)
         .subquery()
     )
     in_flight = first.c.token.is_not(None) & (first.c.due_at > now)
-    ids = list(tx.scalars(select(first.c.id).where(first.c.since < waiting_since, ~in_flight)))
-    if not ids:
+    rows = tx.execute(select(first).where(first.c.since < waiting_since, ~in_flight)).all()
+    if not rows:
         return 0
+    lost_attempts.record(tx, [row for row in rows if row.token is not None], now, mint)
     tx.execute(
         update(Delivery)
-        .where(among(tx, Delivery.id, sorted(ids)))
+        .where(among(tx, Delivery.id, sorted(row.id for row in rows)))
         .values(status=DeliveryStatus.FAILED, due_at=null(), token=null(), finished_at=now, last_error=reason)
     )
     endpoints.look_again(tx, [endpoint_id], now)
-    return len(ids)
+    return len(rows)
