@@ -159,8 +159,7 @@ def deliver(_: argparse.Namespace) -> int:
     loaded = _load("dispatcher")
     store = wiring.build_store(loaded)
     dispatcher = wiring.build_dispatcher(loaded, store, wiring.build_clock(store))
-    loop.run_dispatcher(dispatcher, store, metrics_addr=loaded.metrics_addr)
-    return 0
+    return loop.run_dispatcher(dispatcher, store, metrics_addr=loaded.metrics_addr)
 
 
 def migrate_database(arguments: argparse.Namespace) -> int:

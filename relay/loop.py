@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 
 from relay import __version__, telemetry
+from relay.core.errors import SenderDied
 from relay.deliver import Dispatcher
 from relay.poll import Poller
 from relay.store.engine import Store
@@ -92,17 +93,20 @@ def run_poller(poller: Poller, tidier: Tidier, store: Store, *, metrics_addr: st
     _leave(store)
 
 
-def run_dispatcher(dispatcher: Dispatcher, store: Store, *, metrics_addr: str | None) -> None:
-    """Deliver on this thread until told to stop, then until what is in flight has ended."""
+def run_dispatcher(dispatcher: Dispatcher, store: Store, *, metrics_addr: str | None) -> int:
+    """Deliver on this thread until told to stop, then until what is in flight has ended; the exit code."""
     telemetry.process_started(version=__version__)
     if metrics_addr is not None:
         telemetry.serve_metrics(metrics_addr)
-    abandoned = 0
     try:
         with stopping_on_signals() as stop, beside("totals", totals_turn(store), stop):
             abandoned = dispatcher.run(stop)
-    finally:
-        _leave(store, abandoned)
+    except SenderDied as death:
+        telemetry.sender_died(str(death), death.abandoned)
+        _leave(store, death.abandoned)
+        return 1
+    _leave(store, abandoned)
+    return 0
 
 
 def _leave(store: Store, abandoned: int = 0) -> None:

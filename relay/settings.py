@@ -151,16 +151,16 @@ class Settings(BaseModel):
     @property
     def max_in_flight(self) -> int:
         """Transfers at once in one dispatcher: what was asked for, bounded by the open-files limit."""
-        return max(1, min(self.max_in_flight_asked, self.open_files - OWN_FILES))
+        return max(1, min(self.max_in_flight_asked, (self.open_files - OWN_FILES) * 3 // 4))
 
     @property
     def max_connections(self) -> int:
-        """Connections to receivers that one dispatcher has, idle ones too.
+        """Connections to receivers that one dispatcher keeps idle, beside those that are busy.
 
         Twice its transfers, as far as the open-files limit goes: with fewer, hosts in turn push each other's
         connections out, and opening one costs more than a delivery.
         """
-        return max(self.max_in_flight, min(2 * self.max_in_flight, self.open_files - OWN_FILES))
+        return max(1, min(2 * self.max_in_flight, self.open_files - OWN_FILES - self.max_in_flight))
 
     @field_validator("access_key_secret")
     @classmethod
@@ -283,8 +283,9 @@ def _unknown(name: str) -> str:
 
 
 def _open_files_limit() -> int:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1 << 20 if soft == resource.RLIM_INFINITY else soft
+    """The hard limit: what sends raises its own up to it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 20 if hard == resource.RLIM_INFINITY else hard
 
 
 def _sentences(error: ValidationError) -> Iterator[str]:

@@ -34,7 +34,6 @@ class OneByOne(Courier):
         super().start()
 
     def reply(self, timeout: float = 30) -> Reply:
-        self.flush()
         give_up_at = monotonic() + timeout
         while not self._had:
             left = give_up_at - monotonic()

@@ -2,9 +2,12 @@
 
 import json
 import os
+import pickle
 import resource
 import signal
+import socket
 import threading
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from time import monotonic
@@ -310,6 +313,48 @@ def test_the_sender_knows_neither_the_database_nor_a_key(
     environ = Path(f"/proc/{courier.pid}/environ").read_bytes()
     assert b"HTTP_PROXY_OF_TESTS=kept" in environ
     assert b"hush" not in environ
+
+
+class Liar(OneByOne):
+    """A courier whose sender answers with a call of its own choice."""
+
+    def _launch(self, theirs: socket.socket) -> None:
+        packed = pickle.dumps([CallsUs()])
+        theirs.sendall(len(packed).to_bytes(4) + packed)
+        self._kept = theirs.dup()
+
+    def stop(self) -> None:
+        super().stop()
+        self._kept.close()
+
+
+class CallsUs:
+    calls = 0
+
+    @classmethod
+    def call(cls) -> None:
+        cls.calls += 1
+
+    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
+        return CallsUs.call, ()
+
+
+def test_a_sender_that_says_what_is_no_reply_is_given_up(make_courier: MakeCourier) -> None:
+    courier = make_courier(kind=Liar)
+    with pytest.raises(SenderDied, match="no reply"):
+        courier.reply()
+    assert CallsUs.calls == 0
+
+
+def test_a_sender_that_takes_nothing_is_given_up(courier: OneByOne, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.net.courier.STUCK", 0.2)
+    assert send(courier, "http://127.0.0.1:1/").error is ErrorClass.CONNECT  # it has started
+    assert courier.pid is not None
+    os.kill(courier.pid, signal.SIGSTOP)
+    large = [json.dumps(chr(97 + n) * (1 << 20)) for n in range(20)]  # more than any buffer holds
+    with pytest.raises(SenderDied, match="took nothing"):
+        courier.submit(*(parcel("http://127.0.0.1:1/", content=content) for content in large))
+    os.kill(courier.pid, signal.SIGCONT)
 
 
 def test_a_surprise_in_the_loop_costs_what_is_in_flight_and_no_more(

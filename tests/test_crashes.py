@@ -16,7 +16,7 @@ from sqlalchemy import insert, select, update
 from relay.sandbox.receiver import Answer, Received, Receiver
 from relay.store.engine import Tx
 from relay.store.statements import lock
-from relay.store.tables import Endpoint, SigningSecret
+from relay.store.tables import Endpoint, Job, SigningSecret
 from tests.support_chaos import Chaos, Line
 from tests.support_courier import OK
 from tests.support_dispatch import NOWHERE, Fleet, running_fleet
@@ -142,6 +142,53 @@ def test_a_dispatcher_whose_sender_dies_says_so_and_ends_and_nothing_is_lost(fle
         gate.open()
     assert fleet.attempts(good) == [None]
     assert fleet.attempts(hung) == ["lost", None]
+
+
+def test_an_endpoint_that_somebody_has_locked_holds_up_no_other_and_is_not_sent_to_twice(
+    fleet: Fleet,
+) -> None:
+    if fleet.store.dialect == "sqlite":
+        pytest.skip("SQLite locks no single row")
+    arrived, gate = threading.Barrier(3), threading.Event()
+    posts: Counter[str] = Counter()
+
+    def script(line: Line) -> None:
+        while (request := line.read_request()) is not None:
+            posts[re.findall(rb"(?m)^webhook-id: (\S+)", request)[0].decode()] += 1
+            arrived.wait(20)
+            gate.wait(30)
+            line.send(OK)
+
+    with Chaos(script) as one, Chaos(script) as other:
+        urls = [f"http://127.0.0.1:{receiver.port}/hook" for receiver in (one, other)]
+        (locked, free) = fleet.owe(urls)
+        relay = fleet.dispatcher()
+        arrived.wait(20)
+        with fleet.store.engine.begin() as locker:
+            locker.execute(lock(select(Endpoint.id).where(Endpoint.url == urls[0])))
+            gate.set()
+            wait_until(lambda: fleet.attempts(free), 30, "the other one is settled")
+            assert fleet.attempts(locked) == []
+        fleet.wait_until_ended()
+        assert relay.stop() == {"dispatcher": 0}
+    assert posts == {locked: 1, free: 1}
+    assert [fleet.attempts(each) for each in (locked, free)] == [[None], [None]]
+
+
+def test_what_was_claimed_before_sigterm_is_sent_however_large_it_is(fleet: Fleet) -> None:
+    data = "x" * 200_000
+    with Receiver(secret=fleet.secret) as receiver:
+        ids = fleet.owe([f"{receiver.url}/hook{n}" for n in range(40)], started=False)
+        fleet.store.write(lambda tx: tx.execute(update(Job).values(data=data, data_bytes=len(data))))
+        relay = fleet.dispatcher()
+        fleet.store.write(lambda tx: tx.execute(update(Endpoint).values(ready_at=fleet.clock.now())))
+        receiver.wait_for(1, 20)
+        assert relay.stop() == {"dispatcher": 0}
+        stopped = next(line for line in relay.logs("dispatcher") if line["event"] == "process_stopped")
+        assert stopped["abandoned"] == 0
+        relay.start("dispatcher")
+        fleet.wait_until_ended()
+    assert {tuple(fleet.attempts(one)) for one in ids} == {(None,)}
 
 
 @pytest.mark.parametrize("name", ["web", "poller", "dispatcher"])

@@ -19,6 +19,7 @@ from tests.support_flow import ALL_EVENTS, LEASE, ROOM, World
 FINISHED = 20_000
 JOBS = 5_000
 ENDPOINTS = 2_000
+# What foreign keys look up is included.
 FEW = 600  # rows; a claim of what is open here reads far fewer, a scan of anything that has ended far more
 STEPS_OF_A_ROW = 10  # virtual machine steps of SQLite, roughly: it counts no rows
 BIG = {"endpoints", "deliveries", "jobs", "watches"}

@@ -267,7 +267,7 @@ def test_a_shared_database_needs_a_master_key() -> None:
     load({"DATABASE_URL": "mysql://u@h/relay", "RELAY_MASTER_KEY": KEY})
 
 
-@pytest.mark.parametrize(("open_files", "effective"), [(1024, 960), (65_536, 1000), (10, 1)])
+@pytest.mark.parametrize(("open_files", "effective"), [(1024, 720), (65_536, 1000), (10, 1)])
 def test_transfers_are_bounded_by_the_open_files_limit(open_files: int, effective: int) -> None:
     settings = load({}, open_files=open_files)
     assert settings.max_in_flight == effective

@@ -1,4 +1,8 @@
-"""Deliveries are listed in a table of their own, so that moving one costs no index of the lists."""
+"""Deliveries are listed in a table of their own, so that moving one costs no index of the lists.
+
+Nothing else may run: what an older process inserts meanwhile would not be listed. On MySQL, which commits
+each step by itself, a run that was cut off is begun anew.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,6 +19,9 @@ OWNERS = {"subscriber_id": "subscribers", "endpoint_id": "endpoints", "watch_id"
 
 
 def upgrade() -> None:
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("LOCK TABLE deliveries IN EXCLUSIVE MODE")
+    op.execute("DROP TABLE IF EXISTS delivery_listings")
     op.create_table(
         "delivery_listings",
         sa.Column("delivery_id", ascii_text(40), nullable=False),
@@ -39,7 +46,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_delivery_listings_watch",
         "delivery_listings",
-        ["watch_id"],
+        ["watch_id", "delivery_id"],
         postgresql_where=sa.text("watch_id IS NOT NULL"),
         sqlite_where=sa.text("watch_id IS NOT NULL"),
     )

@@ -40,7 +40,9 @@ class StoreUnavailable(RelayError):
 
 
 class SenderDied(RelayError):
-    """The process that sends for a dispatcher is gone; what it had in hand has no reply."""
+    """The process that sends for a dispatcher is gone; `abandoned` attempts have no end."""
+
+    abandoned = 0
 
 
 class Refusal(RelayError):

@@ -1,16 +1,16 @@
 """The half of a dispatcher that finds work: claims what there is room for, and has it sent."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from relay import telemetry
-from relay.core.ids import Mint
+from relay.core.errors import SenderDied
 from relay.core.parcels import Parcel
 from relay.core.records import SECOND, Micros, Reply
 from relay.core.schedule import SUSPECT_AFTER
 from relay.core.states import ErrorClass
 from relay.deliver.flights import Flights
+from relay.deliver.rules import DeliverRules
 from relay.net.courier import Courier
 from relay.store import delivery_choice, delivery_claims, delivery_settles
 from relay.store.clock import Clock
@@ -28,18 +28,6 @@ LEASE_MARGIN = 5.0  # seconds of a lease left over for the settle
 TURNS_EVERY = 1.0  # seconds between two looks at which subscribers have something ready
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimRules:
-    """What the settings say of claiming and sending; durations in microseconds unless they say seconds."""
-
-    lease: Micros
-    attempt_seconds: float
-    max_in_flight: int
-    user_agent: str
-    mint: Mint
-    new_token: Callable[[], str]
-
-
 class Claimer:
     """Takes turns on one thread; `turn` waits until there may be something to do, and does it."""
 
@@ -50,7 +38,7 @@ class Claimer:
         courier: Courier,
         keyring: Keyring,
         flights: Flights,
-        rules: ClaimRules,
+        rules: DeliverRules,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -70,10 +58,7 @@ class Claimer:
 
     def turn(self) -> None:
         """Wait for the time to claim, or for a settle that makes room, and claim."""
-        patience = self._claim_at - time.monotonic()
-        if patience > 0:
-            self._courier.flush()  # else it goes on with the next claim
-        if self._flights.room_made.wait(max(patience, 0.0)):
+        if self._flights.room_made.wait(max(self._claim_at - time.monotonic(), 0.0)):
             self._flights.room_made.clear()
             self._claim_soon()
         if self._alone is not None:
@@ -84,7 +69,8 @@ class Claimer:
     def finish(self) -> None:
         """Give back what was claimed and never sent."""
         if self._alone is not None:
-            self._give_back(self._alone)
+            self._give_back([self._alone])
+            self._alone = None
 
     def _send_alone(self, suspect: Claimed) -> None:
         """Send a suspect once nothing else flies; give it back if its lease would not outlast its attempt."""
@@ -93,13 +79,14 @@ class Claimer:
             self._quiet = True
             self._send([suspect])
         elif time.monotonic() > self._alone_until:
-            self._give_back(suspect)
+            self._give_back([suspect])
+            self._alone = None
             self._quiet = True  # let what flies end first: the next claim finds it again, and room to send it
 
-    def _give_back(self, suspect: Claimed) -> None:
-        claim = (suspect.id, suspect.token, suspect.endpoint_id)
-        self._store.write(delivery_settles.release, [claim], self._clock.now())
-        self._alone = None
+    def _give_back(self, taken: Sequence[Claimed]) -> None:
+        """Undo the claim of what was not sent: else its lease must end first, and it counts as lost."""
+        claims = [(one.id, one.token, one.endpoint_id) for one in taken]
+        self._store.write(delivery_settles.release, claims, self._clock.now())
 
     def _claim_soon(self) -> None:
         """There is room again: claim at once where that fills a batch, else with what comes until then."""
@@ -111,7 +98,8 @@ class Claimer:
         self._claimed_at = time.monotonic()
         self._claim_at = self._claimed_at + IDLE
         self._quiet = self._quiet and self._flights.count > 0
-        if self._flights.slots_left <= 0 or self._alone is not None or self._quiet:
+        is_free = self._flights.slots_left > 0 and not self._flights.settles_fail
+        if not is_free or self._alone is not None or self._quiet:
             return  # a settle makes room and moves this
         taken = self._claimed()
         if taken:
@@ -125,7 +113,11 @@ class Claimer:
             self._alone_until = self._claimed_at + max(spare, 0.0)
         others = [one for one in taken if one.lost_count < SUSPECT_AFTER]
         for start in range(0, len(others), SUBMIT_ROWS):
-            self._send(others[start : start + SUBMIT_ROWS])
+            try:
+                self._send(others[start : start + SUBMIT_ROWS])
+            except SenderDied:
+                self._give_back(others[start + SUBMIT_ROWS :])
+                raise
 
     def _claimed(self) -> list[Claimed]:
         now = self._clock.now()
@@ -143,7 +135,11 @@ class Claimer:
         )
         if claim.lost:
             telemetry.attempts_lost(claim.lost)
-        self._keyring.fetch(claim.taken, now)
+        try:
+            self._keyring.fetch(claim.taken, now)
+        except Exception:
+            self._give_back(claim.taken)
+            raise
         self._learn_reach(room, len(claim.taken))
         self._found_last = bool(claim.taken)
         return claim.taken
@@ -180,11 +176,21 @@ class Claimer:
             try:
                 parcels.append(self._parcel(key, claimed, now))
             except Exception as error:  # noqa: BLE001 - one row that our code fails on must not stop the others
-                telemetry.pass_failed("render", error, 0.0)
-                detail = f"the relay could not make this webhook ({type(error).__name__}); this is our fault"
-                self._flights.fail(Reply(key, None, ErrorClass.INTERNAL, detail, b"", 0))
-        if parcels:
+                self._fail(key, error)
+        if not parcels:
+            return
+        try:
             self._courier.submit(*parcels)
+        except SenderDied:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above, for what can't be told which one it is
+            for parcel in parcels:
+                self._fail(parcel.key, error)
+
+    def _fail(self, key: str, error: Exception) -> None:
+        telemetry.pass_failed("render", error, 0.0)
+        detail = f"the relay could not make this webhook ({type(error).__name__}); this is our fault"
+        self._flights.fail(Reply(key, None, ErrorClass.INTERNAL, detail, b"", 0))
 
     def _parcel(self, key: str, claimed: Claimed, now: Micros) -> Parcel:
         return Parcel(

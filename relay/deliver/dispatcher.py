@@ -1,18 +1,16 @@
 """One dispatcher from its start to its end: the claimer on this thread, the settler on another."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from threading import Event as Flag
 from threading import Thread
 
 from relay import telemetry
 from relay.core.errors import SenderDied
-from relay.core.ids import Mint, MintMany
-from relay.core.records import Micros
-from relay.deliver.claimer import Claimer, ClaimRules
+from relay.deliver.claimer import Claimer
 from relay.deliver.flights import Flights
-from relay.deliver.settler import Settler, SettleRules
+from relay.deliver.rules import DeliverRules
+from relay.deliver.settler import Settler
 from relay.net.courier import Courier
 from relay.store.clock import Clock
 from relay.store.engine import Store
@@ -20,21 +18,6 @@ from relay.store.keyring import Keyring
 
 SQL_PAUSE = 0.5  # seconds before a turn that failed is taken again
 SETTLE_MARGIN = 5.0  # seconds beyond the longest attempt, for what ended last to be settled
-
-
-@dataclass(frozen=True, slots=True)
-class DeliverRules:
-    """What the settings say of delivering; durations in microseconds unless they say seconds."""
-
-    lease: Micros
-    attempt_seconds: float
-    retry_seconds: Sequence[float]
-    max_in_flight: int
-    user_agent: str
-    mint: Mint
-    mint_many: MintMany
-    new_token: Callable[[], str]
-    dice: Callable[[], float]
 
 
 class Dispatcher:
@@ -46,28 +29,8 @@ class Dispatcher:
         self._courier = courier
         self._attempt_seconds = rules.attempt_seconds
         self._flights = Flights(rules.max_in_flight)
-        self._claimer = Claimer(
-            store,
-            clock,
-            courier,
-            keyring,
-            self._flights,
-            ClaimRules(
-                lease=rules.lease,
-                attempt_seconds=rules.attempt_seconds,
-                max_in_flight=rules.max_in_flight,
-                user_agent=rules.user_agent,
-                mint=rules.mint,
-                new_token=rules.new_token,
-            ),
-        )
-        self._settler = Settler(
-            store,
-            clock,
-            courier,
-            self._flights,
-            SettleRules(rules.retry_seconds, rules.mint_many, rules.dice),
-        )
+        self._claimer = Claimer(store, clock, courier, keyring, self._flights, rules)
+        self._settler = Settler(store, clock, courier, self._flights, rules)
         self._give_up_at: float | None = None  # set once nothing new is begun
         self._death: SenderDied | None = None
 
@@ -82,18 +45,22 @@ class Dispatcher:
         self._courier.start()
         settling = Thread(target=self._keep_settling, name="settler")
         settling.start()
-        while not stop.is_set() and self._death is None:
-            self._guarded(self._claimer.turn)
-        self._guarded(self._claimer.finish)
-        self._give_up_at = time.monotonic() + self._attempt_seconds + SETTLE_MARGIN
-        settling.join()
-        self._courier.stop()
+        try:
+            while not stop.is_set() and self._death is None:
+                self._guarded("claim", self._claimer.turn)
+            self._guarded("claim", self._claimer.finish)
+        finally:
+            self._give_up_at = time.monotonic() + self._attempt_seconds + SETTLE_MARGIN
+            settling.join()
+            self._courier.stop()
+        abandoned = self._flights.count + self._settler.unsettled
         if self._death is not None:
+            self._death.abandoned = abandoned
             raise self._death
-        return self._flights.count + self._settler.unsettled
+        return abandoned
 
     def _keep_settling(self) -> None:
-        while not self._has_finished() and self._guarded(self._settler.turn):
+        while not self._has_finished() and self._guarded("settle", self._settler.turn):
             pass
 
     def _has_finished(self) -> bool:
@@ -102,7 +69,7 @@ class Dispatcher:
         in_hand = self._flights.count + self._settler.unsettled
         return not in_hand or time.monotonic() >= self._give_up_at
 
-    def _guarded(self, turn: Callable[[], None]) -> bool:
+    def _guarded(self, stage: str, turn: Callable[[], None]) -> bool:
         """Take a turn; False: there are no more. A surprise ends one; what is in flight stays in hand."""
         try:
             turn()
@@ -110,6 +77,6 @@ class Dispatcher:
             self._death = death
             return False
         except Exception as error:  # noqa: BLE001 - the loop's last line of defence: say it and go on
-            telemetry.pass_failed("deliver", error, SQL_PAUSE)
+            telemetry.pass_failed(stage, error, SQL_PAUSE)
             time.sleep(SQL_PAUSE)
         return True

@@ -15,11 +15,13 @@ Landed = tuple[Flight, Reply]
 class Flights:
     """The flights of one dispatcher with so many slots, by the keys of their parcels.
 
-    `room_made` is set when a settle has made room; the claimer waits for it and clears it.
+    `room_made` is set when a settle has made room; the claimer waits for it and clears it. While
+    `settles_fail`, nothing is claimed: what can't be recorded would be sent again and again.
     """
 
     def __init__(self, most: int) -> None:
         self.room_made = Event()
+        self.settles_fail = False
         self._lock = Lock()
         self._slots = Slots(most)
         self._flights: dict[str, Flight] = {}
@@ -37,15 +39,16 @@ class Flights:
         self._never_left.append(reply)
 
     def landed(self, replies: Iterable[Reply]) -> list[Landed]:
-        """The flights that these replies end, and those that never left."""
+        """The flights that these replies end, and those that never left; a reply to nothing is dropped."""
         now = time.monotonic()
+        found = []
         with self._lock:
-            found = [(self._flights.pop(reply.key), reply) for reply in replies]
-            while self._never_left:
-                reply = self._never_left.popleft()
-                found.append((self._flights.pop(reply.key), reply))
-            for flight, reply in found:
-                self._slots.free(flight, answered_at=now if reply.status_code else None)
+            never_left = [self._never_left.popleft() for _ in range(len(self._never_left))]
+            for reply in (*replies, *never_left):
+                flight = self._flights.pop(reply.key, None)
+                if flight is not None:
+                    self._slots.free(flight, answered_at=now if reply.status_code else None)
+                    found.append((flight, reply))
         return found
 
     @property

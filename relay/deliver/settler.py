@@ -1,13 +1,11 @@
 """The half of a dispatcher that takes replies and records what came of each attempt."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from relay import telemetry
 from relay.core.errors import SenderDied
-from relay.core.ids import MintMany
 from relay.deliver.flights import Flights
+from relay.deliver.rules import DeliverRules
 from relay.net.courier import Courier
 from relay.store import delivery_settles
 from relay.store.clock import Clock
@@ -17,23 +15,16 @@ from relay.store.engine import Store
 FLUSH_AFTER = 0.02  # seconds a reply waits at most for others to be settled with
 FLUSH_ROWS = 200  # a batch of these costs little more than a batch of 1
 GATHER = 0.005  # seconds for which replies gather while none of them is due to be settled
+LATE = 5.0  # seconds between two turns: this process was stopped, or held up by the database
+SILENCE = 10.0  # seconds beyond an attempt's longest time in which a sender that works has answered it
 IDLE = 0.25  # seconds of waiting for replies, after which it is seen whether the dispatcher is to end
-
-
-@dataclass(frozen=True, slots=True)
-class SettleRules:
-    """What the settings say of settling; `retry_seconds` is the schedule."""
-
-    retry_seconds: Sequence[float]
-    mint_many: MintMany
-    dice: Callable[[], float]
 
 
 class Settler:
     """Takes turns on one thread; `turn` waits for replies, and settles them once they are enough or old."""
 
     def __init__(
-        self, store: Store, clock: Clock, courier: Courier, flights: Flights, rules: SettleRules
+        self, store: Store, clock: Clock, courier: Courier, flights: Flights, rules: DeliverRules
     ) -> None:
         self._store = store
         self._clock = clock
@@ -42,6 +33,8 @@ class Settler:
         self._rules = rules
         self._done: list[Done] = []
         self._flush_at = 0.0
+        self._one_by_one = False  # a batch failed: until all are settled, each endpoint's by themselves
+        self._turn_at = self._heard_at = time.monotonic()
 
     @property
     def unsettled(self) -> int:
@@ -75,8 +68,8 @@ class Settler:
             # More will come: let them gather. Waking for each would cost more than they do.
             time.sleep(patience)
             patience = 0.0
-        replies = self._courier.replies(patience)
-        landed = self._flights.landed(replies)
+        landed = self._flights.landed(self._courier.replies(patience))
+        self._listen(heard=bool(landed))
         if not landed:
             return
         if not self._done:
@@ -88,21 +81,52 @@ class Settler:
             for (flight, reply), attempt_id in zip(landed, ids, strict=True)
         ]
 
+    def _listen(self, *, heard: bool) -> None:
+        """Give a sender up that says nothing, although every attempt has its deadline.
+
+        A turn that came late says nothing of the sender: both may have been stopped.
+        """
+        now = time.monotonic()
+        if heard or not self._flights.count or now - self._turn_at > LATE:
+            self._heard_at = now
+        self._turn_at = now
+        silence = self._rules.attempt_seconds + SILENCE
+        if now - self._heard_at > silence:
+            raise SenderDied(f"the process that sends webhooks has said nothing for {silence:g} s")
+
     def _ripe(self) -> bool:
         due = len(self._done) >= FLUSH_ROWS or time.monotonic() >= self._flush_at
         return bool(self._done) and due
 
     def _settle(self) -> None:
-        """Write a batch; if the database does not take it, it is kept and tried again."""
-        batch = self._done[:FLUSH_ROWS]
-        result = self._store.write(
-            delivery_settles.settle, batch, now=self._clock.now(), steps=self._rules.retry_seconds
-        )
-        del self._done[: len(batch)]
+        """Write a batch; if the database does not take it, it is kept and tried again, after the others."""
+        batch = self._batch()
+        try:
+            result = self._store.write(
+                delivery_settles.settle, batch, now=self._clock.now(), steps=self._rules.retry_seconds
+            )
+        except Exception:
+            self._flights.settles_fail = self._one_by_one = True
+            self._done = self._without(batch) + batch
+            raise
+        self._flights.settles_fail = False
+        self._done = self._without(batch)
+        self._one_by_one = self._one_by_one and bool(self._done)
         self._flights.room_made.set()
         telemetry.attempts_ended([_ended(one) for one in result.settled if one.status is not None])
         for turn in result.turns:
             telemetry.endpoint_turned(turn.endpoint_id, turn.became, turn.detail)
+
+    def _batch(self) -> list[Done]:
+        """What is settled next. One endpoint that somebody has locked must not hold up all the others."""
+        if not self._one_by_one:
+            return self._done[:FLUSH_ROWS]
+        first = self._done[0].flight.endpoint_id
+        return [one for one in self._done if one.flight.endpoint_id == first][:FLUSH_ROWS]
+
+    def _without(self, batch: list[Done]) -> list[Done]:
+        taken = {one.attempt_id for one in batch}
+        return [one for one in self._done if one.attempt_id not in taken]
 
 
 def _ended(one: delivery_settles.Settled) -> telemetry.AttemptEnded:

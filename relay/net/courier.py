@@ -5,11 +5,13 @@ has been taken. That process is `sender`; here is its life.
 """
 
 import os
+import pickle
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,12 +21,14 @@ from relay.core.addresses import Network
 from relay.core.errors import SenderDied
 from relay.core.parcels import Parcel
 from relay.core.records import Reply
-from relay.net.engine import EngineOptions
 from relay.net.frames import Frames
+from relay.net.options import EngineOptions
 from relay.settings import names_a_setting
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CLOSING = 5.0  # seconds for the sender to see that it is over
+STUCK = 10.0  # seconds without taking anything, after which a sender is given up: it turns in milliseconds
+REPLIES = frozenset({("relay.core.records", "Reply"), ("relay.core.states", "ErrorClass")})
 
 
 class Courier:
@@ -36,7 +40,7 @@ class Courier:
         allow: networks that callbacks may reach although they are not public.
         ca_file: authorities (PEM) to trust beside the public ones.
         dns_servers: name servers to ask, as `ip` or `ip:port`; none means the system's.
-        max_connections: how many connections are kept, idle ones too; busy ones may be more.
+        max_connections: how many idle connections are kept, beside the busy ones.
         connect_timeout: seconds for TCP and TLS together, inside each parcel's own deadline.
 
     Raises:
@@ -68,23 +72,27 @@ class Courier:
         ours, theirs = socket.socketpair()
         with theirs:
             self._launch(theirs)
-        self._frames = Frames(ours)
-        self._frames.put(self._options)
-        self.flush()
+        self._frames = Frames(ours, REPLIES)
+        self._put(self._options)
 
     def _launch(self, theirs: socket.socket) -> None:
         """A fresh interpreter and no fork: other threads of ours may hold locks.
 
-        It reads what strangers send, so it is given none of our settings: no database, no key.
+        It reads what strangers send, so it is given none of our settings: no database, no key. Signals that
+        Ctrl-C and supervisors send to the whole group are blocked in it from its first moment.
         """
         paths = [str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environ = {name: value for name, value in os.environ.items() if not names_a_setting(name)}
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "relay.net.sender", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            env=environ | {"PYTHONPATH": os.pathsep.join(paths)},
-        )
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-m", "relay.net.sender", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env=environ | {"PYTHONPATH": os.pathsep.join(paths)},
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     @property
     def pid(self) -> int | None:
@@ -92,19 +100,22 @@ class Courier:
         return self._process.pid if self._process is not None else None
 
     def submit(self, *parcels: Parcel) -> None:
-        """Hand over parcels, together: a message costs more than a parcel.
-
-        Never waits: what the sender does not take now goes with the next `submit` or `flush`.
+        """Hand over parcels, together: a message costs more than a parcel. The sender takes them in a moment.
 
         Raises:
-            SenderDied: it is gone.
+            SenderDied: it is gone, or takes nothing.
         """
-        self._open_frames.put(parcels)
-        self._told(self._open_frames.flush)
+        self._put(parcels)
 
-    def flush(self) -> None:
-        """Wait until the sender has taken all that was submitted. Raises SenderDied, as `submit` does."""
-        self._told(self._open_frames.flush_all)
+    def _put(self, message: object) -> None:
+        frames = self._open_frames
+        frames.put(message)
+        try:
+            is_taken = frames.flush_all(STUCK)
+        except OSError as error:
+            raise SenderDied(self._last_words()) from error
+        if not is_taken:
+            raise SenderDied(f"the process that sends webhooks took nothing for {STUCK:g} s")
 
     @property
     def _open_frames(self) -> Frames:
@@ -112,17 +123,11 @@ class Courier:
             raise SenderDied("parcels and replies go only between start and stop")
         return self._frames
 
-    def _told(self, flush: Callable[[], None]) -> None:
-        try:
-            flush()
-        except OSError as error:
-            raise SenderDied(self._last_words()) from error
-
     def replies(self, patience: float) -> list[Reply]:
         """What has come; waits for the first for so many seconds at most.
 
         Raises:
-            SenderDied: it is gone, and all that it said has been taken.
+            SenderDied: it is gone, and all that it said has been taken; or it says what is no reply.
         """
         if patience > 0:
             self._open_frames.wait(patience)
@@ -130,13 +135,15 @@ class Courier:
             return [reply for batch in self._open_frames.take() for reply in batch]
         except EOFError as error:
             raise SenderDied(self._last_words()) from error
+        except pickle.UnpicklingError as error:
+            raise SenderDied("the process that sends webhooks says what is no reply") from error
 
     def _last_words(self) -> str:
         code = None
         if self._process is not None:
             with suppress(subprocess.TimeoutExpired):
                 code = self._process.wait(CLOSING)
-        return f"the process that sends webhooks ended (exit code {code}); what it had in hand is sent again"
+        return f"the process that sends webhooks ended (exit code {code})"
 
     def stop(self) -> None:
         """End the sender, and with it whatever is under way."""

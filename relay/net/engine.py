@@ -8,12 +8,10 @@ Time is the monotonic clock's: seconds for time-outs, microseconds for durations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from heapq import heappop, heappush
 from ipaddress import IPv4Network, IPv6Network
 from itertools import count
-from pathlib import Path
 from time import monotonic
 from typing import NamedTuple, assert_never
 
@@ -24,6 +22,7 @@ from relay.core.parcels import Parcel, pack
 from relay.core.records import SECOND, Reply
 from relay.core.states import ErrorClass
 from relay.net.guard import Guard
+from relay.net.options import EngineOptions
 from relay.net.resolver import Blocked, Found, Resolution, Resolver, Unresolved
 from relay.net.sockets import READ, WRITE, Sockets
 from relay.net.transfer import Fixed, Transfer
@@ -31,17 +30,6 @@ from relay.net.transfer import Fixed, Transfer
 ANYWHERE: tuple[Network, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 LINGER = 2.0  # seconds that the body of a 2xx may take after its headers came whole
 REMEMBERED_URLS = 4096  # endpoints without a query are sent to again and again: their URLs are checked once
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineOptions:
-    """How an engine sends; see `Courier` for the meaning of each."""
-
-    allow: tuple[Network, ...]
-    ca_bundle: Path
-    dns_servers: tuple[str, ...]
-    max_connections: int
-    connect_timeout: float
 
 
 class _Errand(NamedTuple):

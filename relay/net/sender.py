@@ -6,19 +6,21 @@ held up reports answers that were there as time-outs. It never touches SQL, hold
 ends with the dispatcher that started it, however that ends. What it does is in `engine`.
 """
 
-import signal
+import resource
 import socket
 import sys
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
 from relay.core.parcels import Parcel
 from relay.core.records import Reply
 from relay.core.states import ErrorClass
-from relay.net.engine import Engine, EngineOptions
+from relay.net.engine import Engine
 from relay.net.frames import Frames
+from relay.net.options import EngineOptions
 from relay.net.sockets import READ, WRITE, Sockets
 
 # Between so many new transfers, those that are answered are ended: then few are open, and their handles and
@@ -108,8 +110,9 @@ def serve(sock: socket.socket) -> None:
 
 def main() -> None:
     """Serve the socket whose descriptor is the only argument. The dispatcher's end is the only way out."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C and supervisors reach the whole group
-        signal.signal(number, signal.SIG_IGN)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS says no to "unlimited"
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # connections are files
     serve(socket.socket(fileno=int(sys.argv[1])))
 
 

@@ -24,8 +24,8 @@ class Sockets:
         elif fd in self._watched:
             self._selector.modify(fd, events, handler)
         else:
-            self._watched.add(fd)
             self._selector.register(fd, events, handler)
+            self._watched.add(fd)
 
     def wait(self, timeout: float | None) -> None:
         """Wait until something is ready, so many seconds at most (None: for ever), and call the handlers."""
@@ -34,7 +34,7 @@ class Sockets:
 
     def forget_all(self) -> None:
         """Watch nothing any more."""
-        for fd in self._watched:
+        for fd in list(self._selector.get_map()):
             self._selector.unregister(fd)
         self._watched.clear()
 

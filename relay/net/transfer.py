@@ -39,7 +39,7 @@ _STATUS_LINE = re.compile(rb"HTTP/[0-9.]+ ([0-9]{3})(?![0-9])")  # libcurl reads
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """What all transfers of one courier share; `connect_timeout` is in seconds."""
+    """What all transfers of one engine share; `connect_timeout` is in seconds."""
 
     guard: Guard
     ca_file: Path
@@ -55,9 +55,10 @@ class Transfer:
 
     __slots__ = (
         "_body",
+        "_deadline",
         "_fixed",
+        "_key",
         "_limit",
-        "_parcel",
         "_retry_after",
         "_sends",
         "_started",
@@ -102,7 +103,7 @@ class Transfer:
             ValueError: a header of the parcel can't be sent.
         """
         self.serial += 1
-        self._parcel, self._started = parcel, started
+        self._key, self._deadline, self._started = parcel.key, parcel.deadline, started
         self._status, self._whole, self._sends, self._limit = 0, False, 0, MAX_BODY
         self._unopened: Diagnosis | None = None
         self._retry_after: str | None = None
@@ -118,14 +119,13 @@ class Transfer:
         """Let go of the parcel's bytes; the handle waits for the next."""
         self.serial += 1
         self._body = bytearray()
-        del self._parcel
         self.handle.setopt(pycurl.POSTFIELDS, b"")
 
     def reply(self, code: int, message: str, now: float) -> Reply:
         """Say what came of the attempt that ended with libcurl's code and message (E_OK and "" if well)."""
         diagnosis = self._diagnose(code, message)
         return Reply(
-            key=self._parcel.key,
+            key=self._key,
             status_code=self._status if self._answered(code) else None,
             error=diagnosis.error if diagnosis else None,
             detail=diagnosis.detail if diagnosis else None,
@@ -136,7 +136,7 @@ class Transfer:
 
     def abandoned(self, error: ErrorClass, detail: str, now: float) -> Reply:
         """Say that the attempt was given up before it ended."""
-        return Reply(self._parcel.key, None, error, detail, b"", self._duration(now))
+        return Reply(self._key, None, error, detail, b"", self._duration(now))
 
     def _duration(self, now: float) -> Micros:
         return round((now - self._started) * SECOND)
@@ -154,7 +154,7 @@ class Transfer:
                 verify_result=getinfo(pycurl.SSL_VERIFYRESULT),
                 os_error=getinfo(pycurl.OS_ERRNO),
                 connected=self._sends > 0,
-                deadline=self._parcel.deadline,
+                deadline=self._deadline,
                 connect_timeout=self._fixed.connect_timeout,
             )
         )

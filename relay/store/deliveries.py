@@ -13,7 +13,7 @@ from relay.core.states import DeliveryStatus, EndpointStatus, Event
 from relay.store import endpoints, lost_attempts
 from relay.store.engine import Tx
 from relay.store.statements import among, insert_rows, lock
-from relay.store.tables import Delivery, Endpoint, Listing
+from relay.store.tables import Delivery, Endpoint, Listing, Watch
 
 CANCEL_BATCH = 5_000  # deliveries of a deleted endpoint that one transaction cancels
 TESTS = 10  # of one subscriber that may be under way at once
@@ -66,8 +66,8 @@ def cancel_of_watch(tx: Tx, watch_id: str, now: Micros) -> None:
     """Cancel what a watch still owes; what is in flight finishes and is then not sent again."""
     of_watch = select(Listing.delivery_id).where(Listing.watch_id == watch_id)
     owed = Delivery.id.in_(of_watch) & (Delivery.status == DeliveryStatus.PENDING)
-    owners = list(tx.scalars(select(Delivery.endpoint_id).where(owed)))
-    endpoints.lock_in_order(tx, owners)
+    owners = list(tx.scalars(select(Watch.endpoint_id).where(Watch.id == watch_id)))
+    endpoints.lock_in_order(tx, owners)  # first: what the watch owes may be sent again by hand this moment
     tx.execute(update(Delivery).where(owed, Delivery.token.is_not(None)).values(cancel_requested=1))
     tx.execute(
         update(Delivery)

@@ -71,7 +71,7 @@ def claim(tx: Tx, *, now: Micros, lease: Micros, token: str, room: Room, mint: M
     _lease(tx, taken, now + lease, token, "due_at")
     tests = [row for row in tests if row not in over]
     _lease(tx, tests, now + lease, token, "solo_at")
-    _pace_claimed(tx, chosen, now, now + lease)
+    _pace_claimed(tx, chosen, taken, now, now + lease)
     return Claim(load(tx, taken, token, chosen.endpoints) + load_tests(tx, tests, token), len(lost))
 
 
@@ -130,10 +130,10 @@ def _lease_statement(dialect: str, due: str) -> Any:
     )
 
 
-def _pace_claimed(tx: Tx, chosen: Choice, now: Micros, until: Micros) -> None:
+def _pace_claimed(tx: Tx, chosen: Choice, taken: Sequence[Due], now: Micros, until: Micros) -> None:
     """Say of every endpoint visited when it may send next; the leases just taken end at `until`."""
     started = dict.fromkeys(chosen.free, 0)
-    for row in chosen.rows:
+    for row in taken:
         started[row.endpoint_id] += 1
     limited = [
         {"row": row.id, "next": now + round(started[row.id] / row.rate_per_second * SECOND)}

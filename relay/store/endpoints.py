@@ -169,7 +169,7 @@ def _wake_statement(dialect: str) -> Any:
 
 @cache
 def _look_statement(dialect: str) -> Any:
-    due = _earliest(Delivery.due_at.is_not(None))
+    due = _first_due()
     ready_at = case((due < _floor(), _floor()), else_=due)
     return (
         update(Endpoint)
@@ -184,11 +184,11 @@ def _wait_statement(dialect: str) -> Any:
     return update(Endpoint).where(listed(dialect, Endpoint.id, "ids")).values(ready_at=until)
 
 
-def _earliest(condition: Any) -> ScalarSelect[Any]:
-    """The first `due_at` of the endpoint's own rows that meet a condition: one look into an index."""
+def _first_due() -> ScalarSelect[Any]:
+    """The first `due_at` of the endpoint's own rows, ends of leases included: one look into an index."""
     return (
         select(Delivery.due_at)
-        .where(Delivery.endpoint_id == Endpoint.id, condition)
+        .where(Delivery.endpoint_id == Endpoint.id, Delivery.due_at.is_not(None))
         .order_by(Delivery.due_at)
         .limit(1)
         .correlate(Endpoint)

@@ -336,7 +336,7 @@ class Listing(Base):
         return (
             Index("ix_delivery_listings_subscriber", "subscriber_id", "delivery_id"),
             Index("ix_delivery_listings_endpoint", "endpoint_id", "delivery_id"),
-            open_only("ix_delivery_listings_watch", "watch_id", open_column="watch_id"),
+            open_only("ix_delivery_listings_watch", "watch_id", "delivery_id", open_column="watch_id"),
         )
 
 

@@ -250,6 +250,16 @@ def _told(attempt: AttemptEnded) -> Told:
     return (WARNING if outcome is DeliveryStatus.FAILED else INFO, "attempt_ended", sentence, fields)
 
 
+def sender_died(why: str, abandoned: int) -> None:
+    """The process that sends is gone, and this one ends; `why` is a sentence of our own."""
+    write_line(
+        ERROR,
+        "sender_died",
+        f"This dispatcher ends: {why}. {abandoned} attempts have no end; they are made again.",
+        abandoned=abandoned,
+    )
+
+
 def attempts_lost(count: int) -> None:
     """Attempts whose process died before settling them were recorded as lost; their deliveries go on."""
     metrics.ATTEMPTS.add(ErrorClass.LOST.value, count)
