@@ -12,8 +12,9 @@ from relay.store.clock import Clock
 from relay.store.delivery_settles import Done
 from relay.store.engine import Store
 
-FLUSH_AFTER = 0.02  # seconds a reply waits at most for others to be settled with
-FLUSH_ROWS = 200  # a batch of these costs little more than a batch of 1
+FLUSH_AFTER = 0.02  # seconds a reply waits for others to be settled with …
+FLUSH_BUSY = 0.04  # … and while more are still out than have come: large batches cost less
+FLUSH_ROWS = 400  # at most, so that no settle holds its locks for long
 GATHER = 0.005  # seconds for which replies gather while none of them is due to be settled
 LATE = 5.0  # seconds between two turns: this process was stopped, or held up by the database
 SILENCE = 10.0  # seconds beyond an attempt's longest time in which a sender that works has answered it
@@ -32,7 +33,7 @@ class Settler:
         self._flights = flights
         self._rules = rules
         self._done: list[Done] = []
-        self._flush_at = 0.0
+        self._first_at = 0.0  # when the oldest of them came
         self._one_by_one = False  # a batch failed: until all are settled, each endpoint's by themselves
         self._turn_at = self._heard_at = time.monotonic()
 
@@ -52,7 +53,7 @@ class Settler:
         except SenderDied:
             if not self._done:
                 raise
-            self._flush_at = 0.0
+            self._first_at = 0.0
         if self._ripe():
             self._settle()
 
@@ -60,7 +61,7 @@ class Settler:
         """How long to wait for the next reply."""
         if not self._done:
             return IDLE
-        return 0.0 if self._ripe() else max(min(self._flush_at - time.monotonic(), GATHER), 0.0)
+        return max(min(self._ripe_at() - time.monotonic(), GATHER), 0.0)
 
     def _take(self, patience: float) -> None:
         """Move what has come in from the courier to what is to be settled."""
@@ -73,7 +74,7 @@ class Settler:
         if not landed:
             return
         if not self._done:
-            self._flush_at = time.monotonic() + FLUSH_AFTER
+            self._first_at = time.monotonic()
         ids = self._rules.mint_many("att", len(landed))
         dice = self._rules.dice
         self._done += [
@@ -94,9 +95,14 @@ class Settler:
         if now - self._heard_at > silence:
             raise SenderDied(f"the process that sends webhooks has said nothing for {silence:g} s")
 
+    def _ripe_at(self) -> float:
+        """When what has come is to be settled."""
+        if len(self._done) >= FLUSH_ROWS:
+            return 0.0
+        return self._first_at + (FLUSH_AFTER if len(self._done) >= self._flights.count else FLUSH_BUSY)
+
     def _ripe(self) -> bool:
-        due = len(self._done) >= FLUSH_ROWS or time.monotonic() >= self._flush_at
-        return bool(self._done) and due
+        return bool(self._done) and time.monotonic() >= self._ripe_at()
 
     def _settle(self) -> None:
         """Write a batch; if the database does not take it, it is kept and tried again, after the others."""
