@@ -22,7 +22,7 @@ from tests.support_database import KINDS, fresh_database
 from tests.support_flow import World
 
 BLOCKED = "https://blocked.example/hook"
-ROOM = Room(slots=100, unproven_slots=50, payload_bytes=1 << 27)
+ROOM = Room(slots=100, unproven_slots=50, payload_bytes=1 << 27, reach=2.0)
 NUMBERS = {
     "sqlite": (
         "(WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {count}) SELECT n FROM s)"

@@ -252,12 +252,8 @@ def _told(attempt: AttemptEnded) -> Told:
 
 def sender_died(why: str, abandoned: int) -> None:
     """The process that sends is gone, and this one ends; `why` is a sentence of our own."""
-    write_line(
-        ERROR,
-        "sender_died",
-        f"This dispatcher ends: {why}. {abandoned} attempts have no end; they are made again.",
-        abandoned=abandoned,
-    )
+    rest = f" {abandoned} attempts have no end; they are made again." if abandoned else ""
+    write_line(ERROR, "sender_died", f"This dispatcher ends: {why}.{rest}", abandoned=abandoned)
 
 
 def attempts_lost(count: int) -> None:
