@@ -24,13 +24,13 @@ from typing import Any
 from sqlalchemy import func, select
 
 from bench.support_chaos import BEHAVIOURS, Chaos
-from bench.support_machine import children
 from bench.support_world import MASTER_KEY_TEXT, World, now
 from relay.core.errors import StoreUnavailable
 from relay.core.states import DeliveryStatus, ErrorClass
 from relay.store.engine import Store
 from relay.store.tables import Attempt, Delivery, Endpoint
 from tests.support_database import fresh_database
+from tests.support_processes import children
 from tests.support_servers import Server, private_server
 
 ENDPOINTS = 100

@@ -64,12 +64,6 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return sum(_ticks(Path(f"/proc/{pid}/stat")) for pid in pids) / TICKS
 
 
-def children(pid: int) -> list[int]:
-    """The processes that a process has started and that still run."""
-    found = (path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("[0-9]*/children"))
-    return [int(child) for some in found for child in some]
-
-
 def thread_cpu_seconds(pid: int) -> dict[int, float]:
     """Thread id → processor time, for each thread of a process."""
     return {
