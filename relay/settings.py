@@ -310,7 +310,7 @@ def describe(settings: Settings) -> list[tuple[str, str, str]]:
 
 def _note(attribute: str, settings: Settings) -> str:
     if attribute == "max_in_flight_asked" and settings.max_in_flight < settings.max_in_flight_asked:
-        return f"but {settings.max_in_flight} by the open-files limit of {settings.open_files} (ulimit -n)"
+        return f"but {settings.max_in_flight} by the open-files limit of {settings.open_files} (ulimit -Hn)"
     return "" if attribute in settings.model_fields_set else "default"
 
 
