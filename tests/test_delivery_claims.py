@@ -29,6 +29,19 @@ def test_an_endpoint_is_first_sent_only_as_many_as_its_first_allowance(world: Wo
     assert world.claim().taken == []
 
 
+def test_a_row_that_is_given_up_holds_no_slot_of_its_endpoint(world: World) -> None:
+    (bad,) = world.owe(1)
+    world.set_endpoint(HOOK, allowance=1)
+    for _ in range(GIVE_UP_AFTER):
+        assert [one.id for one in world.claim().taken] == [bad]
+        world.later(LEASE / 1e6)
+    (good,) = world.owe(1)
+    assert world.claim().taken == []  # the slot went to the one that is given up now
+    assert world.delivery(bad).status == DeliveryStatus.FAILED
+    assert world.endpoint().ready_at <= world.now
+    assert [one.id for one in world.claim().taken] == [good]
+
+
 def test_the_oldest_due_is_claimed_first(world: World) -> None:
     first = world.owe(1)
     world.later(1)
