@@ -3,17 +3,27 @@
 import json
 import os
 import pickle
+import random
 import signal
 import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from relay.core.errors import SenderDied
+from relay.core.records import SECOND
+from relay.core.slots import Flight
 from relay.core.states import ErrorClass
+from relay.deliver.flights import Flights
+from relay.deliver.rules import DeliverRules
+from relay.deliver.settler import Settler
 from relay.net.courier import Courier
+from relay.store.clock import Clock
+from relay.store.engine import Store
+from relay.wiring import minting, minting_many, new_token
 from tests.support_chaos import Chaos, Line, answering, once
 from tests.support_courier import OK, InThisProcess, MakeCourier, OneByOne, parcel, send
 from tests.support_dns import NameServer, Says
@@ -103,19 +113,6 @@ def test_the_sender_knows_neither_the_database_nor_a_key(
     assert b"hush" not in environ
 
 
-class Liar(OneByOne):
-    """A courier whose sender answers with a call of its own choice."""
-
-    def _launch(self, theirs: socket.socket) -> None:
-        packed = pickle.dumps([CallsUs()])
-        theirs.sendall(len(packed).to_bytes(4) + packed)
-        self._kept = theirs.dup()
-
-    def stop(self) -> None:
-        super().stop()
-        self._kept.close()
-
-
 class CallsUs:
     calls = 0
 
@@ -127,11 +124,74 @@ class CallsUs:
         return CallsUs.call, ()
 
 
-def test_a_sender_that_says_what_is_no_reply_is_given_up(make_courier: MakeCourier) -> None:
+LIES = [
+    pickle.dumps([CallsUs()]),
+    pickle.dumps(7),
+    pickle.dumps(["no reply"]),
+    b"",
+    b"no pickle",
+    b"\x80\x05.",
+]
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_sender_that_says_what_is_no_reply_is_given_up(make_courier: MakeCourier, lie: bytes) -> None:
+    class Liar(OneByOne):
+        def _launch(self, theirs: socket.socket) -> None:
+            theirs.sendall(len(lie).to_bytes(4) + lie)
+            self._kept = theirs.dup()
+
+        def stop(self) -> None:
+            super().stop()
+            self._kept.close()
+
     courier = make_courier(kind=Liar)
     with pytest.raises(SenderDied, match="no reply"):
         courier.reply()
     assert CallsUs.calls == 0
+
+
+def turn_for(seconds: float, settler: Settler) -> None:
+    end = monotonic() + seconds
+    while monotonic() < end:
+        settler.turn()
+
+
+def test_a_sender_that_says_nothing_is_given_up_and_not_before_its_time(
+    courier: OneByOne, store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.deliver.settler.SILENCE", 0.3)
+    assert send(courier, "http://127.0.0.1:1/").error is ErrorClass.CONNECT  # it has started
+    assert courier.pid is not None
+    os.kill(courier.pid, signal.SIGSTOP)
+    flights = Flights(1)
+    rules = DeliverRules(
+        lease=60 * SECOND,
+        attempt_seconds=0.3,
+        retry_seconds=(1.0,),
+        max_in_flight=1,
+        user_agent="relay/test",
+        mint=minting(clock),
+        mint_many=minting_many(clock),
+        new_token=new_token,
+        dice=random.random,
+    )
+    settler = Settler(store, clock, courier, flights, rules)
+    settler.turn()  # nothing flies, so nothing is missed
+    flights.begin(
+        [
+            (
+                "msg_1",
+                Flight("msg_1", "token", 1, "ep_1", "sub_1", unproven=False, payload_bytes=1, started_at=0),
+            )
+        ]
+    )
+    courier.submit(parcel("http://127.0.0.1:1/"))
+    began = monotonic()
+    with pytest.raises(SenderDied, match="said nothing"):
+        turn_for(10, settler)
+    assert monotonic() - began > 0.3
+    os.kill(courier.pid, signal.SIGCONT)
 
 
 def test_a_sender_that_takes_nothing_is_given_up(courier: OneByOne, monkeypatch: pytest.MonkeyPatch) -> None:

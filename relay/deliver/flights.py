@@ -1,4 +1,4 @@
-"""What is in flight, for the thread that claims and the one that settles: every method takes the lock."""
+"""What is in flight, for the thread that claims and the one that settles: what changes or sums it locks."""
 
 import time
 from collections import deque

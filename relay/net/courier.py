@@ -28,6 +28,7 @@ from relay.settings import names_a_setting
 CHECKOUT = Path(__file__).resolve().parents[2]
 CLOSING = 5.0  # seconds for the sender to see that it is over
 STUCK = 10.0  # seconds without taking anything, after which a sender is given up: it turns in milliseconds
+NONSENSE = "the process that sends webhooks says what is no reply"
 REPLIES = frozenset({("relay.core.records", "Reply"), ("relay.core.states", "ErrorClass")})
 
 
@@ -132,11 +133,17 @@ class Courier:
         if patience > 0:
             self._open_frames.wait(patience)
         try:
-            return [reply for batch in self._open_frames.take() for reply in batch]
+            came = self._open_frames.take()
         except EOFError as error:
             raise SenderDied(self._last_words()) from error
         except pickle.UnpicklingError as error:
-            raise SenderDied("the process that sends webhooks says what is no reply") from error
+            raise SenderDied(NONSENSE) from error
+        if not all(isinstance(batch, list) for batch in came):
+            raise SenderDied(NONSENSE)
+        replies = [reply for batch in came for reply in batch]
+        if not all(isinstance(reply, Reply) for reply in replies):
+            raise SenderDied(NONSENSE)
+        return replies
 
     def _last_words(self) -> str:
         code = None

@@ -107,7 +107,10 @@ class Frames:
     def _unpack(self, packed: bytes) -> Any:
         if self._allowed is None:
             return pickle.loads(packed)  # noqa: S301 - the end that has the database and the keys
-        return _Strict(packed, self._allowed).load()
+        try:
+            return _Strict(packed, self._allowed).load()
+        except Exception as error:  # of a message that is no pickle at all it may be any
+            raise pickle.UnpicklingError("a message can't be read") from error
 
     def _receive(self) -> bool:
         """Read what is there; whether there will be no more."""
