@@ -18,9 +18,7 @@ class Driver:
     def __init__(self, server: NameServer) -> None:
         self.ahead = 0.0
         self.sockets = Sockets()
-        self.resolver = Resolver(
-            Guard(ALLOW), (server.address,), lambda fd, events: self.sockets.watch(fd, events, self._ready)
-        )
+        self.resolver = Resolver(Guard(ALLOW), (server.address,), self._watch)
 
     def now(self) -> float:
         return monotonic() + self.ahead
@@ -45,6 +43,12 @@ class Driver:
         answers = self.ask(host)
         self.run_until(lambda: answers)
         return answers[0]
+
+    def _watch(self, fd: int, events: int) -> None:
+        if events:
+            self.sockets.watch(fd, events, self._ready)
+        else:
+            self.sockets.forget(fd)
 
     def _ready(self, fd: int, events: int) -> None:
         self.resolver.on_socket(fd, events, self.now())

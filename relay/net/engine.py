@@ -17,15 +17,16 @@ from typing import NamedTuple, assert_never
 
 import pycurl
 
-from relay.core.addresses import DEFAULT_PORTS, CallbackUrl, Network, check_url
+from relay.core.addresses import DEFAULT_PORTS, Network, check_url
 from relay.core.parcels import Parcel, pack
 from relay.core.records import SECOND, Reply
 from relay.core.states import ErrorClass
 from relay.net.guard import Guard
+from relay.net.hosts import Hosts, bracketed
 from relay.net.options import EngineOptions
 from relay.net.resolver import Blocked, Found, Resolution, Resolver, Unresolved
 from relay.net.sockets import READ, WRITE, Sockets
-from relay.net.transfer import Fixed, Transfer
+from relay.net.transfer import Fixed, Target, Transfer
 
 ANYWHERE: tuple[Network, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 LINGER = 2.0  # seconds that the body of a 2xx may take after its headers came whole
@@ -36,7 +37,7 @@ class _Errand(NamedTuple):
     """A parcel that waits for its host's addresses; `due` is when its whole time is over."""
 
     parcel: Parcel
-    url: CallbackUrl
+    target: Target
     started: float
     due: float
 
@@ -49,7 +50,14 @@ class Engine:
         self._sockets = sockets
         self._deliver = deliver
         self._resolver = Resolver(guard, options.dns_servers, self._watch_resolver)
-        self._fixed = Fixed(guard, options.ca_bundle, options.connect_timeout, self._on_success_headers)
+        self._fixed = Fixed(
+            guard,
+            Hosts(),
+            options.ca_bundle,
+            options.connect_timeout,
+            sockets.forget,
+            self._on_success_headers,
+        )
         self._check = lru_cache(maxsize=REMEMBERED_URLS)(_check)
         self._multi = self._open_multi(options.max_connections)
         self._libcurl_due: float | None = None
@@ -78,12 +86,12 @@ class Engine:
             self._deliver(_surprised(parcel, surprise, started))
 
     def _begin(self, parcel: Parcel, started: float) -> None:
-        url = self._check(parcel.url)
-        if isinstance(url, str):
-            self._deliver(_refusal(parcel, ErrorClass.BLOCKED_ADDRESS, url, started))
+        target = self._check(parcel.url)
+        if isinstance(target, str):
+            self._deliver(_refusal(parcel, ErrorClass.BLOCKED_ADDRESS, target, started))
             return
-        errand = _Errand(parcel, url, started, started + parcel.deadline)
-        resolution = self._resolver.known(url.host, started)
+        errand = _Errand(parcel, target, started, started + parcel.deadline)
+        resolution = self._resolver.known(target.host, started)
         if resolution is None:
             self._ask(errand)
         else:
@@ -117,7 +125,7 @@ class Engine:
 
     def _ask(self, errand: _Errand) -> None:
         ticket = next(self._ticket)
-        host, asked_at = errand.url.host, errand.started
+        host, asked_at = errand.target.host, errand.started
         self._resolver.ask(host, asked_at, lambda resolution: self._resolved.append((ticket, resolution)))
         self._waiting[ticket] = errand
         heappush(self._waiting_due, (errand.due, ticket))
@@ -152,7 +160,7 @@ class Engine:
             self._refuse(errand, ErrorClass.DNS, _name_too_slow(errand))
             return
         transfer = self._idle.pop() if self._idle else Transfer(self._fixed)
-        transfer.load(errand.parcel, pack(errand.parcel), errand.url, addresses, errand.started, seconds)
+        transfer.load(errand.parcel, pack(errand.parcel), errand.target, addresses, errand.started, seconds)
         self._multi.add_handle(transfer.handle)
         self._active[transfer.handle] = transfer
 
@@ -213,22 +221,33 @@ class Engine:
         self._libcurl_due = None if milliseconds < 0 else monotonic() + milliseconds / 1000
 
     def _watch_libcurl(self, what: int, fd: int, _multi: pycurl.CurlMulti, _tag: object) -> None:
-        self._sockets.watch(fd, what & (READ | WRITE), self._multi.socket_action)
+        events = what & (READ | WRITE)
+        if events:
+            self._sockets.watch(fd, events, self._multi.socket_action)
+        else:
+            self._sockets.rest(fd)
 
     def _watch_resolver(self, fd: int, events: int) -> None:
-        self._sockets.watch(fd, events, self._on_resolver_ready)
+        if events:
+            self._sockets.watch(fd, events, self._on_resolver_ready)
+        else:
+            self._sockets.forget(fd)
 
     def _on_resolver_ready(self, fd: int, events: int) -> None:
         self._resolver.on_socket(fd, events, monotonic())
 
 
-def _check(url: str) -> CallbackUrl | str:
+def _check(url: str) -> Target | str:
     """Check how a URL is spelled; the guard judges its host."""
-    return check_url(url, DEFAULT_PORTS, ANYWHERE)
+    checked = check_url(url, DEFAULT_PORTS, ANYWHERE)
+    if isinstance(checked, str):
+        return checked
+    return Target(checked.host, f"{bracketed(checked.host)}:{checked.port}", checked.full)
 
 
 def _name_too_slow(errand: _Errand) -> str:
-    return f"no name server answered the question for {errand.url.host} within {errand.parcel.deadline:g} s"
+    host, seconds = errand.target.host, errand.parcel.deadline
+    return f"no name server answered the question for {host} within {seconds:g} s"
 
 
 def _surprised(parcel: Parcel, surprise: Exception, started: float) -> Reply:

@@ -93,7 +93,8 @@ class Resolver:
     Args:
         guard: judges every address.
         servers: name servers to ask, as `ip` or `ip:port`; none means the system's.
-        watch: told `(fd, events)` whenever the interest in one of the resolver's sockets changes.
+        watch: told `(fd, events)` whenever the interest in one of the resolver's sockets changes; no events
+            before the first and after the last of a socket: the number may have stood for another.
 
     `due` is when `tick` must be called; None while no question is open.
     """
@@ -179,6 +180,8 @@ class Resolver:
 
     def _interest(self, line: _Line, fd: int, readable: int, writable: int) -> None:
         if readable or writable:
+            if fd not in self._line_of:
+                self._watch(fd, 0)
             self._line_of[fd] = line
         else:
             self._line_of.pop(fd, None)

@@ -1,4 +1,9 @@
-"""Readiness of sockets for one thread."""
+"""Readiness of sockets for one thread, with few system calls.
+
+libcurl forgets a socket at the end of each transfer and asks for it again at the next. So one that nobody
+wants rests with the kernel, until something happens on it or its number stands for a new socket: between
+transfers on one connection nothing needs to be said.
+"""
 
 import selectors
 from collections.abc import Callable
@@ -13,30 +18,40 @@ class Sockets:
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._watched: set[int] = set()  # the selector's own map costs more to look into
+        self._handlers: dict[int, Handler] = {}
+        self._asked: dict[int, int] = {}  # what the kernel was asked for; the selector's own map costs more
 
     def watch(self, fd: int, events: int, handler: Handler) -> None:
-        """Change what is waited for on a socket; no events at all forget it."""
-        if not events:
-            if fd in self._watched:
-                self._watched.remove(fd)
-                self._selector.unregister(fd)
-        elif fd in self._watched:
-            self._selector.modify(fd, events, handler)
-        else:
-            self._selector.register(fd, events, handler)
-            self._watched.add(fd)
+        """Wait for these events on a socket from now on."""
+        self._handlers[fd] = handler
+        asked = self._asked.get(fd)
+        if asked != events:
+            self._asked[fd] = events
+            (self._selector.register if asked is None else self._selector.modify)(fd, events)
+
+    def rest(self, fd: int) -> None:
+        """Nothing is wanted of a socket until it is watched again."""
+        self._handlers.pop(fd, None)
+
+    def forget(self, fd: int) -> None:
+        """This number's socket is closed, or it stands for a new one: to be told before that is watched."""
+        self._handlers.pop(fd, None)
+        if self._asked.pop(fd, None) is not None:
+            self._selector.unregister(fd)
 
     def wait(self, timeout: float | None) -> None:
         """Wait until something is ready, so many seconds at most (None: for ever), and call the handlers."""
         for key, events in self._selector.select(timeout):
-            key.data(key.fd, events)
+            handler = self._handlers.get(key.fd)
+            if handler is not None:
+                handler(key.fd, events)
+            else:
+                self.forget(key.fd)
 
     def forget_all(self) -> None:
         """Watch nothing any more."""
-        for fd in list(self._selector.get_map()):
-            self._selector.unregister(fd)
-        self._watched.clear()
+        for fd in list(self._asked):
+            self.forget(fd)
 
     def close(self) -> None:
         """Close for good."""

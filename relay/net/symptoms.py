@@ -66,7 +66,7 @@ def of_failure(failure: Failure) -> Diagnosis:
         return of_os_error(failure.os_error)
     if failure.code in _BROKEN_CODES and "large" not in failure.message:
         return Diagnosis(ErrorClass.CONNECT, _BROKEN)
-    return _by_code(failure.code)
+    return _by_code(failure.code, connected=failure.connected)
 
 
 def of_os_error(code: int | None) -> Diagnosis:
@@ -74,8 +74,10 @@ def of_os_error(code: int | None) -> Diagnosis:
     return Diagnosis(ErrorClass.CONNECT, _CONNECT.get(code or 0, "the receiver could not be reached"))
 
 
-def _by_code(code: int) -> Diagnosis:
+def _by_code(code: int, *, connected: bool) -> Diagnosis:
     """Lay at the receiver's door only what is known to come from there; the rest says nothing of it."""
+    if code == pycurl.E_ABORTED_BY_CALLBACK and not connected:
+        return Diagnosis(ErrorClass.INTERNAL, "the relay's sender did not know the host's addresses any more")
     if code in _PROTOCOL:
         return Diagnosis(ErrorClass.PROTOCOL, _PROTOCOL[code])
     ours = f"the relay's sender failed (libcurl's code {code})"

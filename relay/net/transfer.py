@@ -7,16 +7,16 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pycurl
 
-from relay.core.addresses import CallbackUrl
 from relay.core.parcels import Packed, Parcel
 from relay.core.records import SECOND, Micros, Reply
 from relay.core.states import ErrorClass
 from relay.net import symptoms
 from relay.net.guard import Guard, OpenSocket
+from relay.net.hosts import Hosts
 from relay.net.symptoms import Diagnosis
 
 MAX_BODY = 16 * 1024  # bytes kept of an answer for people to read
@@ -27,24 +27,32 @@ MAX_RETRY_AFTER = 256  # characters; the longest form that means anything has 29
 # receiver that reads and closes on every pooled connection must not be sent to five times.
 MAX_SENDS = 2
 
-# Addresses handed over with RESOLVE must outlive the longest attempt, and then go.
-DNS_CACHE_SECONDS = 600
+DNS_CACHE_FOR_EVER = -1  # see `hosts`
 
 # A connection is reused for this long at most, so that a receiver that moved is followed.
 MAX_CONNECTION_SECONDS = 60
 
-_BREAKS_HEADER = re.compile(r"[\r\n\x00]")
 _STATUS_LINE = re.compile(rb"HTTP/[0-9.]+ ([0-9]{3})(?![0-9])")  # libcurl reads 2000 as 200
 
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """What all transfers of one engine share; `connect_timeout` is in seconds."""
+    """What all transfers of one engine share; `connect_timeout` in seconds; `on_socket` hears of new ones."""
 
     guard: Guard
+    hosts: Hosts
     ca_file: Path
     connect_timeout: float
+    on_socket: Callable[[int], None]
     on_success_headers: Callable[["Transfer"], None]
+
+
+class Target(NamedTuple):
+    """Where a parcel goes: the host to resolve, `host:port` as libcurl keeps it, and the URL to send to."""
+
+    host: str
+    name: str
+    url: str
 
 
 class Transfer:
@@ -63,6 +71,7 @@ class Transfer:
         "_sends",
         "_started",
         "_status",
+        "_tells",
         "_unopened",
         "_whole",
         "handle",
@@ -82,6 +91,7 @@ class Transfer:
         set_option(pycurl.CAINFO, str(self._fixed.ca_file))
         set_option(pycurl.CONNECTTIMEOUT_MS, round(self._fixed.connect_timeout * 1000))
         set_option(pycurl.OPENSOCKETFUNCTION, self._on_open)
+        set_option(pycurl.SOCKOPTFUNCTION, self._on_opened)
         set_option(pycurl.PREREQFUNCTION, self._on_send)
         set_option(pycurl.HEADERFUNCTION, self._on_header)
         set_option(pycurl.WRITEFUNCTION, self._on_body)
@@ -90,7 +100,7 @@ class Transfer:
         self,
         parcel: Parcel,
         packed: Packed,
-        url: CallbackUrl,
+        target: Target,
         addresses: Sequence[str],
         started: float,
         seconds: float,
@@ -109,10 +119,14 @@ class Transfer:
         self._retry_after: str | None = None
         self._body = bytearray()
         set_option = self.handle.setopt
-        set_option(pycurl.URL, url.full)
+        set_option(pycurl.URL, target.url)
         set_option(pycurl.HTTPHEADER, _header_lines(packed.headers))
         set_option(pycurl.POSTFIELDS, packed.body)
-        set_option(pycurl.RESOLVE, [_resolve_entry(url, addresses)])
+        if self._fixed.hosts.is_told(target.name, addresses, started):
+            self._tells = None
+        else:
+            self._tells = (target.name, addresses, started)
+            set_option(pycurl.RESOLVE, self._fixed.hosts.telling(*self._tells))
         set_option(pycurl.TIMEOUT_MS, max(1, round(seconds * 1000)))
 
     def unload(self) -> None:
@@ -176,8 +190,15 @@ class Transfer:
         self._unopened = Diagnosis(ErrorClass.BLOCKED_ADDRESS, detail)
         return pycurl.SOCKET_BAD
 
+    def _on_opened(self, fd: int, _purpose: int) -> Any:
+        """Tell of the number that libcurl's own duplicate of an opened socket has."""
+        self._fixed.on_socket(fd)
+        return pycurl.SOCKOPT_OK
+
     def _on_send(self, *_connection: object) -> Any:
         self._sends += 1
+        if self._tells is not None:
+            self._fixed.hosts.told(*self._tells)
         return pycurl.PREREQFUNC_OK if self._sends <= MAX_SENDS else pycurl.PREREQFUNC_ABORT
 
     def _on_header(self, line: bytes) -> None:
@@ -206,20 +227,10 @@ class Transfer:
 
 
 def _header_lines(headers: Sequence[tuple[str, str]]) -> list[bytes]:
-    lines = [f"{name}: {value}" if value else f"{name};" for name, value in headers]
-    if _BREAKS_HEADER.search("".join(lines)):
+    lines = "\n".join([f"{name}: {value}" if value else f"{name};" for name, value in headers])
+    if "\r" in lines or "\0" in lines or lines.count("\n") >= len(headers):
         raise ValueError("a header of this webhook holds a line break or NUL and can't be sent")
-    return [*(line.encode("latin-1") for line in lines), b"Expect:"]
-
-
-def _resolve_entry(url: CallbackUrl, addresses: Sequence[str]) -> str:
-    # "+": the entry ages. It replaces the one before for this host and port: a new answer counts at once.
-    targets = ",".join(_bracketed(address) for address in addresses)
-    return f"+{_bracketed(url.host)}:{url.port}:{targets}"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+    return [*lines.encode("latin-1").split(b"\n"), b"Expect:"]
 
 
 def _refuse_to_resolve(*_state: object) -> int:
@@ -242,7 +253,7 @@ _FIXED_OPTIONS: tuple[tuple[int, object], ...] = (
     (pycurl.SSL_VERIFYPEER, 1),
     (pycurl.SSL_VERIFYHOST, 2),
     (pycurl.RESOLVER_START_FUNCTION, _refuse_to_resolve),
-    (pycurl.DNS_CACHE_TIMEOUT, DNS_CACHE_SECONDS),
+    (pycurl.DNS_CACHE_TIMEOUT, DNS_CACHE_FOR_EVER),
     (pycurl.MAXLIFETIME_CONN, MAX_CONNECTION_SECONDS),
     (pycurl.UPLOAD_BUFFERSIZE, 16 * 1024),
 )
