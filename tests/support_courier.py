@@ -106,7 +106,7 @@ def parcel(
     content: str = "{}",
     headers: tuple[tuple[str, str], ...] = (),
 ) -> Parcel:
-    message = Notice(Event.TEST, 0, content)
+    message = Notice(Event.TEST.value, 0, content)
     return Parcel(key, url, "msg_1", 1_700_000_000, message, (KEY,), headers, "relay/test", deadline)
 
 

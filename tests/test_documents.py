@@ -135,7 +135,7 @@ def rendered() -> bytes:
     job = JobReport(
         "job-1", JobStatus.SUCCESS, "AIVideoTag", "0", "OK", data='{"Tag":"海边"}', data_is_json=True
     )
-    return webhook.render(Ended(Event.JOB_SUCCESS, 1_700_000_000_000_000, "wat_1", "{}", job, 15))
+    return webhook.render(Ended(Event.JOB_SUCCESS, 1_700_000_000_000_000, "wat_1", "{}", *job, 15))
 
 
 def send(url: str, body: bytes, *, secret: str = SECRET, msg_id: str = "msg_1", age: int = 0) -> int:

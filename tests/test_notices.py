@@ -55,7 +55,7 @@ def test_a_disabled_endpoint_is_told_of_where_the_subscriber_wants_it(world: Wor
     assert {row.endpoint_id for row in told(world)} == {world.endpoint(DESK).id, world.endpoint(SHELF).id}
     disabled = world.endpoint()
     for row in told(world):
-        body = json.loads(render(Notice(Event(row.event), row.created_at, row.content)))
+        body = json.loads(render(Notice(row.event, row.created_at, row.content)))
         assert body == {
             "type": "endpoint.disabled",
             "timestamp": rfc3339(row.created_at),

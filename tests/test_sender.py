@@ -1,6 +1,7 @@
 """The process that sends: how it ends, what it knows, and what happens when it dies, hangs or lies."""
 
 import json
+import marshal
 import os
 import pickle
 import random
@@ -14,7 +15,7 @@ from time import monotonic
 import pytest
 
 from relay.core.errors import SenderDied
-from relay.core.records import SECOND
+from relay.core.records import SECOND, Reply
 from relay.core.slots import Flight
 from relay.core.states import ErrorClass
 from relay.deliver.flights import Flights
@@ -126,8 +127,14 @@ class CallsUs:
 
 LIES = [
     pickle.dumps([CallsUs()]),
+    pickle.dumps([("k", CallsUs(), None, None, b"", 1, None)]),
     pickle.dumps(7),
     pickle.dumps(["no reply"]),
+    pickle.dumps([("k", "200", None, None, b"", 1, None)]),
+    pickle.dumps([("k", 200, "no such class", None, b"", 1, None)]),
+    pickle.dumps([("k", 200, None, None, "text", 1, None)]),
+    pickle.dumps([Reply("k", 200, None, None, b"", 1)]),
+    marshal.dumps([("k", 200, None, None, b"", 1, None)]),
     b"",
     b"no pickle",
     b"\x80\x05.",

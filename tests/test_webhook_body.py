@@ -28,7 +28,7 @@ def body_of(
     job: JobReport, event: Event = Event.JOB_SUCCESS, metadata: str = "{}", data_bytes: int | None = None
 ) -> bytes:
     size = len((job.data or "").encode()) if data_bytes is None else data_bytes
-    return render(Ended(event, CREATED, "wat_1", metadata, job, size))
+    return render(Ended(event, CREATED, "wat_1", metadata, *job, size))
 
 
 def job_with(text: str) -> JobReport:

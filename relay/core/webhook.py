@@ -10,7 +10,7 @@ from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import NamedTuple
 
-from relay.core.records import JobReport, Micros
+from relay.core.records import Micros
 from relay.core.states import Event, JobStatus
 
 BODY_LIMIT = 1 << 20  # bytes of a whole body; beyond it `data` is left out and fetched over the API
@@ -20,24 +20,34 @@ _ENDED = (Event.JOB_SUCCESS, Event.JOB_FAIL)
 
 
 class Ended(NamedTuple):
-    """Tells of a watch's end.
+    """Tells of a watch's end; all of it plain values, as they are stored.
 
-    `metadata` is the JSON text the subscriber gave. `data_bytes` is the stored length of the provider's
-    `Data`; where `job.data` is None although it is not 0, the data was too large to be read.
+    `event` is one of `Event`; `metadata` is the JSON text the subscriber gave; from `job_id` to `data_is_json`
+    it is what a JobReport says. `data_bytes` is the stored length of the provider's `Data`; where `data` is
+    None although it is not 0, the data was too large to be read.
     """
 
-    event: Event
+    event: str
     created_at: Micros
     watch_id: str
     metadata: str
-    job: JobReport
+    job_id: str
+    status: str
+    type: str | None
+    code: str | None
+    message: str | None
+    media_id: str | None
+    creation_time: str | None
+    complete_time: str | None
+    data: str | None
+    data_is_json: bool
     data_bytes: int
 
 
 class Notice(NamedTuple):
     """Tells of something else; `content` is its `data` as JSON text."""
 
-    event: Event
+    event: str
     created_at: Micros
     content: str
 
@@ -55,16 +65,16 @@ def render(message: Message) -> bytes:
 
 
 def _render_ended(message: Ended) -> bytes:
-    job = message.job
     if message.event not in _ENDED:
         # What the provider says of such a job may still change; that it is open is what was true then.
-        return _body(message, f'{{"job_id":{_text(job.job_id)},"status":"{JobStatus.OPEN}"}}')
-    if job.data is not None or message.data_bytes == 0:
-        body = _body(message, f'{{{_facts(job)},"data":{_data_text(job)}}}')
+        return _body(message, f'{{"job_id":{_text(message.job_id)},"status":"{JobStatus.OPEN}"}}')
+    facts = _facts(message)
+    if message.data is not None or message.data_bytes == 0:
+        body = _body(message, f'{{{facts},"data":{_data_text(message)}}}')
         if len(body) <= BODY_LIMIT:
             return body
-    omitted = f'"data_omitted":true,"data_url":{_text(f"/v1/jobs/{job.job_id}")}'
-    return _body(message, f"{{{_facts(job)},{omitted}}}")
+    omitted = f'"data_omitted":true,"data_url":{_text(f"/v1/jobs/{message.job_id}")}'
+    return _body(message, f"{{{facts},{omitted}}}")
 
 
 def rfc3339(at: Micros) -> str:
@@ -78,7 +88,7 @@ def _to_the_second(seconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
-def _facts(job: JobReport) -> str:
+def _facts(job: Ended) -> str:
     """The members that tell of a job, as JSON text without the braces."""
     return (
         f'"job_id":{_text(job.job_id)},"type":{_text(job.type)},"status":{_text(job.status)}'
@@ -87,7 +97,7 @@ def _facts(job: JobReport) -> str:
     )
 
 
-def _data_text(job: JobReport) -> str:
+def _data_text(job: Ended) -> str:
     """The JSON text that stands for the provider's `Data`."""
     if job.data is None:
         return "null"

@@ -5,7 +5,6 @@ has been taken. That process is `sender`; here is its life.
 """
 
 import os
-import pickle
 import signal
 import socket
 import subprocess
@@ -21,6 +20,7 @@ from relay.core.addresses import Network
 from relay.core.errors import SenderDied
 from relay.core.parcels import Parcel
 from relay.core.records import Reply
+from relay.net import wire
 from relay.net.frames import Frames
 from relay.net.options import EngineOptions
 from relay.settings import names_a_setting
@@ -29,7 +29,6 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 CLOSING = 5.0  # seconds for the sender to see that it is over
 STUCK = 10.0  # seconds without taking anything, after which a sender is given up: it turns in milliseconds
 NONSENSE = "the process that sends webhooks says what is no reply"
-REPLIES = frozenset({("relay.core.records", "Reply"), ("relay.core.states", "ErrorClass")})
 
 
 class Courier:
@@ -73,8 +72,8 @@ class Courier:
         ours, theirs = socket.socketpair()
         with theirs:
             self._launch(theirs)
-        self._frames = Frames(ours, REPLIES)
-        self._put(self._options)
+        self._frames = Frames(ours)
+        self._put(wire.options_out(self._options))
 
     def _launch(self, theirs: socket.socket) -> None:
         """A fresh interpreter and no fork: other threads of ours may hold locks.
@@ -106,9 +105,9 @@ class Courier:
         Raises:
             SenderDied: it is gone, or takes nothing.
         """
-        self._put(parcels)
+        self._put(wire.parcels_out(parcels))
 
-    def _put(self, message: object) -> None:
+    def _put(self, message: bytes) -> None:
         frames = self._open_frames
         frames.put(message)
         try:
@@ -136,14 +135,10 @@ class Courier:
             came = self._open_frames.take()
         except EOFError as error:
             raise SenderDied(self._last_words()) from error
-        except pickle.UnpicklingError as error:
+        try:
+            return [reply for message in came for reply in wire.replies_in(message)]
+        except ValueError as error:
             raise SenderDied(NONSENSE) from error
-        if not all(isinstance(batch, list) for batch in came):
-            raise SenderDied(NONSENSE)
-        replies = [reply for batch in came for reply in batch]
-        if not all(isinstance(reply, Reply) for reply in replies):
-            raise SenderDied(NONSENSE)
-        return replies
 
     def _last_words(self) -> str:
         code = None

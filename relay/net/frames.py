@@ -1,47 +1,24 @@
 """Whole messages over one end of a socket pair, between a dispatcher and the process that sends for it.
 
-A message is any picklable value. Each end says what it takes, as unpickling calls what it is told to. Nothing
-here waits unless it is told to: a sender that waited for a dispatcher held up by SQL would let answers rot.
+A message is bytes, of which `wire` knows the meaning. Nothing here waits unless it is told to: a sender that
+waited for a dispatcher held up by SQL would let answers rot.
 """
 
-import io
-import pickle
 import select
 import socket
-from typing import Any
 
 _HEAD = 4  # bytes that say how long a message is
 _CHUNK = 1 << 18  # bytes taken at once
 _BUFFER = 4 << 20  # bytes that may be under way, as far as the system allows: a whole claim, if it can be
 
-Allowed = frozenset[tuple[str, str]]  # module and name of each class that may come
-
-
-class _Strict(pickle.Unpickler):
-    """Makes plain values, and of classes only those that are allowed."""
-
-    def __init__(self, packed: bytes, allowed: Allowed) -> None:
-        super().__init__(io.BytesIO(packed))
-        self._allowed = allowed
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Look up a class. Raises UnpicklingError where it is not allowed."""
-        if (module, name) not in self._allowed:
-            raise pickle.UnpicklingError("a message holds what it must not")
-        return super().find_class(module, name)
-
 
 class Frames:
-    """One end; `fileno` is for whoever watches it.
+    """One end; `fileno` is for whoever watches it."""
 
-    `allowed` are the classes that messages from the other end may hold; None, where it is trusted: any.
-    """
-
-    def __init__(self, sock: socket.socket, allowed: Allowed | None = None) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
         self._socket = sock
-        self._allowed = allowed
         self._came = bytearray()
         self._leaving = bytearray()
         self._readable, self._writable = select.poll(), select.poll()
@@ -57,11 +34,10 @@ class Frames:
         """Whether everything has left."""
         return not self._leaving
 
-    def put(self, message: Any) -> None:
+    def put(self, message: bytes) -> None:
         """Let a message leave with the next `flush`."""
-        packed = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-        self._leaving += len(packed).to_bytes(_HEAD)
-        self._leaving += packed
+        self._leaving += len(message).to_bytes(_HEAD)
+        self._leaving += message
 
     def flush(self) -> None:
         """Send what the other end takes now; the rest stays. Raises OSError if the other end is gone."""
@@ -85,11 +61,8 @@ class Frames:
         """Wait until something has come, or the other end is gone; for so many seconds at most, if given."""
         self._readable.poll(None if seconds is None else seconds * 1000)
 
-    def take(self) -> list[Any]:
-        """What has come, message by message.
-
-        Raises EOFError once the other end is gone and all is taken, UnpicklingError for what is not allowed.
-        """
+    def take(self) -> list[bytes]:
+        """What has come, message by message. Raises EOFError once the other end is gone and all is taken."""
         is_over = self._receive()
         messages = []
         start, most = 0, len(self._came)
@@ -97,20 +70,12 @@ class Frames:
             end = start + _HEAD + int.from_bytes(self._came[start : start + _HEAD])
             if end > most:
                 break
-            messages.append(self._unpack(bytes(self._came[start + _HEAD : end])))
+            messages.append(bytes(self._came[start + _HEAD : end]))
             start = end
         del self._came[:start]
         if is_over and not messages:
             raise EOFError("the other end is gone")
         return messages
-
-    def _unpack(self, packed: bytes) -> Any:
-        if self._allowed is None:
-            return pickle.loads(packed)  # noqa: S301 - the end that has the database and the keys
-        try:
-            return _Strict(packed, self._allowed).load()
-        except Exception as error:  # of a message that is no pickle at all it may be any
-            raise pickle.UnpicklingError("a message can't be read") from error
 
     def _receive(self) -> bool:
         """Read what is there; whether there will be no more."""

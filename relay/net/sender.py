@@ -13,11 +13,11 @@ from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import chain
-from typing import Any
 
 from relay.core.parcels import Parcel
 from relay.core.records import Reply
 from relay.core.states import ErrorClass
+from relay.net import wire
 from relay.net.engine import Engine
 from relay.net.frames import Frames
 from relay.net.options import EngineOptions
@@ -72,15 +72,15 @@ class Sender:
 
     def _take(self) -> None:
         try:
-            for parcels in self._frames.take():
-                self._incoming.extend(parcels)
+            for message in self._frames.take():
+                self._incoming.extend(wire.parcels_in(message))
         except EOFError:
             self._is_over = True
 
     def _hand_back(self) -> None:
         """Hand over the replies of one round together, as far as the dispatcher takes them now."""
         if self._replies:
-            self._frames.put(self._replies)
+            self._frames.put(wire.replies_out(self._replies))
             self._replies.clear()
             self._flush()
 
@@ -97,7 +97,7 @@ def serve(sock: socket.socket) -> None:
     """Serve at one end of a socket pair; the first message is the engine's options, the others parcels."""
     with sock:
         frames = Frames(sock)
-        messages: list[Any] = []
+        messages: list[bytes] = []
         try:
             while not messages:
                 frames.wait()
@@ -105,7 +105,8 @@ def serve(sock: socket.socket) -> None:
         except EOFError:
             return  # the dispatcher ended before it had begun
         options, *early = messages
-        Sender(options, frames, chain.from_iterable(early)).run()
+        parcels = chain.from_iterable(wire.parcels_in(message) for message in early)
+        Sender(wire.options_in(options), frames, parcels).run()
 
 
 def main() -> None:

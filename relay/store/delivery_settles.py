@@ -99,16 +99,19 @@ def settle(tx: Tx, batch: Sequence[Done], *, now: Micros, steps: Sequence[float]
     _write(tx, live, now)
     insert_many(tx, Attempt, ATTEMPT_COLUMNS, [_attempt(one.done) for one in live])
     _save_healths(tx, healths, now)
-    endpoints.look_again(
-        tx, {one.done.flight.endpoint_id for one in live if _may_wake(one, healths, now)}, now
-    )
+    endpoints.look_again(tx, _to_wake(live, healths, now), now)
     return Batch(settled, [turn for health in healths.values() if (turn := _turn_of(health)) is not None])
 
 
-def _may_wake(one: Settled, healths: Mapping[str, Health], now: Micros) -> bool:
-    """Whether this may change when its endpoint sends next: one that is ready already stays it."""
-    row = healths[one.done.flight.endpoint_id].row
-    return one.done.reply.error is not None or row.ready_at is None or row.ready_at > now
+def _to_wake(live: Sequence[Settled], healths: Mapping[str, Health], now: Micros) -> set[str]:
+    """The endpoints whose next sending these may change: one that is ready stays it after a success."""
+    stay = {
+        endpoint_id
+        for endpoint_id, health in healths.items()
+        if health.row.ready_at is not None and health.row.ready_at <= now
+    }
+    failed = {one.done.flight.endpoint_id for one in live if one.done.reply.error is not None}
+    return failed | ({one.done.flight.endpoint_id for one in live} - stay)
 
 
 def release(tx: Tx, claims: Sequence[tuple[str, str, str]], now: Micros) -> None:
@@ -168,14 +171,16 @@ def _read_statement(dialect: str) -> Any:
 
 def _settle_one(done: Done, row: Any, health: Health, now: Micros, steps: Sequence[float]) -> Settled:
     """Judge one attempt by the state its endpoint was in, and let the endpoint learn from it."""
-    if row is None or row.token != done.flight.token or row.attempt_count != done.flight.number:
+    flight, reply, _, _ = done
+    if row is None or row.token != flight.token or row.attempt_count != flight.number:
         return Settled(done, None)
+    error = reply.error
     if row.event == Event.TEST:  # sent once, and no sign of health either way
-        return Settled(done, DeliveryStatus.DELIVERED if done.reply.error is None else DeliveryStatus.FAILED)
+        return Settled(done, DeliveryStatus.DELIVERED if error is None else DeliveryStatus.FAILED)
     was_open = health.pace.is_open
-    if done.reply.error is not ErrorClass.INTERNAL:  # our own fault says nothing of the endpoint
+    if error is not ErrorClass.INTERNAL:  # our own fault says nothing of the endpoint
         health.note(done, now)
-    if done.reply.error is None:
+    if error is None:
         return Settled(done, DeliveryStatus.DELIVERED)
     if row.cancel_requested:
         return Settled(done, DeliveryStatus.CANCELLED)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from types import TracebackType
 from typing import NamedTuple
 
@@ -20,8 +21,6 @@ from relay.core.records import SECOND, Micros
 REPEAT_EVERY = 60.0  # seconds between two lines about the same surprise
 
 log = logging.getLogger("relay")
-
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 Field = str | int | float | None
 Told = tuple[int, str, str, Mapping[str, Field]]  # level, event, sentence, fields
@@ -40,14 +39,19 @@ class Line(NamedTuple):
 
 def as_json(line: Line) -> str:
     """Write one object: `ts` (RFC 3339, UTC), `level`, `process`, `event`, `message`, then the fields."""
-    head = {
-        "ts": rfc3339(line.at),
-        "level": line.level,
-        "process": line.process,
-        "event": line.event,
-        "message": line.message,
-    }
-    return _ENCODER.encode({**head, **line.fields})
+    at, level, process, event, message, fields = line
+    head = f'"ts":"{rfc3339(at)}","level":{_json(level)},"process":{_json(process)}'
+    told = "".join([f',"{name}":{_json(value)}' for name, value in fields.items()])
+    return f'{{{head},"event":{_json(event)},"message":{_json(message)}{told}}}'
+
+
+def _json(value: Field) -> str:
+    """A member's value; an encoder for whole objects takes twice as long for a line."""
+    if isinstance(value, str):
+        return encode_basestring_ascii(value)
+    if value is None:
+        return "null"
+    return str(value) if type(value) is int else json.dumps(value)
 
 
 def as_text(line: Line) -> str:
