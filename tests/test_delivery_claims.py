@@ -87,7 +87,7 @@ def test_a_delivered_row_is_finished_and_its_attempt_recorded(world: World) -> N
     (attempt,) = world.attempts(one)
     assert (attempt.number, attempt.status_code, attempt.error, attempt.response_body) == (1, 200, None, "ok")
     assert world.endpoint().ready_at is None
-    assert world.store.read(delivery_claims.next_ready) is None
+    assert world.store.read(delivery_claims.next_ready).first is None
 
 
 def test_the_end_of_the_schedule_is_failed(world: World) -> None:

@@ -22,8 +22,8 @@ _ENDED = (Event.JOB_SUCCESS, Event.JOB_FAIL)
 class Ended(NamedTuple):
     """Tells of a watch's end; all of it plain values, as they are stored.
 
-    `event` is one of `Event`; `metadata` is the JSON text the subscriber gave; from `job_id` to `data_is_json`
-    it is what a JobReport says. `data_bytes` is the stored length of the provider's `Data`; where `data` is
+    `event` is one of `Event`; `metadata` is the JSON text the subscriber gave. From `job_id` on it is what a
+    JobReport says. `data_bytes` is the stored length of the provider's `Data`; where `data` is
     None although it is not 0, the data was too large to be read.
     """
 

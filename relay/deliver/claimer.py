@@ -15,6 +15,7 @@ from relay.net.courier import Courier
 from relay.store import delivery_choice, delivery_claims, delivery_settles
 from relay.store.clock import Clock
 from relay.store.delivery_choice import Room
+from relay.store.delivery_claims import Ready
 from relay.store.delivery_payloads import Claimed
 from relay.store.engine import Store
 from relay.store.keyring import Keyring
@@ -52,6 +53,8 @@ class Claimer:
         self._claim_at = 0.0
         self._claimed_at = self._found_at = 0.0
         self._found_last = False
+        self._ready = Ready(None, None, None)
+        self._looked_at = 0.0
         self._reach = 1.0
         self._turns: list[str] = []
         self._turns_at = 0.0
@@ -121,10 +124,16 @@ class Claimer:
 
     def _claimed(self) -> list[Claimed]:
         now = self._clock.now()
-        if not self._found_last and not self._is_something_ready(now):
+        if not self._is_something_ready(now):
             return []  # most looks of an idle relay end here, without a lock
         self._look_who_is_ready(now)
-        room = self._flights.room(CLAIM_ROWS, self._turns, self._reach)
+        room = self._flights.room(
+            CLAIM_ROWS,
+            self._turns,
+            unproven=_is_past(self._ready.unproven, now),
+            tests=_is_past(self._ready.test, now),
+            reach=self._reach,
+        )
         claim = self._store.write(
             delivery_claims.claim,
             now=now,
@@ -145,11 +154,18 @@ class Claimer:
         return claim.taken
 
     def _is_something_ready(self, now: Micros) -> bool:
-        """Whether an endpoint may send; if one may soon, as a rate limit can say, the next look is then."""
-        ready_at = self._store.read(delivery_claims.next_ready)
-        if ready_at is not None and ready_at > now:
-            self._claim_at = min(self._claim_at, time.monotonic() + (ready_at - now) / SECOND)
-        return ready_at is not None and ready_at <= now
+        """Whether an endpoint may send, or a test is due; while claims find something, looked up seldom.
+
+        If one may soon, as a rate limit can say, the next look is then.
+        """
+        if self._found_last and self._claimed_at - self._looked_at < IDLE:
+            return True
+        self._found_last, self._looked_at = False, self._claimed_at
+        self._ready = self._store.read(delivery_claims.next_ready)
+        first = self._ready.first
+        if first is not None and first > now:
+            self._claim_at = min(self._claim_at, time.monotonic() + (first - now) / SECOND)
+        return _is_past(first, now)
 
     def _look_who_is_ready(self, now: Micros) -> None:
         """The subscribers among whom the slots are shared, others first at each claim; anew each second."""
@@ -204,3 +220,7 @@ class Claimer:
             self._rules.user_agent,
             self._rules.attempt_seconds,
         )
+
+
+def _is_past(at: Micros | None, now: Micros) -> bool:
+    return at is not None and at <= now

@@ -61,10 +61,11 @@ class Flights:
         """How many more there may be."""
         return self._slots.left
 
-    def room(self, most: int, turns: Sequence[str], reach: float) -> Room:
-        """What can be taken on now, `most` at once; `turns` and `reach` as in `Room`.
+    def room(self, most: int, turns: Sequence[str], *, unproven: bool, tests: bool, reach: float) -> Room:
+        """What can be taken on now, `most` at once, and of unproven endpoints if there are any ready.
 
-        Where silent endpoints hold their whole share, only from the others.
+        `turns`, `tests` and `reach` are as in `Room`. Only from the others where silent endpoints hold their
+        whole share.
         """
         now = time.monotonic()
         with self._lock:
@@ -72,10 +73,11 @@ class Flights:
             for_silent = self._slots.left_for_silent(now)
             return Room(
                 slots=min(slots, for_silent) if for_silent > 0 else slots,
-                unproven_slots=self._slots.left_for_unproven,
+                unproven_slots=self._slots.left_for_unproven if unproven else 0,
                 payload_bytes=self._slots.bytes_left,
                 turns=turns,
                 held=self._slots.held.copy(),
                 only=None if for_silent > 0 else self._slots.lively(now),
+                tests=tests,
                 reach=reach,
             )

@@ -33,9 +33,10 @@ class Room:
     """What a dispatcher can take on now: transfers, those of unproven endpoints among them, and bytes.
 
     `turns` are the subscribers with something ready, if there are several; `held` is how many transfers each
-    subscriber has in this dispatcher. `only`, if given, are the endpoints that may be claimed from at all.
-    `reach` is how many times the slots, and the endpoints expected to fill them, are looked at: more than 1
-    where most owe less than they have slots for, so that a claim fills its slots all the same.
+    subscriber has in this dispatcher. `only`, if given, are the endpoints that may be claimed from at all;
+    `tests` is whether a test may be due. `reach` is how many times the slots, and the endpoints expected to
+    fill them, are looked at: more than 1 where most owe less than they have slots for, so that a claim fills
+    its slots all the same.
     """
 
     slots: int
@@ -44,6 +45,7 @@ class Room:
     turns: Sequence[str] = ()
     held: Mapping[str, int] = field(default_factory=dict)
     only: Sequence[str] | None = None
+    tests: bool = True
     reach: float = 1.0
 
 

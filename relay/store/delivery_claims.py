@@ -7,7 +7,7 @@ endpoint may send next.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     bindparam,
@@ -40,9 +40,22 @@ class Claim:
     lost: int
 
 
-def next_ready(tx: Tx) -> Micros | None:
-    """The earliest moment at which there may be something to send; None when nothing is owed anywhere."""
-    return min((at for at in tx.execute(_NEXT_READY).one() if at is not None), default=None)
+class Ready(NamedTuple):
+    """The earliest moments at which an endpoint may send, and a test is due; None: nothing is owed there."""
+
+    proven: Micros | None
+    unproven: Micros | None
+    test: Micros | None
+
+    @property
+    def first(self) -> Micros | None:
+        """The earliest of all."""
+        return min((at for at in self if at is not None), default=None)
+
+
+def next_ready(tx: Tx) -> Ready:
+    """When there may be something to send."""
+    return Ready._make(tx.execute(_NEXT_READY).one())
 
 
 def _first(at: Any, *conditions: Any) -> Any:
@@ -62,7 +75,7 @@ def claim(tx: Tx, *, now: Micros, lease: Micros, token: str, room: Room, mint: M
     Attempts whose lease ran out are recorded as lost.
     """
     chosen = choose(tx, now, room)
-    tests = _few_suspects(due_tests(tx, now) if room.slots > 0 else [], chosen.rows)
+    tests = _few_suspects(due_tests(tx, now) if room.slots > 0 and room.tests else [], chosen.rows)
     lost = [row for row in (*chosen.rows, *tests) if row.token is not None]
     lost_attempts.record(tx, lost, now, mint)
     over = [row for row in lost if row.cancel_requested or row.lost_count + 1 >= GIVE_UP_AFTER]

@@ -9,6 +9,7 @@ from typing import Any, TypeVarTuple, cast
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
+    Integer,
     Select,
     Text,
     any_,
@@ -67,26 +68,41 @@ def insert_rows(tx: Tx, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
 def insert_many(tx: Tx, table: Any, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
     """Insert rows given as tuples of these columns: what `insert_rows` does, with less work for each row.
 
-    On PostgreSQL the rows travel as one JSON text, so no value may hold NUL; it has no place for it anyway.
+    On PostgreSQL each column travels as one text, so no value may hold NUL; it has no place for it anyway.
     """
     if not rows:
         return
-    statement = _insert_statement(tx.dialect.name, table.__tablename__, columns)
-    if tx.dialect.name == "postgresql":
-        objects = [dict(zip(columns, row, strict=True)) for row in rows]
-        tx.exec_driver_sql(statement, (json.dumps(objects, ensure_ascii=False),))
+    dialect = tx.dialect.name
+    statement = _insert_statement(dialect, table, columns)
+    if dialect == "postgresql":
+        listed_values = zip(columns, zip(*rows, strict=True), strict=True)
+        values = tuple(
+            _numbers(column) if _is_number(table, name) else json.dumps(column, ensure_ascii=False)
+            for name, column in listed_values
+        )
+        tx.exec_driver_sql(statement, values)
     else:
         tx.exec_driver_sql(statement, list(rows))
 
 
+def _numbers(values: Iterable[int | None]) -> str:
+    return ",".join(["" if value is None else str(value) for value in values])
+
+
 @cache
-def _insert_statement(dialect: str, table: str, columns: tuple[str, ...]) -> str:
-    names = ", ".join(columns)
+def _is_number(table: Any, column: str) -> bool:
+    return isinstance(table.__table__.c[column].type, Integer)
+
+
+@cache
+def _insert_statement(dialect: str, table: Any, columns: tuple[str, ...]) -> str:
+    """PostgreSQL unnests the columns side by side: reading a JSON object for each row took twice as long."""
     if dialect == "postgresql":
-        source = f"SELECT {names} FROM json_populate_recordset(NULL::{table}, CAST(%s AS json))"  # noqa: S608 - our own names
+        numbers, texts = "unnest(string_to_array(%s, ',', '')::bigint[])", "json_array_elements_text(%s)"
+        source = "SELECT " + ", ".join(numbers if _is_number(table, name) else texts for name in columns)
     else:
         source = f"VALUES ({', '.join(('?' if dialect == 'sqlite' else '%s',) * len(columns))})"
-    return f"INSERT INTO {table} ({names}) {source}"
+    return f"INSERT INTO {table.__tablename__} ({', '.join(columns)}) {source}"
 
 
 def update_rows(tx: Tx, statement: Any, rows: Sequence[Mapping[str, Any]]) -> None:
