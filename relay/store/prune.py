@@ -13,6 +13,7 @@ from relay.core.records import SECOND, Micros
 from relay.store.engine import Tx
 from relay.store.statements import among, lock
 from relay.store.tables import (
+    Attempt,
     BulkRetry,
     Delivery,
     Endpoint,
@@ -35,7 +36,7 @@ def batch(tx: Tx, now: Micros, retention: Micros) -> dict[str, int]:
     before = now - retention
     keys_before = now - max(retention, KEEP_KEYS)
     return {
-        "deliveries": _delete(tx, Delivery, *_old_deliveries(before)),
+        "deliveries": _delete(tx, Delivery, *_old_deliveries(before), parts=Attempt.delivery_id),
         "watches": _delete(tx, Watch, *_old_watches(before)),
         "jobs": _delete(tx, Job, *_old_jobs(tx, before)),
         "idempotent_answers": _delete(tx, IdempotentAnswer, IdempotentAnswer.created_at < keys_before),
@@ -45,21 +46,25 @@ def batch(tx: Tx, now: Micros, retention: Micros) -> dict[str, int]:
     }
 
 
-def _delete(tx: Tx, table: Any, *conditions: Any) -> int:
+def _delete(tx: Tx, table: Any, *conditions: Any, parts: Any = None) -> int:
     """Lock a batch of the rows, passing over those in use, and delete what still meets the conditions.
 
     They are asked again because the first look is older than the locks: a delivery may just have been made
-    pending again by hand, a job may just have been given a watch.
+    pending again by hand, a job may just have been given a watch. What refers to them in the column `parts`
+    goes with them.
     """
     key = table.__table__.primary_key.columns[0]
     keys = list(tx.scalars(lock(select(key).where(*conditions).order_by(key).limit(BATCH), skip=True)))
+    if keys and parts is not None:
+        keys = list(tx.scalars(select(key).where(among(tx, key, keys), *conditions)))
+        tx.execute(delete(parts.class_).where(among(tx, parts, keys)))
     if not keys:
         return 0
     return tx.execute(delete(table).where(among(tx, key, keys), *conditions)).rowcount
 
 
 def _old_deliveries(before: Micros) -> tuple[Any, ...]:
-    """Their attempts and listings go with them, by the foreign keys' cascade."""
+    """Their listings go with them, by the foreign key's cascade."""
     return (Delivery.id < first_id("msg", before), Delivery.due_at.is_(None), Delivery.finished_at < before)
 
 
