@@ -226,7 +226,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     if hasattr(os, "SCHED_BATCH"):
-        # It stands for other machines: that a request arrives must not take the sender's processor from it.
+        # It stands for other machines: what arrives must not take the sender's processor in mid-work.
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     server = Server(arguments.hosts, record=arguments.record)
     print(json.dumps({"port": server.port}), flush=True)

@@ -112,7 +112,7 @@ def run_dispatcher(dispatcher: Dispatcher, store: Store, *, metrics_addr: str | 
 
 
 def look_for_garbage_seldom() -> None:
-    """Let Python look for garbage in cycles a thirtieth as often as it would, as deliveries make nearly none.
+    """Let Python look for garbage in cycles far less often than it would, as deliveries make nearly none.
 
     The looks were a fiftieth of all processor time (seen by `perf` in `./dev bench deliver`).
     """

@@ -1,4 +1,4 @@
-"""What libcurl was told of hosts: real transfers of one engine, to names that only `Hosts` can resolve."""
+"""What libcurl is told of hosts: real transfers of one engine, to names that only `Hosts` can resolve."""
 
 from collections.abc import Iterator
 from ipaddress import ip_network
@@ -12,7 +12,7 @@ from relay.core.records import Reply
 from relay.core.states import ErrorClass
 from relay.net import engine, hosts
 from relay.net.engine import Engine
-from relay.net.hosts import Hosts
+from relay.net.hosts import TAKE_OUT, Hosts
 from relay.net.options import EngineOptions
 from relay.net.sockets import Sockets
 from tests.support_chaos import Chaos, answering
@@ -20,10 +20,12 @@ from tests.support_courier import OK, parcel
 from tests.support_dns import NameServer
 
 ADDRESS = ("127.0.0.1",)
+CLOSING = OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+MANY = [f"host{number}.test" for number in range(40)]
 
 
 class Sender:
-    """An engine whose books on what libcurl was told are open to the tests."""
+    """An engine whose `hosts` are open to the tests."""
 
     def __init__(self, names: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
         self.hosts = Hosts()
@@ -39,13 +41,19 @@ class Sender:
         )
         self.engine = Engine(options, self._sockets, self._replies.append)
 
-    def send(self, url: str) -> Reply:
-        self.engine.begin(parcel(url))
+    def send(self, *urls: str) -> list[Reply]:
+        """Send to all at once; the replies in the order in which they came."""
+        for url in urls:
+            self.engine.begin(parcel(url))
         end = monotonic() + 20.0
-        while not self._replies:
-            assert monotonic() < end, "there was no reply"
+        while len(self._replies) < len(urls):
+            assert monotonic() < end, "a reply is missing"
             self.engine.step(wait=True)
-        return self._replies.pop()
+        replies, self._replies[:] = self._replies[:], []
+        return replies
+
+    def errors(self, *urls: str) -> set[ErrorClass | None]:
+        return {reply.error for reply in self.send(*urls)}
 
     def close(self) -> None:
         self.engine.close()
@@ -54,8 +62,8 @@ class Sender:
 
 @pytest.fixture
 def names() -> Iterator[NameServer]:
-    script = {f"{name}.test": list(ADDRESS) for name in "abc"}
-    with NameServer(script, ttl=1) as server:
+    script = {name: list(ADDRESS) for name in ("a.test", "b.test", *MANY)}
+    with NameServer(script, ttl=0) as server:  # every transfer asks anew
         yield server
 
 
@@ -69,60 +77,77 @@ def sender(names: NameServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sende
 @pytest.fixture
 def port() -> Iterator[int]:
     """Of a receiver that answers and closes, so that each transfer needs the address anew."""
-    with Chaos(answering(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))) as receiver:
+    with Chaos(answering(CLOSING)) as receiver:
         yield receiver.port
 
 
-def test_libcurl_is_told_of_a_host_once_and_sends_to_it_again(sender: Sender, port: int) -> None:
-    name = f"a.test:{port}"
-    assert not sender.hosts.is_told(name, ADDRESS, monotonic())
-    for _ in range(3):
-        assert sender.send(f"http://{name}/").status_code == 200
-        assert sender.hosts.is_told(name, ADDRESS, monotonic())
-
-
-def test_a_host_that_libcurl_was_not_told_of_is_never_looked_up(sender: Sender, port: int) -> None:
-    sender.hosts.told(f"a.test:{port}", ADDRESS, monotonic())  # which is not so
-    assert sender.send(f"http://a.test:{port}/").error is ErrorClass.INTERNAL
-
-
-def test_what_was_told_long_ago_is_taken_out_of_libcurl(
+def test_a_host_that_libcurl_was_not_told_of_is_never_looked_up(
     sender: Sender, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert sender.send(f"http://a.test:{port}/").status_code == 200
-    monkeypatch.setattr(hosts, "TAKE_OUT", -1.0)
-    assert sender.send(f"http://b.test:{port}/").status_code == 200
-    assert not sender.hosts.is_told(f"a.test:{port}", ADDRESS, monotonic())
-    assert sender.send(f"http://a.test:{port}/").status_code == 200, "it is told again"
-    assert sender.send(f"http://c.test:{port}/").status_code == 200
-    sender.hosts.told(f"a.test:{port}", ADDRESS, monotonic())  # which is not so any more
-    assert sender.send(f"http://a.test:{port}/").error is ErrorClass.INTERNAL
+    monkeypatch.setattr(sender.hosts, "telling", lambda *_: [])
+    assert sender.errors(f"http://a.test:{port}/") == {ErrorClass.INTERNAL}
+
+
+def test_what_was_told_long_ago_is_taken_out_of_libcurl_and_can_be_told_again(
+    sender: Sender, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosts, "TAKE_OUT", 0.0)
+    a, b = f"http://a.test:{port}/", f"http://b.test:{port}/"
+    assert sender.errors(a) == {None}
+    assert sender.errors(b) == {None}
+    with monkeypatch.context() as patched:
+        patched.setattr(sender.hosts, "telling", lambda *_: [])
+        assert sender.errors(a) == {ErrorClass.INTERNAL}
+    assert sender.errors(a) == {None}
+
+
+@pytest.mark.parametrize("answer", [CLOSING, OK])
+def test_a_burst_after_a_quiet_time_reaches_every_host(
+    sender: Sender, answer: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one transfer takes out, another of the same moment may be about to use."""
+    monkeypatch.setattr(hosts, "TAKE_OUT", 0.0)
+    monkeypatch.setattr(hosts, "NOTED_EVERY", -1.0)
+    with Chaos(answering(answer)) as receiver:
+        urls = [f"http://{name}:{receiver.port}/" for name in MANY]
+        for _ in range(15):  # over 512 transfers: libcurl's numbers of them begin anew
+            assert sender.errors(*urls) == {None}
+            assert sender.errors(*reversed(urls), *urls) == {None}
+
+
+def test_an_address_that_changes_and_changes_back_counts_at_once(sender: Sender, names: NameServer) -> None:
+    with Chaos(answering(CLOSING)) as receiver:
+        url = f"http://a.test:{receiver.port}/"
+        assert sender.errors(url) == {None}
+        names.script["a.test"] = ["127.0.0.2"]  # where nobody listens
+        assert sender.errors(url) == {ErrorClass.CONNECT}
+        names.script["a.test"] = list(ADDRESS)
+        assert sender.errors(url) == {None}
 
 
 def test_an_ipv6_literal_is_told_and_taken_out_as_a_name_is(
     sender: Sender, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hosts, "TAKE_OUT", -1.0)
+    monkeypatch.setattr(hosts, "TAKE_OUT", 0.0)
     with Chaos(answering(OK), host="::1") as receiver:
         for _ in range(2):
-            assert sender.send(f"http://[::1]:{receiver.port}/").status_code == 200
-            assert sender.send(f"http://a.test:{port}/").status_code == 200
+            assert sender.errors(f"http://[::1]:{receiver.port}/") == {None}
+            assert sender.errors(f"http://a.test:{port}/") == {None}
 
 
-def test_books_name_what_is_new_what_has_changed_and_what_is_a_minute_old() -> None:
-    books = Hosts()
-    assert not books.is_told("a:80", ADDRESS, 0.0)
-    books.told("a:80", ADDRESS, 0.0)
-    assert books.is_told("a:80", ADDRESS, 59.9)
-    assert not books.is_told("a:80", ("127.0.0.2",), 1.0)
-    assert not books.is_told("a:80", ADDRESS, 60.0)
-    assert books.telling("[::1]:80", ("::1", "127.0.0.1"), 1.0) == ["[::1]:80:[::1],127.0.0.1"]
-
-
-def test_leave_is_taken_of_the_oldest_and_of_few_at_once() -> None:
-    books = Hosts()
+def test_the_oldest_are_taken_out_few_at_once_and_none_that_was_told_of_late() -> None:
+    told = Hosts()
     for number in range(5):
-        books.told(f"{number}:80", ADDRESS, float(number))
-    books.told("0:80", ADDRESS, 100.0)
-    assert books.telling("x:80", ADDRESS, 181.5) == ["-1:80", "x:80:127.0.0.1"]
-    assert books.telling("x:80", ADDRESS, 190.0) == ["-2:80", "-3:80", "x:80:127.0.0.1"]
+        told.telling(f"{number}:80", ADDRESS, float(number))
+    told.telling("0:80", ADDRESS, 100.0)
+    assert told.telling("x:80", ADDRESS, TAKE_OUT + 1.5) == ["-1:80", "x:80:127.0.0.1"]
+    assert told.telling("x:80", ADDRESS, TAKE_OUT + 9.0) == ["x:80:127.0.0.1"]
+    assert told.telling("y:80", ADDRESS, TAKE_OUT + 9.0) == ["-2:80", "-3:80", "y:80:127.0.0.1"]
+    assert told.telling("[::1]:80", ("::1", "127.0.0.1"), 0.0) == ["[::1]:80:[::1],127.0.0.1"]
+
+
+def test_a_host_that_is_used_again_and_again_is_not_taken_out() -> None:
+    told = Hosts()
+    for second in range(2000):
+        assert told.telling("a:80", ADDRESS, float(second)) == ["a:80:127.0.0.1"]
+    assert told.telling("b:80", ADDRESS, 2000.0) == ["b:80:127.0.0.1"]

@@ -8,7 +8,7 @@ from sqlalchemy import insert
 from sqlalchemy.exc import DBAPIError
 
 from relay.store.engine import Store, Tx
-from relay.store.tables import Attempt, Delivery, Endpoint, Job, Listing, Subscriber, Watch
+from relay.store.tables import Delivery, Endpoint, Job, Listing, Subscriber, Watch
 
 ENDPOINT = {
     "url": "https://example.com",
@@ -152,7 +152,6 @@ def test_every_rule_of_the_tables_is_tried() -> None:
     [
         (Endpoint, ENDPOINT | {"id": "e1", "subscriber_id": "nobody"}),
         (Listing, {"delivery_id": "nothing", "subscriber_id": "nobody", "endpoint_id": "nowhere"}),
-        (Attempt, {"delivery_id": "nothing", "number": 1, "id": "a1", "started_at": 1}),
     ],
 )
 def test_a_row_that_refers_to_nothing_is_refused(store: Store, table: Any, row: Row) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from relay.core.pace import OPEN_AFTER
 from relay.sandbox.receiver import Answer, Received, Receiver
+from relay.store import deliveries
 from relay.store.tables import Delivery
 from tests.support_dispatch import Fleet, due_to_arrival, running_fleet, silent_listener
 from tests.support_dns import NameServer, Says
@@ -138,6 +139,29 @@ def test_I3_in_flight_and_rate_limits_hold_with_four_dispatchers(fleet: Fleet) -
         sum(line["event"] == "attempt_ended" for line in relay.logs("dispatcher")) for relay in fleet.relays
     ]
     assert sum(sent > 0 for sent in senders) >= 2
+
+
+def test_I1_new_endpoints_and_tests_go_beside_a_stream_that_never_pauses(fleet: Fleet) -> None:
+    world = fleet.world
+    with Receiver(secret=fleet.secret, answer=Counting(0.05).answer) as receiver:
+        busy, new = f"{receiver.url}/busy", f"{receiver.url}/new"
+        fleet.owe([busy] * 600, started=False)
+        fleet.change(busy, proven=1, allowance=10)
+        fleet.change(busy, ready_at=fleet.clock.now())
+        fleet.dispatcher()
+        receiver.wait_for(20, 30)
+        fleet.owe([new])
+        tested = world.endpoint(busy).id
+        test = fleet.store.write(
+            deliveries.send_test, world.subscriber_id, tested, fleet.clock.now(), world.mint
+        )
+        wait_until(
+            lambda: {test, "/new"} <= {key for one in receiver.received for key in (one.id, one.path)},
+            20,
+            "both have come",
+        )
+        assert sum(one.path == "/busy" for one in receiver.received) < 500  # the stream was not over
+        assert fleet.wait_until_ended() == {"delivered": 602}
 
 
 def test_I4_the_circuit_opens_probes_once_and_closes(fleet: Fleet) -> None:

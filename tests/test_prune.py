@@ -198,6 +198,7 @@ def test_K4_what_is_made_pending_again_while_it_is_pruned_stays(world: World) ->
         assert not any(prune_batch(world, world.now).values())  # and it waits for nobody
         person.commit()
     assert not prune_before(world, world.now).total()
+    assert len(world.attempts(one)) == 1
     assert world.delivery(one).status == "pending"
     assert [row.id for row in world.rows(Watch)] == [watch.id]
 

@@ -23,8 +23,8 @@ class Ended(NamedTuple):
     """Tells of a watch's end; all of it plain values, as they are stored.
 
     `event` is one of `Event`; `metadata` is the JSON text the subscriber gave. From `job_id` on it is what a
-    JobReport says. `data_bytes` is the stored length of the provider's `Data`; where `data` is
-    None although it is not 0, the data was too large to be read.
+    JobReport says. `data_bytes` is the stored length of the provider's `Data`; where `data` is None although
+    it is not 0, the data was too large to be read.
     """
 
     event: str
@@ -40,7 +40,7 @@ class Ended(NamedTuple):
     creation_time: str | None
     complete_time: str | None
     data: str | None
-    data_is_json: bool
+    data_is_json: int
     data_bytes: int
 
 

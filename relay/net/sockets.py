@@ -7,6 +7,7 @@ transfers on one connection nothing needs to be said.
 
 import selectors
 from collections.abc import Callable
+from contextlib import suppress
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE  # 1 and 2, as libcurl numbers them too
 
@@ -25,9 +26,13 @@ class Sockets:
         """Wait for these events on a socket from now on."""
         self._handlers[fd] = handler
         asked = self._asked.get(fd)
-        if asked != events:
-            self._asked[fd] = events
-            (self._selector.register if asked is None else self._selector.modify)(fd, events)
+        if asked == events:
+            return
+        if asked is not None:
+            self._selector.modify(fd, events)
+        else:
+            self._selector.register(fd, events)
+        self._asked[fd] = events
 
     def rest(self, fd: int) -> None:
         """Nothing is wanted of a socket until it is watched again."""
@@ -37,7 +42,8 @@ class Sockets:
         """This number's socket is closed, or it stands for a new one: to be told before that is watched."""
         self._handlers.pop(fd, None)
         if self._asked.pop(fd, None) is not None:
-            self._selector.unregister(fd)
+            with suppress(KeyError):  # a change of a socket that was closed has had the selector forget it
+                self._selector.unregister(fd)
 
     def wait(self, timeout: float | None) -> None:
         """Wait until something is ready, so many seconds at most (None: for ever), and call the handlers."""

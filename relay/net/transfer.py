@@ -71,7 +71,6 @@ class Transfer:
         "_sends",
         "_started",
         "_status",
-        "_tells",
         "_unopened",
         "_whole",
         "handle",
@@ -122,11 +121,7 @@ class Transfer:
         set_option(pycurl.URL, target.url)
         set_option(pycurl.HTTPHEADER, _header_lines(packed.headers))
         set_option(pycurl.POSTFIELDS, packed.body)
-        if self._fixed.hosts.is_told(target.name, addresses, started):
-            self._tells = None
-        else:
-            self._tells = (target.name, addresses, started)
-            set_option(pycurl.RESOLVE, self._fixed.hosts.telling(*self._tells))
+        set_option(pycurl.RESOLVE, self._fixed.hosts.telling(target.name, addresses, started))
         set_option(pycurl.TIMEOUT_MS, max(1, round(seconds * 1000)))
 
     def unload(self) -> None:
@@ -197,8 +192,6 @@ class Transfer:
 
     def _on_send(self, *_connection: object) -> Any:
         self._sends += 1
-        if self._tells is not None:
-            self._fixed.hosts.told(*self._tells)
         return pycurl.PREREQFUNC_OK if self._sends <= MAX_SENDS else pycurl.PREREQFUNC_ABORT
 
     def _on_header(self, line: bytes) -> None:

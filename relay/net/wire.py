@@ -1,8 +1,7 @@
 """Parcels, replies and options as bytes, between a dispatcher and the process that sends for it.
 
-Parcels go out and replies come back as plain values, which reading can make nothing else of: what comes from
-a process that reads strangers' answers must call nothing here. The dispatcher's own two kinds of message are
-taken as they are.
+What comes back is from a process that reads strangers' answers: replies are plain values, and reading them
+can call nothing. What goes out the sender takes as it is, from the end that has the database and the keys.
 """
 
 import io

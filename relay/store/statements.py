@@ -68,7 +68,8 @@ def insert_rows(tx: Tx, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
 def insert_many(tx: Tx, table: Any, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
     """Insert rows given as tuples of these columns: what `insert_rows` does, with less work for each row.
 
-    On PostgreSQL each column travels as one text, so no value may hold NUL; it has no place for it anyway.
+    For columns of integers and of text. On PostgreSQL each travels as one text, so no value may hold NUL; it
+    has no place for it anyway.
     """
     if not rows:
         return

@@ -38,7 +38,10 @@ class Line(NamedTuple):
 
 
 def as_json(line: Line) -> str:
-    """Write one object: `ts` (RFC 3339, UTC), `level`, `process`, `event`, `message`, then the fields."""
+    """Write one object: `ts` (RFC 3339, UTC), `level`, `process`, `event`, `message`, then the fields.
+
+    No field has a name of those.
+    """
     at, level, process, event, message, fields = line
     head = f'"ts":"{rfc3339(at)}","level":{_json(level)},"process":{_json(process)}'
     told = "".join([f',"{name}":{_json(value)}' for name, value in fields.items()])
