@@ -27,6 +27,7 @@ from relay.core import setting_texts as texts
 from relay.core.errors import SettingsError
 from relay.core.setting_texts import CallbackKeys, KeyRing, Network, Wrong
 
+LONGEST_ATTEMPT = 600  # seconds that RELAY_ATTEMPT_TIMEOUT may be
 LEASE_MARGIN = 15.0  # seconds between the end of an attempt and the end of its lease: time to settle
 OWN_FILES = 64  # open files that are not callbacks: the database, logs, name servers, metrics
 LARGEST_FILE = 1 << 20  # bytes of a NAME_FILE; more is surely not a setting
@@ -83,7 +84,7 @@ MasterKeys = Annotated[KeyRing, _read(texts.master_keys)]
 Networks = Annotated[tuple[Network, ...], _read(texts.networks)]
 Schemes = Annotated[tuple[str, ...], _read(texts.schemes)]
 RetrySchedule = Annotated[tuple[float, ...], _read(texts.retry_schedule)]
-AttemptTimeout = Annotated[float, _read(texts.number(0.1, 600, "seconds"))]
+AttemptTimeout = Annotated[float, _read(texts.number(0.1, LONGEST_ATTEMPT, "seconds"))]
 Lease = Annotated[float, _read(texts.number(1, 86_400, "seconds"))]
 Transfers = Annotated[int, _read(texts.integer(1, 100_000))]
 CaFile = Annotated[Path | None, _read(_authorities)]

@@ -261,6 +261,16 @@ def test_hundreds_of_recovered_endpoints_are_claimed_from_at_once(world: World) 
     assert len(world.claim(room).taken) == 150
 
 
+def test_a_new_endpoint_is_not_starved_by_backlogs_of_its_own_subscriber(world: World) -> None:
+    for number in range(20):
+        world.owe(10, f"https://busy{number}.example/hook")
+    world.store.write(lambda tx: tx.execute(update(Endpoint).values(proven=1, allowance=10)))
+    world.owe(1)
+    taken = world.claim(Room(slots=20, unproven_slots=10, payload_bytes=1 << 27, reach=2.0)).taken
+    assert len(taken) == 20
+    assert world.endpoint().id in {one.endpoint_id for one in taken}
+
+
 def test_a_rate_bounds_starts_and_not_what_is_in_flight(world: World) -> None:
     """A receiver that takes a second gets its ten a second all the same."""
     world.owe(30)

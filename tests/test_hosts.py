@@ -8,13 +8,15 @@ from time import monotonic
 import certifi
 import pytest
 
+from relay import settings
 from relay.core.records import Reply
 from relay.core.states import ErrorClass
 from relay.net import engine, hosts
 from relay.net.engine import Engine
-from relay.net.hosts import TAKE_OUT, Hosts
+from relay.net.hosts import NOTED_EVERY, TAKE_OUT, Hosts
 from relay.net.options import EngineOptions
 from relay.net.sockets import Sockets
+from relay.net.transfer import MAX_CONNECTION_SECONDS
 from tests.support_chaos import Chaos, answering
 from tests.support_courier import OK, parcel
 from tests.support_dns import NameServer
@@ -144,6 +146,10 @@ def test_the_oldest_are_taken_out_few_at_once_and_none_that_was_told_of_late() -
     assert told.telling("x:80", ADDRESS, TAKE_OUT + 9.0) == ["x:80:127.0.0.1"]
     assert told.telling("y:80", ADDRESS, TAKE_OUT + 9.0) == ["-2:80", "-3:80", "y:80:127.0.0.1"]
     assert told.telling("[::1]:80", ("::1", "127.0.0.1"), 0.0) == ["[::1]:80:[::1],127.0.0.1"]
+
+
+def test_no_attempt_and_no_kept_connection_outlives_what_was_told_for_it() -> None:
+    assert settings.LONGEST_ATTEMPT + NOTED_EVERY + MAX_CONNECTION_SECONDS < TAKE_OUT
 
 
 def test_a_host_that_is_used_again_and_again_is_not_taken_out() -> None:

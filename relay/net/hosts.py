@@ -2,19 +2,20 @@
 
 libcurl looks up no name here: it is told every address (CURLOPT_RESOLVE) and keeps it in a cache of its own.
 Entries that age would have it walk through that whole cache at each transfer's end (measured: 19 ns for each
-host it knows). So ours do not age: here is when each was told, and the oldest are taken out.
+host it knows). So ours do not age: that a host was told is noted here, and what was noted long ago is taken
+out. Nothing may rely on it any more: an attempt that opens its connection anew finds what it told itself.
 """
 
 from collections.abc import Sequence
 from itertools import islice
 
 NOTED_EVERY = 60.0  # seconds
-TAKE_OUT = 720.0  # seconds after a host was told: whoever told it has ended (an attempt takes 600 at most)
+TAKE_OUT = 900.0  # seconds: more than that, the longest attempt and a kept connection's life together
 TAKEN_OUT_AT_ONCE = 2
 
 
 class Hosts:
-    """When libcurl was told of each host, by `host:port` as CURLOPT_RESOLVE writes it; oldest first."""
+    """When each host was last noted as told, by `host:port` as CURLOPT_RESOLVE writes it; oldest first."""
 
     def __init__(self) -> None:
         self._told: dict[str, float] = {}

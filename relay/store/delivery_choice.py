@@ -95,15 +95,18 @@ ENDPOINT_COLUMNS = (
 
 
 def _ready_endpoints(tx: Tx, now: Micros, room: Room) -> list[Any]:
-    """Some endpoints that may send now, locked; those that another dispatcher holds are passed over."""
-    rows: list[Any] = []
+    """Some endpoints that may send now, locked; those that another dispatcher holds are passed over.
+
+    Proven and unproven ones in turn: a backlog at many of the first must not starve a new one.
+    """
+    rows: list[list[Any]] = []
     expected = max(round(room.slots * room.reach / SLOTS_PER_ENDPOINT), LEAST_ENDPOINTS, len(room.turns))
     for proven, slots in ((1, room.slots), (0, min(room.unproven_slots, room.slots))):
         if slots > 0:
             most = min(ENDPOINTS_PER_CLAIM, slots, expected)
             parameters: dict[str, Any] = {"proven": proven, "now": now, "most": most}
             if room.only is not None:
-                rows += _lock_ready(tx, parameters, room.only)
+                rows.append(_lock_ready(tx, parameters, room.only))
                 continue
             found = []
             if len(room.turns) > 1:
@@ -111,8 +114,8 @@ def _ready_endpoints(tx: Tx, now: Micros, room: Room) -> list[Any]:
             if len(found) < most:  # nobody else's turn: what is left goes to whoever is ready
                 seen = {row.id for row in found}
                 found += [row for row in _lock_ready(tx, parameters, None) if row.id not in seen]
-            rows += found
-    return _by_turns(rows)
+            rows.append(found)
+    return _by_turns(_in_turn(rows))
 
 
 def _lock_ready(tx: Tx, parameters: Mapping[str, Any], ids: Sequence[str] | None) -> list[Any]:
@@ -155,7 +158,12 @@ def _by_turns(rows: Iterable[Any]) -> list[Any]:
     queues: dict[str, list[Any]] = {}
     for row in rows:
         queues.setdefault(row.subscriber_id, []).append(row)
-    return [row for turn in zip_longest(*queues.values()) for row in turn if row is not None]
+    return _in_turn(queues.values())
+
+
+def _in_turn(queues: Iterable[Sequence[Any]]) -> list[Any]:
+    """The first of each, then the second of each, and so on."""
+    return [row for turn in zip_longest(*queues) for row in turn if row is not None]
 
 
 def _in_flight(tx: Tx, ready: Sequence[Any], now: Micros) -> dict[str, tuple[int, Micros]]:

@@ -14,7 +14,7 @@ LOST_DETAIL = "the process that sent this ended before the answer was recorded"
 
 
 def record(tx: Tx, rows: Iterable[Any], now: Micros, mint: Mint) -> None:
-    """Record the last attempt of each row (with `id` and `attempt_count`); the rows are locked."""
+    """Record the last attempt of each row (with `id` and `attempt_count`), whose endpoints are locked."""
     lost = [
         {
             "delivery_id": row.id,

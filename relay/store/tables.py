@@ -368,8 +368,8 @@ class BulkRetry(Base):
 class Attempt(Base):
     """One HTTP POST of a delivery and what came of it; `number` is the claim's `attempt_count`.
 
-    No foreign key guards `delivery_id`: it made up half of an insert's cost. Whoever inserts has just changed
-    the delivery in the same transaction, and pruning deletes both.
+    No foreign key guards `delivery_id`: it made up half of an insert's cost. Whoever inserts changes the
+    delivery in the same transaction, and pruning deletes both.
     """
 
     __tablename__ = "attempts"
