@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,14 +101,14 @@ class Fleet:
     def stop(self) -> list[int]:
         """Stop all in good order; their exit codes."""
         for name in self._running:  # one that is just starting does not heed SIGTERM yet
-            wait_until(lambda name=name: b"process_started" in self._log(name), 30, f"{name} has started")
+            wait_until(partial(self._has_started, name), 30, f"{name} has started")
         for process in self._running.values():
             process.terminate()
         return [process.wait(60) for process in self._running.values()]
 
-    def _log(self, name: str) -> bytes:
-        """What a process has said since its last start."""
-        return (self._folder / f"{name}.log").read_bytes()[self._log_starts[name] :]
+    def _has_started(self, name: str) -> bool:
+        said = (self._folder / f"{name}.log").read_bytes()
+        return b"process_started" in said[self._log_starts[name] :]
 
 
 def main() -> int:
