@@ -55,7 +55,7 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture
 def client(provider: Provider) -> Iterator[ListAIJob]:
-    client = provider.client(timeout=1.0)
+    client = provider.client(timeout=2.0)
     yield client
     client.close()
 
