@@ -149,7 +149,7 @@ def test_an_answer_that_takes_too_long_is_given_up(
     provider.fault(kind, **order)
     started = time.monotonic()
     assert isinstance(client.ask(["a"]), Unreachable)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 4.5
     provider.clear_faults()
     assert isinstance(client.ask(["a"]), Answered)
 
