@@ -97,7 +97,7 @@ def run_poller(poller: Poller, tidier: Tidier, store: Store, *, metrics_addr: st
 def run_dispatcher(dispatcher: Dispatcher, store: Store, *, metrics_addr: str | None) -> int:
     """Deliver on this thread until told to stop, then until what is in flight has ended; the exit code."""
     telemetry.process_started(version=__version__)
-    look_for_garbage_seldom()
+    _look_for_garbage_seldom()
     if metrics_addr is not None:
         telemetry.serve_metrics(metrics_addr)
     try:
@@ -111,7 +111,7 @@ def run_dispatcher(dispatcher: Dispatcher, store: Store, *, metrics_addr: str | 
     return 0
 
 
-def look_for_garbage_seldom() -> None:
+def _look_for_garbage_seldom() -> None:
     """Let Python look for garbage in cycles far less often than it would, as deliveries make nearly none.
 
     The looks were a fiftieth of all processor time (seen by `perf` in `./dev bench deliver`).

@@ -17,7 +17,7 @@ from relay.store import delivery_claims, delivery_settles, jobs, watches
 from relay.store.delivery_choice import Room
 from relay.store.delivery_claims import Claim
 from relay.store.delivery_payloads import Claimed
-from relay.store.delivery_settles import Done, Settled
+from relay.store.delivery_records import Done, Settled
 from relay.store.engine import Store, Tx
 from relay.store.tables import Attempt, Delivery, Endpoint, Job, Subscriber, Watch
 from tests.support_database import minting

@@ -181,11 +181,11 @@ def test_a_migration_that_would_leave_orphans_is_undone(sqlite_url: str) -> None
     path = sqlite_url.removeprefix("sqlite:///")
     with sqlite3.connect(path) as careless:  # foreign keys are off unless a connection wants them
         careless.execute(
-            "INSERT INTO delivery_listings (delivery_id, subscriber_id, endpoint_id) VALUES ('none', '', '')"
+            "INSERT INTO signing_secrets (id, subscriber_id, sealed, created_at) VALUES ('a', 'none', '', 1)"
         )
     careless.close()
     with (
-        pytest.raises(RuntimeError, match="rows that refer to nothing"),
+        pytest.raises(RuntimeError, match="1 rows that refer to nothing"),
         migrate._alone(sqlite_url) as connection,
     ):
         connection.execute(text("CREATE TABLE half_done (a INTEGER)"))

@@ -4,7 +4,7 @@ from typing import Any
 
 from relay.core.webhook import Ended
 from relay.store.delivery_payloads import Claimed
-from relay.store.delivery_settles import ATTEMPT_COLUMNS
+from relay.store.delivery_records import ATTEMPT_COLUMNS
 from relay.store.engine import Store
 from relay.store.statements import insert_many
 from relay.store.tables import Attempt

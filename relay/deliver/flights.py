@@ -64,8 +64,8 @@ class Flights:
     def room(self, most: int, turns: Sequence[str], *, unproven: bool, tests: bool, reach: float) -> Room:
         """What can be taken on now, `most` at once, and of unproven endpoints if there are any ready.
 
-        `turns`, `tests` and `reach` are as in `Room`. Only from the others where silent endpoints hold their
-        whole share.
+        `turns`, `tests` and `reach` are as in `Room`. Where silent endpoints hold their whole share, it is
+        only for the others.
         """
         now = time.monotonic()
         with self._lock:

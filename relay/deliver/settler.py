@@ -9,7 +9,7 @@ from relay.deliver.rules import DeliverRules
 from relay.net.courier import Courier
 from relay.store import delivery_settles
 from relay.store.clock import Clock
-from relay.store.delivery_settles import Done
+from relay.store.delivery_records import Done, Settled
 from relay.store.engine import Store
 
 FLUSH_AFTER = 0.02  # seconds a reply waits for others to be settled with …
@@ -135,7 +135,7 @@ class Settler:
         return [one for one in self._done if one.attempt_id not in taken]
 
 
-def _ended(one: delivery_settles.Settled) -> telemetry.AttemptEnded:
+def _ended(one: Settled) -> telemetry.AttemptEnded:
     """What is told of an attempt; of one whose claim was no longer ours, whoever followed has told."""
     assert one.status is not None
     flight, reply = one.done.flight, one.done.reply

@@ -3,14 +3,14 @@
 libcurl looks up no name here: it is told every address (CURLOPT_RESOLVE) and keeps it in a cache of its own.
 Entries that age would have it walk through that whole cache at each transfer's end (measured: 19 ns for each
 host it knows). So ours do not age: that a host was told is noted here, and what was noted long ago is taken
-out. Nothing may rely on it any more: an attempt that opens its connection anew finds what it told itself.
+out, once no attempt can be under way that told it and may open its connection anew.
 """
 
 from collections.abc import Sequence
 from itertools import islice
 
 NOTED_EVERY = 60.0  # seconds
-TAKE_OUT = 900.0  # seconds: more than that, the longest attempt and a kept connection's life together
+TAKE_OUT = 900.0  # seconds: more than NOTED_EVERY, the longest attempt and a kept connection's life together
 TAKEN_OUT_AT_ONCE = 2
 
 

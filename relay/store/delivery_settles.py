@@ -1,7 +1,7 @@
 """The settle of attempts: each row changes only while the token of its claim still stands.
 
-A batch locks its endpoints, reads its rows, parts the live from the stale, and writes the live: an attempt
-each, and delivered, due later, failed or cancelled. A late process can't overwrite its successor. Whoever
+A batch locks its endpoints, reads its rows, parts the live from the stale, and has the live written
+(`delivery_records`): an attempt each, and delivered, due later, failed or cancelled. A late process can't overwrite its successor. Whoever
 changes a delivery holds the lock of its endpoint, so the rows need none of their own; but tests, which are
 claimed whatever their endpoint's state is.
 """
@@ -9,40 +9,19 @@ claimed whatever their endpoint's state is.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from sqlalchemy import BigInteger, bindparam, case, null, select, update
+from sqlalchemy import case, null, select, update
 
 from relay.core.pace import Pace, why_disable
-from relay.core.records import SECOND, Micros, Reply
+from relay.core.records import SECOND, Micros
 from relay.core.schedule import longest_wait, retry_after_seconds, retry_at
-from relay.core.slots import Flight
 from relay.core.states import DeliveryStatus, DisabledReason, EndpointStatus, ErrorClass, Event
-from relay.store import endpoints
+from relay.store import delivery_records, endpoints
+from relay.store.delivery_records import Done, Settled, error_text
 from relay.store.engine import Tx
-from relay.store.statements import insert_many, listed, lock, packed, update_rows
-from relay.store.tables import Attempt, Delivery
-
-
-class Done(NamedTuple):
-    """An attempt that has ended: whose it was, what came of it, and the id and dice for its record."""
-
-    flight: Flight
-    reply: Reply
-    attempt_id: str
-    dice: float
-
-
-class Settled(NamedTuple):
-    """What a settle made of one attempt; `status` None: the claim was no longer ours, nothing was written.
-
-    `retries_used` is 1 where the schedule went on by a step.
-    """
-
-    done: Done
-    status: DeliveryStatus | None
-    next_attempt_at: Micros | None = None
-    retries_used: int = 0
+from relay.store.statements import listed, lock, packed
+from relay.store.tables import Delivery
 
 
 @dataclass(slots=True)
@@ -96,8 +75,7 @@ def settle(tx: Tx, batch: Sequence[Done], *, now: Micros, steps: Sequence[float]
         for done in batch
     ]
     live = [one for one in settled if one.status is not None]
-    _write(tx, live, now)
-    insert_many(tx, Attempt, ATTEMPT_COLUMNS, [_attempt(one.done) for one in live])
+    delivery_records.write(tx, live, now)
     _save_healths(tx, healths, now)
     endpoints.look_again(tx, _to_wake(live, healths, now), now)
     return Batch(settled, [turn for health in healths.values() if (turn := _turn_of(health)) is not None])
@@ -207,99 +185,6 @@ def _after_a_probe(done: Done, row: Any, now: Micros, steps: Sequence[float]) ->
     asked = retry_after_seconds(done.reply.retry_after, now) or 0.0
     wait = round(max(min(asked, max(steps)), 0.0) * SECOND)
     return Settled(done, DeliveryStatus.PENDING, now + wait)
-
-
-def _write(tx: Tx, live: Sequence[Settled], now: Micros) -> None:
-    dialect = tx.dialect.name
-    delivered = [one.done.flight.delivery_id for one in live if one.status is DeliveryStatus.DELIVERED]
-    if delivered:
-        ids = packed(dialect, sorted(delivered))
-        tx.execute(_delivered_statement(dialect), {"ids": ids, "at": now})
-    others = [_row_of(one, now) for one in live if one.status is not DeliveryStatus.DELIVERED]
-    update_rows(tx, _OTHERS, sorted(others, key=lambda row: str(row["row"])))
-
-
-@cache
-def _delivered_statement(dialect: str) -> Any:
-    at = bindparam("at", type_=BigInteger)
-    return (
-        update(Delivery)
-        .where(listed(dialect, Delivery.id, "ids"))
-        .values(status=DeliveryStatus.DELIVERED.value, due_at=null(), solo_at=null(), token=null())
-        .values(lost_count=0, delivered_at=at, finished_at=at, last_error=null())
-    )
-
-
-_OTHERS = (
-    update(Delivery)
-    .where(Delivery.id == bindparam("row"))
-    .values(
-        status=bindparam("new_status"),
-        due_at=bindparam("new_due"),
-        solo_at=null(),
-        token=null(),
-        lost_count=0,
-        step=Delivery.step + bindparam("steps_used"),
-        finished_at=bindparam("ended", type_=BigInteger),
-        last_error=bindparam("error"),
-    )
-)
-
-
-def _row_of(one: Settled, now: Micros) -> dict[str, Any]:
-    pending = one.status is DeliveryStatus.PENDING
-    return {
-        "row": one.done.flight.delivery_id,
-        "new_status": one.status,
-        "new_due": one.next_attempt_at,
-        "steps_used": one.retries_used,
-        "ended": None if pending else now,
-        "error": error_text(one.done.reply),
-    }
-
-
-def error_text(reply: Reply) -> str | None:
-    """The class of a failure and its sentence, as `last_error` shows them."""
-    return None if reply.error is None else clean(f"{reply.error}: {reply.detail}")
-
-
-ATTEMPT_COLUMNS = (
-    "delivery_id",
-    "number",
-    "id",
-    "started_at",
-    "duration",
-    "status_code",
-    "error",
-    "detail",
-    "response_body",
-)
-
-
-def _attempt(done: Done) -> tuple[Any, ...]:
-    """An attempt's row, in the order of the columns."""
-    flight, reply = done.flight, done.reply
-    return (
-        flight.delivery_id,
-        flight.number,
-        done.attempt_id,
-        flight.started_at,
-        reply.duration,
-        reply.status_code,
-        reply.error,
-        clean(reply.detail) if reply.detail else None,
-        printable(reply.body) if reply.body else None,
-    )
-
-
-def clean(words: str) -> str:
-    """A sentence as every database takes it."""
-    return words.encode("utf-8", "replace").decode().replace("\0", "\\x00")[:500]
-
-
-def printable(body: bytes) -> str:
-    """A response's bytes as text: what is not UTF-8 is shown as escapes; so is NUL, for PostgreSQL."""
-    return body.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
 
 
 def _save_healths(tx: Tx, healths: Mapping[str, Health], now: Micros) -> None:

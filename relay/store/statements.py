@@ -76,10 +76,10 @@ def insert_many(tx: Tx, table: Any, columns: tuple[str, ...], rows: Sequence[tup
     dialect = tx.dialect.name
     statement = _insert_statement(dialect, table, columns)
     if dialect == "postgresql":
-        listed_values = zip(columns, zip(*rows, strict=True), strict=True)
+        by_column = zip(columns, zip(*rows, strict=True), strict=True)
         values = tuple(
             _numbers(column) if _is_number(table, name) else json.dumps(column, ensure_ascii=False)
-            for name, column in listed_values
+            for name, column in by_column
         )
         tx.exec_driver_sql(statement, values)
     else:
