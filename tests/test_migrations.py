@@ -3,7 +3,7 @@
 import multiprocessing
 import sqlite3
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from pathlib import Path
 from threading import Barrier
 
@@ -11,7 +11,7 @@ import pytest
 from alembic import command
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import func, select, text
+from sqlalchemy import Connection, event, func, select, text
 
 from relay.store import migrate
 from relay.store.engine import Store
@@ -71,6 +71,21 @@ def test_processes_that_migrate_at_once_do_it_once(empty_url: str) -> None:
     assert sorted(results, key=str) == sorted(
         [(None, newest), *[(newest, newest)] * (PROCESSES - 1)], key=str
     )
+
+
+def test_no_migration_begins_before_the_one_before_it_has_committed(empty_url: str) -> None:
+    """On MySQL each step commits by itself and the revision last: in between, nobody may look."""
+    with ThreadPoolExecutor(1) as pool:
+        others: list[Future[tuple[str | None, str]]] = []
+
+        def let_another_come(_connection: Connection) -> None:
+            others.append(pool.submit(migrate.upgrade, empty_url))
+            assert not wait(others, 0.5).done
+
+        with migrate._alone(empty_url) as connection:
+            command.upgrade(migrate._config(connection), "head")
+            event.listen(connection, "commit", let_another_come)
+        assert others[0].result(60) == (migrate.newest(), migrate.newest())
 
 
 def test_a_migration_may_take_long_and_waits_long_for_another(empty_url: str) -> None:

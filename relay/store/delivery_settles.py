@@ -1,9 +1,9 @@
 """The settle of attempts: each row changes only while the token of its claim still stands.
 
 A batch locks its endpoints, reads its rows, parts the live from the stale, and has the live written
-(`delivery_records`): an attempt each, and delivered, due later, failed or cancelled. A late process can't overwrite its successor. Whoever
-changes a delivery holds the lock of its endpoint, so the rows need none of their own; but tests, which are
-claimed whatever their endpoint's state is.
+(`delivery_records`): an attempt each, and delivered, due later, failed or cancelled. A late process can't
+overwrite its successor. Whoever changes a delivery holds the lock of its endpoint, so the rows need none of
+their own; but tests, which are claimed whatever their endpoint's state is.
 """
 
 from collections.abc import Mapping, Sequence

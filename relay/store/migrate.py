@@ -80,32 +80,28 @@ def _alone(database_url: str) -> Iterator[Connection]:
         with engine.connect() as connection:
             if engine.dialect.name == "sqlite":
                 connection.connection.driver_connection.execute("PRAGMA foreign_keys=OFF")  # type: ignore[union-attr]
+            _lock_session(connection)
             with connection.begin():
-                _lock(connection)
-                try:
-                    yield connection
-                finally:
-                    _unlock(connection)
+                _lock_transaction(connection)
+                yield connection
                 _check_foreign_keys(connection)
     finally:
         engine.dispose()
 
 
-def _lock(connection: Connection) -> None:
-    match connection.dialect.name:
-        case "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": LOCK_NUMBER})
-        case "sqlite":
-            pass  # BEGIN IMMEDIATE is this lock
-        case _:
-            name = {"name": LOCK_NAME, "seconds": TIMEOUT}
+def _lock_session(connection: Connection) -> None:
+    """Lock on MySQL until the session ends: released any sooner, another could come before the commit."""
+    if connection.dialect.name in {"mysql", "mariadb"}:
+        name = {"name": LOCK_NAME, "seconds": TIMEOUT}
+        with connection.begin():
             if connection.scalar(text("SELECT GET_LOCK(:name, :seconds)"), name) != 1:
                 raise RuntimeError(f"another migration has held its lock for {TIMEOUT} seconds; look at it")
 
 
-def _unlock(connection: Connection) -> None:
-    if connection.dialect.name in {"mysql", "mariadb"}:
-        connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": LOCK_NAME})
+def _lock_transaction(connection: Connection) -> None:
+    """Lock on PostgreSQL, which unlocks after the commit is seen; on SQLite BEGIN IMMEDIATE has locked."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": LOCK_NUMBER})
 
 
 def _check_foreign_keys(connection: Connection) -> None:
