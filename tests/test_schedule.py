@@ -71,13 +71,14 @@ def test_R1_retry_after_is_read_in_all_its_forms(header: str) -> None:
 
 
 @given(asked=st.integers(0, STEPS[-1]), step=st.integers(0, len(STEPS) - 1), dice=DICE)
+@example(asked=233, step=0, dice=NEARLY_ONE)
 def test_R1_a_retry_is_never_earlier_than_asked_nor_earlier_than_the_schedules_own(
     asked: int, step: int, dice: float
 ) -> None:
     due = delay(step, str(asked), dice)
     assert due >= asked
     assert due >= delay(step, dice=dice)
-    assert due <= 1.2 * max(asked, STEPS[step])
+    assert due <= round(1.2 * max(asked, STEPS[step]), 6)  # 1.2 * 233 is a bit less than 279.6
 
 
 @pytest.mark.parametrize(
