@@ -133,7 +133,7 @@ def test_I3_in_flight_and_rate_limits_hold_with_four_dispatchers(fleet: Fleet) -
             fleet.change(url, ready_at=now)
         assert fleet.wait_until_ended() == {"delivered": 70}
     assert counting.most["/few"] == 3
-    # Claims keep the rate; on a busy machine an arrival is late by some tenths. Two rates would be 20 a second.
+    # Claims keep the rate; on a busy machine arrivals are late by some tenths. Two rates would be 20.
     assert busiest_second(counting.times["/slow"]) <= 16
     assert max(counting.times["/slow"]) - min(counting.times["/slow"]) > 2.2
     assert len(receiver.received) == 70

@@ -220,5 +220,8 @@ def test_a_surprise_in_the_loop_costs_what_is_in_flight_and_no_more(
         url = f"http://127.0.0.1:{receiver.port}/"
         with monkeypatch.context() as patch:
             patch.setattr("relay.net.transfer.Transfer.reply", lambda *_args: 1 / 0)
-            assert send(courier, url).error is ErrorClass.INTERNAL
+            lost = send(courier, url)
+        assert lost.error is ErrorClass.INTERNAL
+        assert lost.detail is not None
+        assert "ZeroDivisionError at net/sender.py:" in lost.detail
         assert send(courier, url).error is None

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay import telemetry
+from relay.core.errors import whereabouts
 from relay.core.states import DeliveryStatus, ErrorClass
-from relay.telemetry.lines import Line, Repeats, as_json, as_text, frames, printable, rfc3339
+from relay.telemetry.lines import Line, Repeats, as_json, as_text, printable, rfc3339
 
 NUMBERS = telemetry.FleetNumbers(
     deliveries_pending=5,
@@ -142,7 +143,7 @@ def test_an_exception_is_told_by_classes_and_places_never_by_its_text(stderr: St
     written = stderr.getvalue()
     assert "hush" not in written
     assert written.count("ValueError at tests/test_telemetry.py:") == 2
-    assert frames(error).index("ValueError") < frames(error).index("RuntimeError")
+    assert whereabouts(error).index("ValueError") < whereabouts(error).index("RuntimeError")
 
 
 def test_the_same_surprise_is_told_once_a_minute(stderr: Stderr) -> None:

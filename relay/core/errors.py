@@ -13,6 +13,7 @@ RelayError
 """
 
 from dataclasses import dataclass
+from types import TracebackType
 
 
 class RelayError(Exception):
@@ -75,3 +76,22 @@ class Invalid(Refusal):
 
 class QuotaExceeded(Refusal):
     """The subscriber has as many of these as it may; the message says what to do instead."""
+
+
+def whereabouts(error: BaseException) -> str:
+    """Name the class of an error and of its causes, and where each was raised, innermost last.
+
+    The errors' own texts are left out: a driver or a library may have put a URL, a row or a secret into them.
+    """
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    before = f"{whereabouts(cause)}, then " if cause is not None else ""
+    return f"{before}{type(error).__name__} at {_places(error.__traceback__)}"
+
+
+def _places(trace: TracebackType | None) -> str:
+    places = []
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        places.append(f"{'/'.join(code.co_filename.split('/')[-2:])}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    return " > ".join(places) or "nowhere"

@@ -18,6 +18,7 @@ from typing import NamedTuple, assert_never
 import pycurl
 
 from relay.core.addresses import DEFAULT_PORTS, Network, check_url
+from relay.core.errors import whereabouts
 from relay.core.parcels import Parcel, pack
 from relay.core.records import SECOND, Reply
 from relay.core.states import ErrorClass
@@ -251,8 +252,8 @@ def _name_too_slow(errand: _Errand) -> str:
 
 
 def _surprised(parcel: Parcel, surprise: Exception, started: float) -> Reply:
-    """The reply to a parcel that our code fails on; the text may hold a header, the type does not."""
-    detail = f"the relay could not make this request ({type(surprise).__name__})"
+    """The reply to a parcel that our code fails on; its text may hold a header, its place does not."""
+    detail = f"the relay could not make this request ({whereabouts(surprise)})"
     return _refusal(parcel, ErrorClass.INTERNAL, detail, started)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from itertools import chain
 
+from relay.core.errors import whereabouts
 from relay.core.parcels import Parcel
 from relay.core.records import Reply
 from relay.core.states import ErrorClass
@@ -55,7 +56,7 @@ class Sender:
                 self._hand_back()
                 engine.step(wait=not self._incoming)
         except Exception as surprise:  # noqa: BLE001 - go on with a new engine; the replies tell of it
-            engine.abandon(ErrorClass.INTERNAL, f"the relay's sender failed ({type(surprise).__name__})")
+            engine.abandon(ErrorClass.INTERNAL, f"the relay's sender failed ({whereabouts(surprise)})")
             self._hand_back()
         finally:
             engine.close()

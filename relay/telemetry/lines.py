@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
-from types import TracebackType
 from typing import NamedTuple
 
+from relay.core.errors import whereabouts
 from relay.core.records import SECOND, Micros
 
 REPEAT_EVERY = 60.0  # seconds between two lines about the same surprise
@@ -82,25 +82,6 @@ def _to_the_second(seconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
-def frames(error: BaseException) -> str:
-    """Name the class of an error and of its causes, and where each was raised, innermost last.
-
-    The errors' own texts are left out: a driver or a library may have put a URL, a row or a secret into them.
-    """
-    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    before = f"{frames(cause)}, then " if cause is not None else ""
-    return f"{before}{type(error).__name__} at {_places(error.__traceback__)}"
-
-
-def _places(trace: TracebackType | None) -> str:
-    places = []
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        places.append(f"{'/'.join(code.co_filename.split('/')[-2:])}:{trace.tb_lineno} {code.co_name}")
-        trace = trace.tb_next
-    return " > ".join(places) or "nowhere"
-
-
 class LineFormatter(logging.Formatter):
     """Turns a record of ours (with `event` and `fields`) or of a library into one line."""
 
@@ -116,7 +97,7 @@ class LineFormatter(logging.Formatter):
             return "\n".join(self._write(self._line(at, *one)) for one in told)
         fields: dict[str, Field] = dict(getattr(record, "fields", {}))
         if record.exc_info and record.exc_info[1]:
-            fields["trace"] = frames(record.exc_info[1])
+            fields["trace"] = whereabouts(record.exc_info[1])
         event = getattr(record, "event", record.name)
         return self._write(self._line(at, record.levelno, event, record.getMessage(), fields))
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 from wsgiref.simple_server import WSGIServer
 
+from relay.core.errors import whereabouts
 from relay.core.records import SECOND, Micros
 from relay.core.states import DeliveryStatus, ErrorClass
 from relay.telemetry import metrics, port
-from relay.telemetry.lines import Field, Repeats, Told, frames, rfc3339, write_line, write_lines
+from relay.telemetry.lines import Field, Repeats, Told, rfc3339, write_line, write_lines
 
 _repeats = Repeats()
 
@@ -320,7 +321,7 @@ def request_failed(error: BaseException) -> None:
     """A request raised what nobody expected; the caller was answered 500."""
     kind = type(error).__name__
     sentence = f"A request failed unexpectedly with {kind}; it was answered 500."
-    write_line(ERROR, "request_failed", sentence, error=kind, trace=frames(error))
+    write_line(ERROR, "request_failed", sentence, error=kind, trace=whereabouts(error))
 
 
 def request_refused(status: int, error: BaseException) -> None:
@@ -351,5 +352,5 @@ def pass_failed(stage: str, error: BaseException, retry_in: float) -> None:
         stage=stage,
         error=kind,
         retry_in=retry_in,
-        trace=frames(error),
+        trace=whereabouts(error),
     )
