@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.slots import LIVELY, MEMORY, SILENT_SHARE, Flight, Slots
+from relay.core.slots import FEW, LIVELY, MEMORY, SILENT_SHARE, Flight, Slots, Space
 
 
 def flight(
@@ -17,11 +17,13 @@ def test_what_is_taken_and_freed_leaves_the_books_as_they_were() -> None:
     flights = [flight("ep_1"), flight("ep_2", unproven=True), flight("ep_1", "sub_2", size=500)]
     for one in flights:
         slots.take(one)
-    assert (slots.left, slots.left_for_unproven, slots.bytes_left) == (7, 4, MEMORY - 520)
+    assert slots.left == Space(7, MEMORY - 520)
+    assert slots.left_for_unproven == Space(4, MEMORY // 2 - 10)
     assert slots.held == {"sub_1": 2, "sub_2": 1}
     for one in flights:
         slots.free(one, answered_at=None)
-    assert (slots.left, slots.left_for_unproven, slots.bytes_left) == (10, 5, MEMORY)
+    assert slots.left == Space(10, MEMORY)
+    assert slots.left_for_unproven == Space(5, MEMORY // 2)
     assert +slots.held == {}
 
 
@@ -29,7 +31,17 @@ def test_silent_endpoints_never_hold_every_slot() -> None:
     slots = Slots(80)
     for number in range(80):
         slots.take(flight(f"ep_{number}"))
-    assert slots.left_for_silent(now=100.0) == 80 * SILENT_SHARE - 80
+    assert slots.left_for_silent(now=100.0).slots == 80 * SILENT_SHARE - 80
+    assert slots.left_for_silent(now=100.0).is_full
+
+
+def test_silent_endpoints_never_hold_all_memory_however_large_their_bodies() -> None:
+    slots = Slots(1000)
+    for number in range(7):
+        slots.take(flight(f"ep_{number}", size=MEMORY // 8))
+    assert not slots.left.is_full
+    assert slots.left_for_silent(now=100.0) == Space(875 - 7, 0)
+    assert slots.left_for_silent(now=100.0).is_full
 
 
 def test_an_endpoint_that_answered_lately_is_not_silent() -> None:
@@ -38,9 +50,9 @@ def test_an_endpoint_that_answered_lately_is_not_silent() -> None:
     slots.free(flight("ep_1"), answered_at=100.0)
     slots.take(flight("ep_1"))
     slots.take(flight("ep_2"))
-    assert slots.left_for_silent(now=101.0) == 70 - 1
+    assert slots.left_for_silent(now=101.0).slots == 70 - 1
     assert slots.lively(now=101.0) == ["ep_1"]
-    assert slots.left_for_silent(now=101.0 + LIVELY) == 70 - 2
+    assert slots.left_for_silent(now=101.0 + LIVELY).slots == 70 - 2
     assert slots.lively(now=101.0 + LIVELY) == []
 
 
@@ -59,10 +71,21 @@ def test_the_books_always_balance(shapes: list[tuple[int, bool, int]]) -> None:
     ]
     for one in flights:
         slots.take(one)
-    assert slots.left == 1000 - len(flights)
-    assert slots.bytes_left == MEMORY - sum(one.payload_bytes for one in flights)
-    assert slots.left_for_unproven == 500 - sum(one.unproven for one in flights)
+    size = sum(one.payload_bytes for one in flights)
+    unproven = [one.payload_bytes for one in flights if one.unproven]
+    assert slots.left == Space(1000 - len(flights), MEMORY - size)
+    assert slots.left_for_unproven == Space(500 - len(unproven), MEMORY // 2 - sum(unproven))
+    assert slots.left_for_silent(100.0) == Space(875 - len(flights), MEMORY * 7 // 8 - size)
     assert sum(slots.held.values()) == len(flights)
     for one in reversed(flights):
         slots.free(one, answered_at=None)
-    assert (slots.left, slots.left_for_silent(0.0), slots.bytes_left) == (1000, 875, MEMORY)
+    assert (slots.left, slots.left_for_silent(1.0)) == (Space(1000, MEMORY), Space(875, MEMORY * 7 // 8))
+
+
+def test_endpoints_that_answered_long_ago_are_forgotten() -> None:
+    slots = Slots(10)
+    for number in range(3 * FEW):
+        one = flight(f"ep_{number}")
+        slots.take(one)
+        slots.free(one, answered_at=float(number))
+    assert len(slots._answered_at) < 2 * FEW

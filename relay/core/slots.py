@@ -1,7 +1,7 @@
-"""Who holds a dispatcher's slots: the books of what is in flight, kept as it comes and goes.
+"""Who holds a dispatcher's slots and memory: the books of what is in flight, kept as it comes and goes.
 
-Endpoints that have not answered lately never hold every slot: however many of them hang at once, those that
-answer go on. Times are seconds of the monotonic clock.
+Endpoints that have not answered lately never hold all of either: however many of them hang at once, and
+however large what they are sent is, those that answer go on. Times are seconds of the monotonic clock.
 """
 
 from collections import Counter
@@ -10,9 +10,34 @@ from typing import NamedTuple
 from relay.core.records import Micros
 
 LIVELY = 5.0  # seconds since its last answer for which an endpoint counts as one that answers
-SILENT_SHARE = 7 / 8  # of the slots, for endpoints that have not answered lately: the rest is kept for others
-UNPROVEN_SHARE = 1 / 2  # of the slots, for endpoints that are new or failing
+SILENT_SHARE = 7 / 8  # of the space, for endpoints that have not answered lately: the rest is kept for others
+UNPROVEN_SHARE = 1 / 2  # of the space, for endpoints that are new or failing
 MEMORY = 128 << 20  # bytes of bodies in flight
+FEW = 4096  # endpoints that have answered, of which none is forgotten
+
+
+class Space(NamedTuple):
+    """Room for so many flights, with bodies of so many bytes in all; negative where it is overdrawn."""
+
+    slots: int
+    bytes: int
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing fits in."""
+        return self.slots <= 0 or self.bytes <= 0
+
+    def within(self, other: "Space") -> "Space":
+        """What is left of it inside another."""
+        return Space(min(self.slots, other.slots), min(self.bytes, other.bytes))
+
+    def share(self, part: float) -> "Space":
+        """A part of it, at least one slot."""
+        return Space(max(round(self.slots * part), 1), round(self.bytes * part))
+
+    def less(self, other: "Space") -> "Space":
+        """What is left when so much is taken."""
+        return Space(self.slots - other.slots, self.bytes - other.bytes)
 
 
 class Flight(NamedTuple):
@@ -32,12 +57,13 @@ class Slots:
     """The books of one dispatcher with `most` slots."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
-        self._flying = 0
-        self._unproven = 0
-        self._bytes = 0
+        self._all = Space(most, MEMORY)
+        self._flying = self._flying_bytes = 0
+        self._unproven = self._unproven_bytes = 0
         self._endpoints: Counter[str] = Counter()
+        self._endpoint_bytes: Counter[str] = Counter()
         self._answered_at: dict[str, float] = {}
+        self._forget_at = FEW
         self.held: Counter[str] = Counter()
         """How many each subscriber holds."""
 
@@ -49,42 +75,47 @@ class Slots:
         """A flight has ended; `answered_at` is None where there was no answer at all."""
         self._count(flight, -1)
         if not self._endpoints[flight.endpoint_id]:
-            del self._endpoints[flight.endpoint_id]
+            del self._endpoints[flight.endpoint_id], self._endpoint_bytes[flight.endpoint_id]
         if answered_at is not None:
             self._answered_at[flight.endpoint_id] = answered_at
+            if len(self._answered_at) > self._forget_at:
+                self._forget_at = max(2 * len(self.lively(answered_at)), FEW)
 
     def _count(self, flight: Flight, one: int) -> None:
+        size = one * flight.payload_bytes
         self._flying += one
-        self._unproven += one * flight.unproven
-        self._bytes += one * flight.payload_bytes
+        self._flying_bytes += size
+        if flight.unproven:
+            self._unproven += one
+            self._unproven_bytes += size
         self._endpoints[flight.endpoint_id] += one
+        self._endpoint_bytes[flight.endpoint_id] += size
         self.held[flight.subscriber_id] += one
 
     @property
-    def left(self) -> int:
-        """Slots that are free."""
-        return self._most - self._flying
+    def slots_left(self) -> int:
+        """How many more flights there may be."""
+        return self._all.slots - self._flying
 
     @property
-    def left_for_unproven(self) -> int:
-        """Slots that new and failing endpoints may still take."""
-        return max(round(self._most * UNPROVEN_SHARE), 1) - self._unproven
+    def left(self) -> Space:
+        """What is free."""
+        return self._all.less(Space(self._flying, self._flying_bytes))
 
     @property
-    def bytes_left(self) -> int:
-        """Bytes of bodies that may still be taken on."""
-        return MEMORY - self._bytes
+    def left_for_unproven(self) -> Space:
+        """What new and failing endpoints may still take."""
+        return self._all.share(UNPROVEN_SHARE).less(Space(self._unproven, self._unproven_bytes))
 
-    def left_for_silent(self, now: float) -> int:
-        """Slots that endpoints which have not answered lately may still take."""
+    def left_for_silent(self, now: float) -> Space:
+        """What endpoints which have not answered lately may still take."""
         since = now - LIVELY
         answered_at = self._answered_at
-        silent = sum(
-            count
-            for endpoint_id, count in self._endpoints.items()
-            if answered_at.get(endpoint_id, 0.0) < since
+        silent = [one for one in self._endpoints if answered_at.get(one, 0.0) < since]
+        taken = Space(
+            sum(map(self._endpoints.__getitem__, silent)), sum(map(self._endpoint_bytes.__getitem__, silent))
         )
-        return max(round(self._most * SILENT_SHARE), 1) - silent
+        return self._all.share(SILENT_SHARE).less(taken)
 
     def lively(self, now: float) -> list[str]:
         """The endpoints that have answered lately; the others are forgotten."""

@@ -10,6 +10,7 @@ from relay.core.records import SECOND, Micros, Reply
 from relay.core.schedule import SUSPECT_AFTER
 from relay.core.states import ErrorClass
 from relay.deliver.flights import Flights
+from relay.deliver.quarantine import Quarantine
 from relay.deliver.rules import DeliverRules
 from relay.net.courier import Courier
 from relay.store import delivery_choice, delivery_claims, delivery_settles
@@ -25,7 +26,6 @@ CLAIM_ROWS = 200  # at most, so that no claim holds its locks for long
 IDLE = 0.15  # seconds between two looks for work: a new delivery leaves within a quarter second
 CLAIM_EVERY = 0.02  # seconds between claims that fill no batch; and, within a second of a find, between looks
 MOST_REACH = 10.0  # times the slots: the default in-flight limit, where each endpoint owes a single delivery
-LEASE_MARGIN = 5.0  # seconds of a lease left over for the settle
 TURNS_EVERY = 1.0  # seconds between two looks at which subscribers have something ready
 
 
@@ -39,6 +39,7 @@ class Claimer:
         courier: Courier,
         keyring: Keyring,
         flights: Flights,
+        quarantine: Quarantine,
         rules: DeliverRules,
     ) -> None:
         self._store = store
@@ -46,10 +47,8 @@ class Claimer:
         self._courier = courier
         self._keyring = keyring
         self._flights = flights
+        self._quarantine = quarantine
         self._rules = rules
-        self._alone: Claimed | None = None  # sent when nothing else is in flight: processes died with it
-        self._alone_until = 0.0
-        self._quiet = False  # nothing is claimed until nothing flies: a suspect does, or is about to
         self._claim_at = 0.0
         self._claimed_at = self._found_at = 0.0
         self._found_last = False
@@ -64,27 +63,9 @@ class Claimer:
         if self._flights.room_made.wait(max(self._claim_at - time.monotonic(), 0.0)):
             self._flights.room_made.clear()
             self._claim_soon()
-        if self._alone is not None:
-            self._send_alone(self._alone)
+        self._quarantine.turn()
         if time.monotonic() >= self._claim_at:
             self._claim()
-
-    def finish(self) -> None:
-        """Give back what was claimed and never sent."""
-        if self._alone is not None:
-            self._give_back([self._alone])
-            self._alone = None
-
-    def _send_alone(self, suspect: Claimed) -> None:
-        """Send a suspect once nothing else flies; give it back if its lease would not outlast its attempt."""
-        if not self._flights.count:
-            self._alone = None
-            self._quiet = True
-            self._send([suspect])
-        elif time.monotonic() > self._alone_until:
-            self._give_back([suspect])
-            self._alone = None
-            self._quiet = True  # let what flies end first: the next claim finds it again, and room to send it
 
     def _give_back(self, taken: Sequence[Claimed]) -> None:
         """Undo the claim of what was not sent: else its lease must end first, and it counts as lost."""
@@ -100,9 +81,7 @@ class Claimer:
         """Take what there is room for; after an empty hand, look again in a while."""
         self._claimed_at = time.monotonic()
         self._claim_at = self._claimed_at + IDLE
-        self._quiet = self._quiet and self._flights.count > 0
-        is_free = self._flights.slots_left > 0 and not self._flights.settles_fail
-        if not is_free or self._alone is not None or self._quiet:
+        if self._flights.slots_left <= 0 or self._flights.settles_fail:
             return  # a settle makes room and moves this
         taken = self._claimed()
         if taken:
@@ -111,9 +90,7 @@ class Claimer:
         elif self._claimed_at - self._found_at < 1.0:
             self._claim_at = self._claimed_at + CLAIM_EVERY
         for suspect in (one for one in taken if one.lost_count >= SUSPECT_AFTER):  # one at most
-            self._alone = suspect
-            spare = self._rules.lease / SECOND - self._rules.attempt_seconds - LEASE_MARGIN
-            self._alone_until = self._claimed_at + max(spare, 0.0)
+            self._send_apart(suspect)
         others = [one for one in taken if one.lost_count < SUSPECT_AFTER]
         for start in range(0, len(others), SUBMIT_ROWS):
             try:
@@ -132,6 +109,7 @@ class Claimer:
             self._turns,
             unproven=_is_past(self._ready.unproven, now),
             tests=_is_past(self._ready.test, now),
+            suspects=self._quarantine.is_free,
             reach=self._reach,
         )
         claim = self._store.write(
@@ -144,6 +122,7 @@ class Claimer:
         )
         if claim.lost:
             telemetry.attempts_lost(claim.lost)
+        telemetry.deliveries_given_up(claim.ended)
         try:
             self._keyring.fetch(claim.taken, now)
         except Exception:
@@ -203,10 +182,20 @@ class Claimer:
             for parcel in parcels:
                 self._fail(parcel.key, error)
 
+    def _send_apart(self, suspect: Claimed) -> None:
+        """Have a delivery with which processes died sent by a sender of its own."""
+        now = self._clock.now()
+        key = f"{suspect.id}/{suspect.number}"
+        self._flights.begin_apart(key, suspect.flight(now))
+        try:
+            self._quarantine.send(self._parcel(key, suspect, now))
+        except Exception as error:  # noqa: BLE001 - as in `_send`
+            self._fail(key, error)
+
     def _fail(self, key: str, error: Exception) -> None:
         telemetry.pass_failed("render", error, 0.0)
         detail = f"the relay could not make this webhook ({type(error).__name__}); this is our fault"
-        self._flights.fail(Reply(key, None, ErrorClass.INTERNAL, detail, b"", 0))
+        self._flights.hand_in(Reply(key, None, ErrorClass.INTERNAL, detail, b"", 0))
 
     def _parcel(self, key: str, claimed: Claimed, now: Micros) -> Parcel:
         return Parcel(

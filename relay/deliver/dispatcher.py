@@ -9,6 +9,7 @@ from relay import telemetry
 from relay.core.errors import SenderDied
 from relay.deliver.claimer import Claimer
 from relay.deliver.flights import Flights
+from relay.deliver.quarantine import Quarantine
 from relay.deliver.rules import DeliverRules
 from relay.deliver.settler import Settler
 from relay.net.courier import Courier
@@ -17,6 +18,7 @@ from relay.store.engine import Store
 from relay.store.keyring import Keyring
 
 SQL_PAUSE = 0.5  # seconds before a turn that failed is taken again
+JOIN = 0.05  # seconds between two looks at a suspect that still flies at the end
 SETTLE_MARGIN = 5.0  # seconds beyond the longest attempt, for what ended last to be settled
 
 
@@ -24,12 +26,18 @@ class Dispatcher:
     """Owns what is in flight from claim to settle."""
 
     def __init__(
-        self, store: Store, clock: Clock, courier: Courier, keyring: Keyring, rules: DeliverRules
+        self,
+        store: Store,
+        clock: Clock,
+        make_courier: Callable[[], Courier],
+        keyring: Keyring,
+        rules: DeliverRules,
     ) -> None:
-        self._courier = courier
+        self._courier = courier = make_courier()
         self._attempt_seconds = rules.attempt_seconds
         self._flights = Flights(rules.max_in_flight)
-        self._claimer = Claimer(store, clock, courier, keyring, self._flights, rules)
+        self._quarantine = Quarantine(make_courier, self._flights)
+        self._claimer = Claimer(store, clock, courier, keyring, self._flights, self._quarantine, rules)
         self._settler = Settler(store, clock, courier, self._flights, rules)
         self._give_up_at: float | None = None  # set once nothing new is begun
         self._death: SenderDied | None = None
@@ -48,10 +56,12 @@ class Dispatcher:
         try:
             while not stop.is_set() and self._death is None:
                 self._guarded("claim", self._claimer.turn)
-            self._guarded("claim", self._claimer.finish)
         finally:
             self._give_up_at = time.monotonic() + self._attempt_seconds + SETTLE_MARGIN
-            settling.join()
+            while settling.is_alive():
+                self._quarantine.turn()
+                settling.join(JOIN)
+            self._quarantine.stop()
             self._courier.stop()
         abandoned = self._flights.count + self._settler.unsettled
         if self._death is not None:

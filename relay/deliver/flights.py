@@ -25,7 +25,8 @@ class Flights:
         self._lock = Lock()
         self._slots = Slots(most)
         self._flights: dict[str, Flight] = {}
-        self._never_left: deque[Reply] = deque()
+        self._apart: set[str] = set()
+        self._handed_in: deque[Reply] = deque()
 
     def begin(self, flights: Iterable[tuple[str, Flight]]) -> None:
         """Flights begin: their parcels are about to be submitted, under these keys."""
@@ -34,19 +35,33 @@ class Flights:
                 self._slots.take(flight)
                 self._flights[key] = flight
 
-    def fail(self, reply: Reply) -> None:
-        """End a flight whose parcel could not be made: `landed` brings it back beside those that came."""
-        self._never_left.append(reply)
+    def begin_apart(self, key: str, flight: Flight) -> None:
+        """One begins that this dispatcher's own sender does not carry."""
+        self._apart.add(key)
+        self.begin([(key, flight)])
+
+    def hand_in(self, reply: Reply) -> None:
+        """End a flight whose reply the sender did not bring: `landed` gives it beside those that came."""
+        self._handed_in.append(reply)
+
+    def lose(self, key: str) -> None:
+        """End a flight of which nobody will hear; its lease runs out, and it is found lost."""
+        with self._lock:
+            flight = self._flights.pop(key, None)
+            self._apart.discard(key)
+            if flight is not None:
+                self._slots.free(flight, answered_at=None)
 
     def landed(self, replies: Iterable[Reply]) -> list[Landed]:
-        """The flights that these replies end, and those that never left; a reply to nothing is dropped."""
+        """The flights that these replies end, and those handed in; a reply to nothing is dropped."""
         now = time.monotonic()
         found = []
         with self._lock:
-            never_left = [self._never_left.popleft() for _ in range(len(self._never_left))]
-            for reply in (*replies, *never_left):
+            handed_in = [self._handed_in.popleft() for _ in range(len(self._handed_in))]
+            for reply in (*replies, *handed_in):
                 flight = self._flights.pop(reply.key, None)
                 if flight is not None:
+                    self._apart.discard(reply.key)
                     self._slots.free(flight, answered_at=now if reply.status_code else None)
                     found.append((flight, reply))
         return found
@@ -57,27 +72,39 @@ class Flights:
         return len(self._flights)
 
     @property
+    def with_sender(self) -> int:
+        """How many of them this dispatcher's own sender has."""
+        return len(self._flights) - len(self._apart)
+
+    @property
     def slots_left(self) -> int:
         """How many more there may be."""
-        return self._slots.left
+        return self._slots.slots_left
 
-    def room(self, most: int, turns: Sequence[str], *, unproven: bool, tests: bool, reach: float) -> Room:
+    def room(
+        self, most: int, turns: Sequence[str], *, unproven: bool, tests: bool, suspects: bool, reach: float
+    ) -> Room:
         """What can be taken on now, `most` at once, and of unproven endpoints if there are any ready.
 
-        `turns`, `tests` and `reach` are as in `Room`. Where silent endpoints hold their whole share, it is
-        only for the others.
+        `turns`, `tests`, `suspects` and `reach` are as in `Room`. Where silent endpoints hold their whole
+        share, it is only for the others.
         """
         now = time.monotonic()
         with self._lock:
-            slots = min(self._slots.left, most)
+            space = self._slots.left
             for_silent = self._slots.left_for_silent(now)
+            if not for_silent.is_full:
+                space = space.within(for_silent)
+            for_unproven = self._slots.left_for_unproven
             return Room(
-                slots=min(slots, for_silent) if for_silent > 0 else slots,
-                unproven_slots=self._slots.left_for_unproven if unproven else 0,
-                payload_bytes=self._slots.bytes_left,
+                slots=min(space.slots, most),
+                payload_bytes=space.bytes,
+                unproven_slots=for_unproven.slots if unproven else 0,
+                unproven_bytes=for_unproven.bytes,
                 turns=turns,
                 held=self._slots.held.copy(),
-                only=None if for_silent > 0 else self._slots.lively(now),
+                only=self._slots.lively(now) if for_silent.is_full else None,
                 tests=tests,
+                suspects=suspects,
                 reach=reach,
             )

@@ -3,7 +3,7 @@
 import time
 
 from relay import telemetry
-from relay.core.errors import SenderDied
+from relay.core.errors import SenderDied, StoreUnavailable
 from relay.deliver.flights import Flights
 from relay.deliver.rules import DeliverRules
 from relay.net.courier import Courier
@@ -34,7 +34,10 @@ class Settler:
         self._rules = rules
         self._done: list[Done] = []
         self._first_at = 0.0  # when the oldest of them came
-        self._one_by_one = False  # a batch failed: until all are settled, each endpoint's by themselves
+        self._by_endpoint = False  # a batch failed: until all are settled, each endpoint's by themselves
+        self._one_by_one = False  # our own code failed on one of them: until that is found, each by itself
+        self._failing: set[str] = set()  # deliveries on which it failed since the last success …
+        self._failed: set[str] = set()  # … and before
         self._turn_at = self._heard_at = time.monotonic()
 
     @property
@@ -88,7 +91,7 @@ class Settler:
         A turn that came late says nothing of the sender: both may have been stopped.
         """
         now = time.monotonic()
-        if heard or not self._flights.count or now - self._turn_at > LATE:
+        if heard or not self._flights.with_sender or now - self._turn_at > LATE:
             self._heard_at = now
         self._turn_at = now
         silence = self._rules.attempt_seconds + SILENCE
@@ -105,27 +108,54 @@ class Settler:
         return bool(self._done) and time.monotonic() >= self._ripe_at()
 
     def _settle(self) -> None:
-        """Write a batch; if the database does not take it, it is kept and tried again, after the others."""
+        """Write a batch; if that fails, it is kept and tried again, after the others."""
         batch = self._batch()
         try:
             result = self._store.write(
                 delivery_settles.settle, batch, now=self._clock.now(), steps=self._rules.retry_seconds
             )
-        except Exception:
-            self._flights.settles_fail = self._one_by_one = True
+        except StoreUnavailable:
+            self._flights.settles_fail = self._by_endpoint = True
             self._done = self._without(batch) + batch
+            raise
+        except Exception:
+            self._one_by_one = True
+            self._done = self._without(batch) + ([] if self._is_hopeless(batch) else batch)
             raise
         self._flights.settles_fail = False
         self._done = self._without(batch)
-        self._one_by_one = self._one_by_one and bool(self._done)
+        self._note_success()
         self._flights.room_made.set()
         telemetry.attempts_ended([_ended(one) for one in result.settled if one.status is not None])
         for turn in result.turns:
             telemetry.endpoint_turned(turn.endpoint_id, turn.became, turn.detail)
 
+    def _is_hopeless(self, batch: list[Done]) -> bool:
+        """Note on which delivery our own code failed; say whether there is no use in trying it again.
+
+        If another succeeds and it fails again, it is let go: its lease runs out, and it counts as lost. If
+        all fail, something is wrong with them all, and nothing more is claimed.
+        """
+        if len(batch) > 1:
+            return False
+        flight = batch[0].flight
+        self._failing.add(flight.delivery_id)
+        self._flights.settles_fail = len(self._failing) > 1
+        is_over = self._clock.now() > flight.started_at + self._rules.lease
+        return is_over or flight.delivery_id in self._failed
+
+    def _note_success(self) -> None:
+        self._failed |= self._failing
+        self._failing.clear()
+        if not self._done:
+            self._by_endpoint = self._one_by_one = False
+            self._failed.clear()
+
     def _batch(self) -> list[Done]:
         """What is settled next. One endpoint that somebody has locked must not hold up all the others."""
-        if not self._one_by_one:
+        if self._one_by_one:
+            return self._done[:1]
+        if not self._by_endpoint:
             return self._done[:FLUSH_ROWS]
         first = self._done[0].flight.endpoint_id
         return [one for one in self._done if one.flight.endpoint_id == first][:FLUSH_ROWS]

@@ -30,22 +30,24 @@ TURNS_PER_CLAIM = 16  # subscribers among whom one claim is shared; the caller r
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What a dispatcher can take on now: transfers, those of unproven endpoints among them, and bytes.
+    """What a dispatcher can take on now: transfers and bytes of bodies, and of unproven endpoints among them.
 
     `turns` are the subscribers with something ready, if there are several; `held` is how many transfers each
     subscriber has in this dispatcher. `only`, if given, are the endpoints that may be claimed from at all;
-    `tests` is whether a test may be due. `reach` is how many times the slots, and the endpoints expected to
-    fill them, are looked at: more than 1 where most owe less than they have slots for, so that a claim fills
-    its slots all the same.
+    `tests` is whether a test may be due, `suspects` whether a suspect may be taken. `reach` is how many times
+    the slots, and the endpoints expected to fill them, are looked at: more than 1 where most owe less than
+    they have slots for, so that a claim fills its slots all the same.
     """
 
     slots: int
     unproven_slots: int
     payload_bytes: int
+    unproven_bytes: int = 1 << 62
     turns: Sequence[str] = ()
     held: Mapping[str, int] = field(default_factory=dict)
     only: Sequence[str] | None = None
     tests: bool = True
+    suspects: bool = True
     reach: float = 1.0
 
 
@@ -74,7 +76,7 @@ def choose(tx: Tx, now: Micros, room: Room) -> Choice:
     free = {row.id: _may_start(row, in_flight.get(row.id, (0, 0))[0]) for row in ready}
     granted = _shared_out(ready, free, room)
     visited = [row for row in ready if granted[row.id] > 0 or free[row.id] == 0]
-    rows = delivery_rows.first_due(tx, visited, granted, now)
+    rows = delivery_rows.first_due(tx, visited, granted, now, suspects=room.suspects)
     kept = _within(room, rows, {row.id for row in visited if not row.proven})
     leases = {endpoint_id: ends_at for endpoint_id, (_, ends_at) in in_flight.items()}
     return Choice(visited, {row.id: free[row.id] for row in visited}, leases, kept)
@@ -100,8 +102,9 @@ def _ready_endpoints(tx: Tx, now: Micros, room: Room) -> list[Any]:
     Proven and unproven ones in turn: a backlog at many of the first must not starve a new one.
     """
     rows: list[list[Any]] = []
+    unproven_slots = min(room.unproven_slots, room.slots) if room.unproven_bytes > 0 else 0
     expected = max(round(room.slots * room.reach / SLOTS_PER_ENDPOINT), LEAST_ENDPOINTS, len(room.turns))
-    for proven, slots in ((1, room.slots), (0, min(room.unproven_slots, room.slots))):
+    for proven, slots in ((1, room.slots), (0, unproven_slots)):
         if slots > 0:
             most = min(ENDPOINTS_PER_CLAIM, slots, expected)
             parameters: dict[str, Any] = {"proven": proven, "now": now, "most": most}
@@ -226,18 +229,20 @@ def _grant(
 
 
 def _within(room: Room, due: Sequence[Due], unproven: set[str]) -> list[Due]:
-    """As many as there is room for; a suspect goes only by itself, after what else was found."""
+    """As many as there is room for; one suspect at most, after what else was found."""
     kept: list[Due] = []
-    slots, unproven_slots, payload_bytes = room.slots, room.unproven_slots, room.payload_bytes
+    slots, payload_bytes = room.slots, room.payload_bytes
+    unproven_slots, unproven_bytes = room.unproven_slots, room.unproven_bytes
     for row in sorted(due, key=is_suspect):
         if is_suspect(row) and any(is_suspect(other) for other in kept):
             break
         if slots <= 0 or payload_bytes <= 0:
             break
         if row.endpoint_id in unproven:
-            if unproven_slots <= 0:
+            if unproven_slots <= 0 or unproven_bytes <= 0:
                 continue
             unproven_slots -= 1
+            unproven_bytes -= row.payload_bytes
         slots -= 1
         payload_bytes -= row.payload_bytes
         kept.append(row)

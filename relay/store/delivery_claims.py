@@ -34,10 +34,11 @@ GIVEN_UP = f"given up: {GIVE_UP_AFTER} attempts in a row were lost with the proc
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one claim took, and how many attempts it found lost."""
+    """What one claim took, how many attempts it found lost, and which deliveries it ended for that."""
 
     taken: list[Claimed]
     lost: int
+    ended: list[tuple[str, DeliveryStatus]]
 
 
 class Ready(NamedTuple):
@@ -75,32 +76,33 @@ def claim(tx: Tx, *, now: Micros, lease: Micros, token: str, room: Room, mint: M
     Attempts whose lease ran out are recorded as lost.
     """
     chosen = choose(tx, now, room)
-    tests = _few_suspects(due_tests(tx, now) if room.slots > 0 and room.tests else [], chosen.rows)
+    tests = due_tests(tx, now) if room.slots > 0 and room.tests else []
+    tests = _few_suspects(tests, none_yet=room.suspects and not any(is_suspect(row) for row in chosen.rows))
     lost = [row for row in (*chosen.rows, *tests) if row.token is not None]
     lost_attempts.record(tx, lost, now, mint)
     over = [row for row in lost if row.cancel_requested or row.lost_count + 1 >= GIVE_UP_AFTER]
-    _end_lost(tx, over, now)
+    ended = _end_lost(tx, over, now)
     taken = [row for row in chosen.rows if row not in over]
     _lease(tx, taken, now + lease, token, "due_at")
     tests = [row for row in tests if row not in over]
     _lease(tx, tests, now + lease, token, "solo_at")
     _pace_claimed(tx, chosen, taken, now, now + lease)
-    return Claim(load(tx, taken, token, chosen.endpoints) + load_tests(tx, tests, token), len(lost))
+    return Claim(load(tx, taken, token, chosen.endpoints) + load_tests(tx, tests, token), len(lost), ended)
 
 
-def _few_suspects(tests: Sequence[Due], rows: Sequence[Due]) -> list[Due]:
+def _few_suspects(tests: Sequence[Due], *, none_yet: bool) -> list[Due]:
     """A claim takes one suspect at most: tests that are suspects wait until no other is in hand."""
-    taken = any(is_suspect(row) for row in rows)
     kept = []
     for test in tests:
-        if not (is_suspect(test) and taken):
+        if none_yet or not is_suspect(test):
             kept.append(test)
-            taken |= is_suspect(test)
+            none_yet = none_yet and not is_suspect(test)
     return kept
 
 
-def _end_lost(tx: Tx, over: Sequence[Due], now: Micros) -> None:
+def _end_lost(tx: Tx, over: Sequence[Due], now: Micros) -> list[tuple[str, DeliveryStatus]]:
     """End rows that were lost too often, or whose watch was cancelled while they were out."""
+    ended: list[tuple[str, DeliveryStatus]] = []
     for status in (DeliveryStatus.CANCELLED, DeliveryStatus.FAILED):
         cancelled = status is DeliveryStatus.CANCELLED
         ids = [row.id for row in over if bool(row.cancel_requested) is cancelled]
@@ -118,6 +120,8 @@ def _end_lost(tx: Tx, over: Sequence[Due], now: Micros) -> None:
                     last_error=lost_attempts.LOST_DETAIL if cancelled else GIVEN_UP,
                 )
             )
+            ended += [(delivery_id, status) for delivery_id in ids]
+    return ended
 
 
 def _lease(tx: Tx, taken: Sequence[Due], until: Micros, token: str, due: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Text, bindparam, select, text
+from sqlalchemy import Text, TextClause, bindparam, select, text
 
 from relay.core.records import Micros
 from relay.core.schedule import SUSPECT_AFTER
@@ -27,9 +27,14 @@ class Branch(NamedTuple):
     most: int
 
 
-def first_due(tx: Tx, visited: Sequence[Any], granted: Mapping[str, int], now: Micros) -> list[Due]:
-    """The rows to take of each endpoint visited, as many as it was granted; locks none."""
-    return _merge(_due_rows(tx, _branches(visited, granted, now)), visited, granted)
+def first_due(
+    tx: Tx, visited: Sequence[Any], granted: Mapping[str, int], now: Micros, *, suspects: bool
+) -> list[Due]:
+    """The rows to take of each endpoint visited, as many as it was granted, with or without suspects.
+
+    Locks none.
+    """
+    return _merge(_due_rows(tx, _branches(visited, granted, now), suspects=suspects), visited, granted)
 
 
 def due_tests(tx: Tx, now: Micros) -> list[Due]:
@@ -78,37 +83,47 @@ def _branches(visited: Sequence[Any], granted: Mapping[str, int], now: Micros) -
     return branches
 
 
-def _due_rows(tx: Tx, wanted: Sequence[Branch]) -> list[Due]:
+def _due_rows(tx: Tx, wanted: Sequence[Branch], *, suspects: bool) -> list[Due]:
     """The first due rows of several endpoints, each by a look into the index."""
     if not wanted:
         return []
     if tx.dialect.name == "postgresql":
         parameters = {"branches": json.dumps([branch._asdict() for branch in wanted])}
-        return [_due(row) for row in tx.execute(_LATERAL, parameters).all()]
+        return [_due(row) for row in tx.execute(_lateral(suspects=suspects), parameters).all()]
     if len(wanted) > MOST_BRANCHES:
-        return _due_rows(tx, wanted[:MOST_BRANCHES]) + _due_rows(tx, wanted[MOST_BRANCHES:])
+        first, rest = wanted[:MOST_BRANCHES], wanted[MOST_BRANCHES:]
+        return _due_rows(tx, first, suspects=suspects) + _due_rows(tx, rest, suspects=suspects)
     size = 1
     while size < len(wanted):  # few different texts, so that prepared statements are found again
         size *= 4
     padded = (*wanted, *(Branch("", 0, 0, 0) for _ in range(size - len(wanted))))
     values = tuple(value for branch in padded for value in branch)
-    return [_due(row) for row in tx.exec_driver_sql(_union(tx.dialect.name, size), values).all()]
+    return [
+        _due(row)
+        for row in tx.exec_driver_sql(_union(tx.dialect.name, size, suspects=suspects), values).all()
+    ]
 
 
-_LATERAL = text(
-    "SELECT d.* FROM json_to_recordset(CAST(:branches AS json))"  # noqa: S608 - our own names
-    " AS b(endpoint_id text, after bigint, until bigint, most int) CROSS JOIN LATERAL"
-    f" (SELECT {_DUE_NAMES} FROM deliveries WHERE endpoint_id = b.endpoint_id"
-    " AND due_at > b.after AND due_at <= b.until ORDER BY due_at LIMIT b.most) AS d"
-).bindparams(bindparam("branches", type_=Text))
+NO_SUSPECT = f" AND lost_count + CASE WHEN token IS NULL THEN 0 ELSE 1 END < {SUSPECT_AFTER}"
 
 
 @cache
-def _union(dialect: str, branches: int) -> str:
+def _lateral(*, suspects: bool) -> TextClause:
+    return text(
+        "SELECT d.* FROM json_to_recordset(CAST(:branches AS json))"  # noqa: S608 - our own names
+        " AS b(endpoint_id text, after bigint, until bigint, most int) CROSS JOIN LATERAL"
+        f" (SELECT {_DUE_NAMES} FROM deliveries WHERE endpoint_id = b.endpoint_id"
+        f" AND due_at > b.after AND due_at <= b.until{'' if suspects else NO_SUSPECT}"
+        " ORDER BY due_at LIMIT b.most) AS d"
+    ).bindparams(bindparam("branches", type_=Text))
+
+
+@cache
+def _union(dialect: str, branches: int, *, suspects: bool) -> str:
     """The same where there is no LATERAL, or not in every version."""
     one = (
         f"SELECT * FROM (SELECT {_DUE_NAMES} FROM deliveries WHERE endpoint_id = ?"  # noqa: S608 - our own names
-        " AND due_at > ? AND due_at <= ? ORDER BY due_at LIMIT ?) AS d{0}"
+        f" AND due_at > ? AND due_at <= ?{'' if suspects else NO_SUSPECT} ORDER BY due_at LIMIT ?) AS d{{0}}"
     )
     statement = " UNION ALL ".join(one.format(index) for index in range(branches))
     return statement if dialect == "sqlite" else statement.replace("?", "%s")

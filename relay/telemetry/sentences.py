@@ -263,9 +263,32 @@ def attempts_lost(count: int) -> None:
     write_line(
         WARNING,
         "attempts_lost",
-        f"{count} attempts had no end: their process died. They are made again.",
+        f"{count} attempts had no end: their process died. They are made again, unless it was the fifth.",
         count=count,
     )
+
+
+def suspect_lost(delivery_id: str, why: str) -> None:
+    """The sender of a delivery that is sent apart is gone: it alone is lost, and no other."""
+    write_line(
+        ERROR,
+        "suspect_lost",
+        f"{delivery_id}, sent by a process of its own as processes died with it before, was lost: {why}.",
+        delivery_id=delivery_id,
+    )
+
+
+def deliveries_given_up(ended: Sequence[tuple[str, DeliveryStatus]]) -> None:
+    """Deliveries that ended because their attempts were lost: too often, or once and then cancelled."""
+    for delivery_id, status in ended:
+        metrics.DELIVERIES.add(status.value)
+        sentence = (
+            f"Gave up on {delivery_id}: each process that sent it died."
+            if status is DeliveryStatus.FAILED
+            else f"{delivery_id} was cancelled while it was out; the process that sent it died."
+        )
+        level = ERROR if status is DeliveryStatus.FAILED else INFO
+        write_line(level, "delivery_given_up", sentence, delivery_id=delivery_id, outcome=status)
 
 
 def endpoint_turned(endpoint_id: str, became: str, detail: str) -> None:

@@ -6,6 +6,7 @@ What only the web needs is in `wiring.web`: without Flask a poller or dispatcher
 import os
 import random
 import secrets
+from functools import partial
 from pathlib import Path
 
 from relay import __version__, telemetry
@@ -154,7 +155,8 @@ def build_tidier(settings: Settings, store: Store, clock: Clock) -> Tidier:
 
 def build_dispatcher(settings: Settings, store: Store, clock: Clock) -> Dispatcher:
     """The stage that sends."""
-    courier = Courier(
+    make_courier = partial(
+        Courier,
         allow=settings.callback_allow,
         ca_file=settings.callback_ca_file,
         dns_servers=settings.dns_servers,
@@ -171,4 +173,4 @@ def build_dispatcher(settings: Settings, store: Store, clock: Clock) -> Dispatch
         new_token=new_token,
         dice=random.random,
     )
-    return Dispatcher(store, clock, courier, Keyring(store, build_vault(settings)), rules)
+    return Dispatcher(store, clock, make_courier, Keyring(store, build_vault(settings)), rules)
