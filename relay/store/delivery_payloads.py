@@ -10,6 +10,7 @@ from sqlalchemy import case, null, select
 from relay.core.records import Micros
 from relay.core.slots import Flight
 from relay.core.webhook import DATA_LIMIT, Ended, Message, Notice
+from relay.store import secrets
 from relay.store.engine import Tx
 from relay.store.statements import among, listed, packed
 from relay.store.tables import Delivery, Endpoint, Job, Watch
@@ -32,6 +33,7 @@ class Claimed(NamedTuple):
     """A claimed delivery with all that its body and its POST are made from.
 
     A tuple, as it is made for every attempt; the order of its first members is that of the statement below.
+    `rotations` is how often any secret had been rotated by then.
     """
 
     id: str
@@ -53,6 +55,7 @@ class Claimed(NamedTuple):
     job_data: str | None
     job_data_is_json: int | None
     job_data_bytes: int | None
+    rotations: int | None
     due: Due
     token: str
     endpoint_url: str
@@ -109,7 +112,7 @@ class Claimed(NamedTuple):
 
 
 # From `job_id` to `data_bytes` as in `Ended`.
-_report_of = itemgetter(slice(Claimed._fields.index("job_id"), Claimed._fields.index("due")))
+_report_of = itemgetter(slice(Claimed._fields.index("job_id"), Claimed._fields.index("rotations")))
 
 
 def load(tx: Tx, taken: Sequence[Due], token: str, owners: Iterable[Any]) -> list[Claimed]:
@@ -159,6 +162,7 @@ def _statement(dialect: str) -> Any:
             case((Job.data_bytes <= DATA_LIMIT, Job.data), else_=null()).label("data"),
             Job.data_is_json,
             Job.data_bytes,
+            secrets.rotations(),
         )
         .select_from(Delivery)
         .outerjoin(Watch, Watch.id == Delivery.watch_id)

@@ -9,27 +9,29 @@ from dataclasses import dataclass, field
 from secrets import token_bytes
 from typing import Any
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import ScalarSelect, delete, func, or_, select, update
 
 from relay.core.errors import Conflict, NotFound
 from relay.core.ids import Mint
 from relay.core.records import SECOND, Micros
 from relay.core.signing import SECRET_BYTES, new_secret
-from relay.store import endpoints
+from relay.store import endpoints, fleet
 from relay.store.engine import Tx
 from relay.store.statements import among, insert_rows, lock
-from relay.store.tables import Endpoint, SigningSecret, Subscriber
+from relay.store.tables import Counter, Endpoint, SigningSecret, Subscriber
 from relay.store.vault import Vault
 
 SIGN_AT_ONCE = 10  # secrets of one owner: each makes the signature header 48 bytes longer
+ROTATIONS = ("secret_rotations", "")  # the counter's name and label
 
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A secret as it is stored; the vault opens `text` for the row `id`."""
+    """A secret as it is stored: the vault opens `text` for the row `id`. It signs until `expires_at`."""
 
     id: str
     text: str = field(repr=False)
+    expires_at: Micros | None
 
 
 def create(tx: Tx, subscriber_id: str, endpoint_id: str | None, vault: Vault, now: Micros, mint: Mint) -> str:
@@ -91,7 +93,18 @@ def rotate(
             f"{SIGN_AT_ONCE} secrets sign already; wait until an old one runs out, or rotate with a smaller"
             " overlap_seconds, which also shortens the life of the old ones"
         )
-    return create(tx, subscriber_id, endpoint_id, vault, now, mint)
+    secret = create(tx, subscriber_id, endpoint_id, vault, now, mint)
+    fleet.add_totals(tx, {ROTATIONS: 1})  # last, as rotations of all subscribers wait for each other here
+    return secret
+
+
+def rotations() -> ScalarSelect[Any]:
+    """How often secrets were rotated, all subscribers' together: a column for another statement.
+
+    It changes in the transaction that rotates: whoever reads the same number twice missed none in between.
+    """
+    name, label = ROTATIONS
+    return select(Counter.value).where(Counter.name == name, Counter.label == label).scalar_subquery()
 
 
 def signing(tx: Tx, endpoint_ids: Collection[str], now: Micros) -> dict[str, list[Sealed]]:
@@ -105,7 +118,8 @@ def signing(tx: Tx, endpoint_ids: Collection[str], now: Micros) -> dict[str, lis
         own.setdefault(row.endpoint_id or row.subscriber_id, []).append(row)
     return {
         endpoint_id: [
-            Sealed(row.id, row.sealed) for row in _chosen(own.get(endpoint_id), own.get(subscriber_id))
+            Sealed(row.id, row.sealed, row.expires_at)
+            for row in _chosen(own.get(endpoint_id), own.get(subscriber_id))
         ]
         for endpoint_id, subscriber_id in subscriber_of.items()
     }

@@ -453,7 +453,10 @@ class JobType(Base):
 
 
 class Counter(Base):
-    """Totals of what the fleet's processes have done, so that any web process can show them."""
+    """Totals of what the fleet's processes have done, so that any web process can show them.
+
+    One is more than shown: by the number of rotations (`secrets.ROTATIONS`) dispatchers notice them.
+    """
 
     __tablename__ = "counters"
 
