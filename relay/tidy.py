@@ -8,6 +8,7 @@ thread and connection of its own, in any number: every step locks what it change
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from relay import telemetry
 from relay.core.errors import StoreUnavailable
@@ -17,6 +18,7 @@ from relay.core.schedule import longest_wait
 from relay.core.states import WatchStatus
 from relay.store import bulk_retries, fleet, jobs, notices, prune, sweeps, watches
 from relay.store.clock import Clock
+from relay.store.delivery_records import BLOCKED_TOO_LONG
 from relay.store.engine import Store, Tx
 
 LOOK_EVERY = 0.25  # seconds: a watch expires within its second
@@ -46,10 +48,10 @@ class Tidier:
         if expired == EXPIRE_BATCH:
             return 0.0
         if time.monotonic() >= self._chores_at:
-            busy = self._tell_of_disabled() + self._send_again()
+            busy = _each("notices", self._tell_of_disabled) + _each("send again", self._send_again)
             self._chores_at = time.monotonic() + (0.0 if busy else CHORES_EVERY)
         if time.monotonic() >= self._sweep_at:
-            busy = self._sweep() + self._prune()
+            busy = _each("sweep", self._sweep) + _each("prune", self._prune)
             self._sweep_at = time.monotonic() + (0.0 if busy else SWEEP_EVERY)
         return self._until_next()
 
@@ -65,9 +67,11 @@ class Tidier:
 
     def _tell_of_disabled(self) -> int:
         owed = self.store.read(notices.owed)
-        for endpoint_id in owed:
-            self.store.write(notices.give, endpoint_id, self.clock.now(), self.mint)
-        return len(owed)
+        return _each("notices", *(partial(self._give_notice, endpoint_id) for endpoint_id in owed))
+
+    def _give_notice(self, endpoint_id: str) -> int:
+        self.store.write(notices.give, endpoint_id, self.clock.now(), self.mint)
+        return 1
 
     def _send_again(self) -> int:
         """Work on orders until there is none, or another tidier is at it."""
@@ -83,7 +87,7 @@ class Tidier:
         now = self.clock.now()
         held, blocked = now - self.retention, now - longest_wait(self.retry_seconds)
         swept = self._fail(sweeps.held_endpoints, held, sweeps.HELD_TOO_LONG)
-        swept += self._fail(sweeps.open_endpoints, blocked, sweeps.BLOCKED_TOO_LONG)
+        swept += self._fail(sweeps.open_endpoints, blocked, BLOCKED_TOO_LONG)
         for endpoint_id in self.store.read(sweeps.deleted_endpoints):
             swept += self.store.write(sweeps.clear_deleted, endpoint_id, now, self.mint)
         return swept
@@ -112,6 +116,19 @@ class Tidier:
         if deadline is None:
             return LOOK_EVERY
         return min(max((deadline - self.clock.now()) / SECOND, 0.0), LOOK_EVERY)
+
+
+def _each(stage: str, *chores: Callable[[], int]) -> int:
+    """Do these, whatever one of them raises; how much was done. A database that is gone ends them all."""
+    done = 0
+    for chore in chores:
+        try:
+            done += chore()
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - one row that our code fails on must not stop the others
+            telemetry.pass_failed(stage, error, CHORES_EVERY)
+    return done
 
 
 def expire(tx: Tx, overdue: list[tuple[str, int]], now: Micros, mint: Mint) -> int:

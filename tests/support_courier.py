@@ -62,6 +62,7 @@ class MakeCourier(Protocol):
         self,
         *,
         kind: type[OneByOne] = OneByOne,
+        schemes: tuple[str, ...] = ("http", "https"),
         allow: tuple[Network, ...] = LOOPBACK,
         ca_file: Path | None = None,
         dns: tuple[str, ...] = (),
@@ -77,12 +78,14 @@ def couriers() -> Iterator[MakeCourier]:
     def make(
         *,
         kind: type[OneByOne] = OneByOne,
+        schemes: tuple[str, ...] = ("http", "https"),
         allow: tuple[Network, ...] = LOOPBACK,
         ca_file: Path | None = None,
         dns: tuple[str, ...] = (),
         connect_timeout: float = 5.0,
     ) -> OneByOne:
         courier = kind(
+            schemes=schemes,
             allow=allow,
             ca_file=ca_file,
             dns_servers=dns,

@@ -229,3 +229,15 @@ def test_a_dispatcher_or_poller_loads_neither_flask_nor_libcurl_nor_alembic() ->
     script = f"import sys, relay.cli; print(*{unwanted} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_a_scheme_that_is_no_longer_allowed_is_refused_before_anything_connects(
+    make_courier: MakeCourier,
+) -> None:
+    """Its endpoint may have been saved while more was allowed."""
+    courier = make_courier(schemes=("https",))
+    with Chaos(answering(OK)) as receiver:
+        reply = send(courier, f"http://127.0.0.1:{receiver.port}/hook")
+        assert receiver.connections == 0
+    assert reply.error is ErrorClass.BLOCKED_ADDRESS
+    assert reply.detail == "the URL must start with https://"

@@ -5,12 +5,13 @@ from collections import Counter
 import pytest
 from sqlalchemy import update
 
-from relay.core.pace import DISABLE_SPAN, FIRST_ALLOWANCE, FIRST_PROBE, OPEN_AFTER
+from relay.core.pace import DISABLE_SPAN, FIRST_ALLOWANCE, FIRST_PROBE, LONGEST_PROBE, OPEN_AFTER
 from relay.core.records import SECOND
 from relay.core.schedule import longest_wait
 from relay.core.states import DeliveryStatus, ErrorClass
 from relay.store import deliveries, delivery_choice, delivery_settles, endpoints
 from relay.store.delivery_choice import Room
+from relay.store.delivery_records import BLOCKED_TOO_LONG
 from relay.store.engine import Store
 from relay.store.tables import Delivery, Endpoint
 from tests.support_flow import STEPS, World
@@ -63,6 +64,28 @@ def test_the_opening_failures_used_up_a_retry_each_and_those_after_it_none(world
 def test_what_waited_twice_the_schedules_length_behind_an_open_circuit_fails(world: World) -> None:
     open_the_circuit(world)
     world.later(longest_wait(STEPS) / 1e6 + 1)
+    (probe,) = world.claim().taken
+    world.settle([probe], 503, ErrorClass.HTTP_5XX)
+    row = world.delivery(probe.id)
+    assert row.status == "failed"
+    assert row.last_error.startswith(BLOCKED_TOO_LONG)
+    assert "http_5xx" in row.last_error
+
+
+def test_what_a_pause_held_for_weeks_has_not_waited_behind_the_circuit_that_opens_then(world: World) -> None:
+    ids = world.owe(OPEN_AFTER + 2)
+    world.store.write(endpoints.pause, world.subscriber_id, world.endpoint().id, world.now)
+    world.later(2 * longest_wait(STEPS) / 1e6)
+    world.store.write(endpoints.resume, world.subscriber_id, world.endpoint().id, world.now)
+    while not world.endpoint().opened_at:
+        world.settle(world.claim().taken, 503, ErrorClass.HTTP_5XX)
+        world.later(1)
+    for _ in range(3):
+        world.later(LONGEST_PROBE / 1e6 * 1.5)
+        (probe,) = world.claim().taken
+        world.settle([probe], 503, ErrorClass.HTTP_5XX)
+    assert {world.delivery(one).status for one in ids} == {"pending"}
+    world.later(longest_wait(STEPS) / 1e6)
     (probe,) = world.claim().taken
     world.settle([probe], 503, ErrorClass.HTTP_5XX)
     assert world.delivery(probe.id).status == "failed"

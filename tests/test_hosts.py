@@ -35,6 +35,7 @@ class Sender:
         self._replies: list[Reply] = []
         self._sockets = Sockets()
         options = EngineOptions(
+            schemes=("http",),
             allow=(ip_network("127.0.0.0/8"), ip_network("::1/128")),
             ca_bundle=Path(certifi.where()),
             dns_servers=(names.address,),

@@ -61,7 +61,7 @@ def test_stopping_ends_the_sender_and_what_is_under_way(make_courier: MakeCourie
 def test_a_courier_that_was_never_started_can_be_stopped(tmp_path: Path) -> None:
     ca_file = tmp_path / "ca.pem"
     ca_file.write_bytes(b"")
-    courier = Courier(allow=(), ca_file=ca_file, dns_servers=(), max_connections=1)
+    courier = Courier(schemes=("https",), allow=(), ca_file=ca_file, dns_servers=(), max_connections=1)
     with pytest.raises(SenderDied):
         courier.submit(parcel("http://127.0.0.1/"))
     courier.stop()

@@ -9,6 +9,7 @@ from relay.core.records import SECOND, Micros
 from relay.core.schedule import longest_wait
 from relay.core.states import DeliveryStatus
 from relay.store import deliveries, endpoint_edits, endpoints, fleet, sweeps
+from relay.store.delivery_records import BLOCKED_TOO_LONG
 from relay.store.engine import Store
 from relay.store.tables import Delivery
 from tests.support_care import HOOK, RETENTION, tidier_of
@@ -82,8 +83,23 @@ def test_what_was_blocked_for_twice_the_schedule_fails_and_what_came_later_waits
     world.later(1)
     tidier_of(world).turn()
     assert statuses(world, ids + later) == ["failed", "pending"]
-    assert world.delivery(ids[0]).last_error == sweeps.BLOCKED_TOO_LONG
+    assert world.delivery(ids[0]).last_error == BLOCKED_TOO_LONG
     assert [one.id for one in world.claim().taken] == later
+
+
+def test_what_is_overdue_is_found_behind_any_number_that_are_not(world: World) -> None:
+    ids = world.owe(2)
+    open_circuit(world)
+    world.later(BLOCKED_AFTER)
+    newer = world.owe(20)
+    world.later(1)
+    to_the_end = update(Delivery).where(Delivery.id.in_(ids)).values(due_at=world.now)
+    world.store.write(lambda tx: tx.execute(to_the_end))  # as failed probes do
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweeps, "BATCH", 5)
+        tidier_of(world).turn()
+    assert set(statuses(world, ids)) == {"failed"}
+    assert set(statuses(world, newer)) == {"pending"}
 
 
 def test_what_is_held_behind_an_open_circuit_keeps_to_the_longer_limit(world: World) -> None:

@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import update
 
+from relay.core.ids import Mint
 from relay.core.records import SECOND, Micros
-from relay.core.states import WatchStatus
-from relay.store import prune
+from relay.core.states import DisabledReason, WatchStatus
+from relay.store import endpoints, notices, prune, sweeps
 from relay.store.clock import Clock
-from relay.store.engine import Store
+from relay.store.engine import Store, Tx
 from relay.store.tables import Delivery, Job, Watch
 from relay.tidy import EXPIRE_BATCH, LOOK_EVERY, Tidier
 from tests.support_emptied import empty, private_store
@@ -122,3 +123,24 @@ def test_old_records_are_pruned_batch_after_batch_without_a_pause(world: World) 
     assert waits[:2] == [0, 0]
     assert waits[2] > 0
     assert world.rows(Delivery) == world.rows(Watch) == world.rows(Job) == []
+
+
+def test_a_chore_that_our_code_fails_on_stops_no_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    urls = [f"https://{name}.example/hook" for name in ("first", "second")]
+    for url in urls:
+        world.owe(1, url)
+        world.store.write(endpoints.disable, world.endpoint(url).id, DisabledReason.GONE, world.now)
+    give = notices.give
+    broken = min(world.endpoint(url).id for url in urls)
+
+    def give_all_but_one(tx: Tx, endpoint_id: str, now: Micros, mint: Mint) -> int:
+        return 1 // 0 if endpoint_id == broken else give(tx, endpoint_id, now, mint)
+
+    monkeypatch.setattr(notices, "give", give_all_but_one)
+    monkeypatch.setattr(sweeps, "held_endpoints", lambda _tx, _before: 1 // 0)
+    ended = {"status": "failed", "due_at": None, "finished_at": world.now}
+    world.store.write(lambda tx: tx.execute(update(Delivery).values(ended)))
+    world.later(31 * 86_400)
+    tidier_of(world).turn()
+    assert world.store.read(notices.owed) == [broken]
+    assert world.rows(Delivery) == []  # pruned

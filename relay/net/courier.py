@@ -37,6 +37,7 @@ class Courier:
     One thread may submit while another takes replies.
 
     Args:
+        schemes: which URLs are sent to, `http` or `https`; those saved while more was allowed are refused.
         allow: networks that callbacks may reach although they are not public.
         ca_file: authorities (PEM) to trust beside the public ones.
         dns_servers: name servers to ask, as `ip` or `ip:port`; none means the system's.
@@ -50,6 +51,7 @@ class Courier:
     def __init__(
         self,
         *,
+        schemes: Sequence[str],
         allow: Sequence[Network],
         ca_file: Path | None,
         dns_servers: tuple[str, ...],
@@ -58,6 +60,7 @@ class Courier:
     ) -> None:
         self._made_bundle = _joined_bundle(ca_file) if ca_file else None
         self._options = EngineOptions(
+            schemes=tuple(schemes),
             allow=tuple(allow),
             ca_bundle=self._made_bundle or Path(certifi.where()),
             dns_servers=dns_servers,

@@ -7,8 +7,8 @@ Time is the monotonic clock's: seconds for time-outs, microseconds for durations
 """
 
 from collections import deque
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from heapq import heappop, heappush
 from ipaddress import IPv4Network, IPv6Network
 from itertools import count
@@ -17,7 +17,7 @@ from typing import NamedTuple, assert_never
 
 import pycurl
 
-from relay.core.addresses import DEFAULT_PORTS, Network, check_url
+from relay.core.addresses import Network, check_url
 from relay.core.errors import whereabouts
 from relay.core.parcels import Parcel, pack
 from relay.core.records import SECOND, Reply
@@ -59,7 +59,7 @@ class Engine:
             sockets.forget,
             self._on_success_headers,
         )
-        self._check = lru_cache(maxsize=REMEMBERED_URLS)(_check)
+        self._check = lru_cache(maxsize=REMEMBERED_URLS)(partial(_check, options.schemes))
         self._multi = self._open_multi(options.max_connections)
         self._libcurl_due: float | None = None
         self._ticket = count()
@@ -238,9 +238,9 @@ class Engine:
         self._resolver.on_socket(fd, events, monotonic())
 
 
-def _check(url: str) -> Target | str:
-    """Check how a URL is spelled; the guard judges its host."""
-    checked = check_url(url, DEFAULT_PORTS, ANYWHERE)
+def _check(schemes: Sequence[str], url: str) -> Target | str:
+    """Check a URL's scheme and how it is spelled; the guard judges its host."""
+    checked = check_url(url, schemes, ANYWHERE)
     if isinstance(checked, str):
         return checked
     return Target(checked.host, f"{bracketed(checked.host)}:{checked.port}", checked.full)

@@ -10,6 +10,7 @@ from relay.core.addresses import Network
 class EngineOptions:
     """How an engine sends; see `Courier` for the meaning of each."""
 
+    schemes: tuple[str, ...]
     allow: tuple[Network, ...]
     ca_bundle: Path
     dns_servers: tuple[str, ...]

@@ -16,6 +16,8 @@ from relay.store.engine import Tx
 from relay.store.statements import insert_many, listed, packed, update_rows
 from relay.store.tables import Attempt, Delivery
 
+BLOCKED_TOO_LONG = "blocked: its endpoint failed for twice the length of the retry schedule"
+
 
 class Done(NamedTuple):
     """An attempt that has ended: whose it was, what came of it, and the id and dice for its record."""
@@ -29,13 +31,15 @@ class Done(NamedTuple):
 class Settled(NamedTuple):
     """What a settle made of one attempt; `status` None: the claim was no longer ours, nothing was written.
 
-    `retries_used` is 1 where the schedule went on by a step.
+    `retries_used` is 1 where the schedule went on by a step. `reason` is why it ends, where the attempt's own
+    failure does not say so.
     """
 
     done: Done
     status: DeliveryStatus | None
     next_attempt_at: Micros | None = None
     retries_used: int = 0
+    reason: str | None = None
 
 
 def write(tx: Tx, live: Sequence[Settled], now: Micros) -> None:
@@ -85,7 +89,7 @@ def _row_of(one: Settled, now: Micros) -> dict[str, Any]:
         "new_due": one.next_attempt_at,
         "steps_used": one.retries_used,
         "ended": None if pending else now,
-        "error": error_text(one.done.reply),
+        "error": one.reason or error_text(one.done.reply),
     }
 
 

@@ -18,7 +18,7 @@ from relay.core.records import SECOND, Micros
 from relay.core.schedule import longest_wait, retry_after_seconds, retry_at
 from relay.core.states import DeliveryStatus, DisabledReason, EndpointStatus, ErrorClass, Event
 from relay.store import delivery_records, endpoints
-from relay.store.delivery_records import Done, Settled, error_text
+from relay.store.delivery_records import BLOCKED_TOO_LONG, Done, Settled, clean, error_text
 from relay.store.engine import Tx
 from relay.store.statements import listed, lock, packed
 from relay.store.tables import Delivery
@@ -155,7 +155,7 @@ def _settle_one(done: Done, row: Any, health: Health, now: Micros, steps: Sequen
     error = reply.error
     if row.event == Event.TEST:  # sent once, and no sign of health either way
         return Settled(done, DeliveryStatus.DELIVERED if error is None else DeliveryStatus.FAILED)
-    was_open = health.pace.is_open
+    opened_at = health.pace.opened_at
     if error is not ErrorClass.INTERNAL:  # our own fault says nothing of the endpoint
         health.note(done, now)
     if error is None:
@@ -164,24 +164,30 @@ def _settle_one(done: Done, row: Any, health: Health, now: Micros, steps: Sequen
         return Settled(done, DeliveryStatus.CANCELLED)
     if health.is_disabled:
         return Settled(done, DeliveryStatus.PENDING, now)  # held, with no retry used up
-    return _after_a_probe(done, row, now, steps) if was_open else _after_a_failure(done, row, now, steps)
+    return _after_failure(done, row, opened_at, now, steps)
 
 
-def _after_a_failure(done: Done, row: Any, now: Micros, steps: Sequence[float]) -> Settled:
-    """The schedule goes on by a step, or is at its end."""
+def _after_failure(
+    done: Done, row: Any, opened_at: Micros | None, now: Micros, steps: Sequence[float]
+) -> Settled:
+    """The schedule goes on by a step, or is at its end; a probe of an open circuit has a rule of its own."""
+    if opened_at is not None:
+        return _after_a_probe(done, max(row.since, opened_at), now, steps)
     due_at = retry_at(now, row.step, steps, retry_after=done.reply.retry_after, dice=done.dice)
     if due_at is None:
         return Settled(done, DeliveryStatus.FAILED)
     return Settled(done, DeliveryStatus.PENDING, due_at, retries_used=1)
 
 
-def _after_a_probe(done: Done, row: Any, now: Micros, steps: Sequence[float]) -> Settled:
+def _after_a_probe(done: Done, blocked_since: Micros, now: Micros, steps: Sequence[float]) -> Settled:
     """A failure while the circuit is open uses up no retry; the row goes to the end of its queue.
 
-    What has waited twice the schedule's length by then fails.
+    What has waited behind it for twice the schedule's length by then fails. What came before it opened does
+    not count: a pause may have held the row for weeks, and resuming closes the circuit.
     """
-    if now - row.since > longest_wait(steps):
-        return Settled(done, DeliveryStatus.FAILED)
+    if now - blocked_since > longest_wait(steps):
+        reason = clean(f"{BLOCKED_TOO_LONG} ({error_text(done.reply)})")
+        return Settled(done, DeliveryStatus.FAILED, reason=reason)
     asked = retry_after_seconds(done.reply.retry_after, now) or 0.0
     wait = round(max(min(asked, max(steps)), 0.0) * SECOND)
     return Settled(done, DeliveryStatus.PENDING, now + wait)

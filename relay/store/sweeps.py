@@ -15,7 +15,6 @@ from relay.store.tables import Delivery, Endpoint
 
 BATCH = 500
 HELD_TOO_LONG = "held: its endpoint was paused or disabled for longer than records are kept"
-BLOCKED_TOO_LONG = "blocked: its endpoint failed for twice the length of the retry schedule"
 
 
 def held_endpoints(tx: Tx, before: Micros) -> list[str]:
@@ -48,17 +47,23 @@ def clear_deleted(tx: Tx, endpoint_id: str, now: Micros, mint: Mint) -> int:
 def fail_overdue(
     tx: Tx, endpoint_id: str, waiting_since: Micros, reason: str, now: Micros, mint: Mint
 ) -> int:
-    """Fail a batch of an endpoint's pending rows that have waited since before this moment; how many."""
+    """Fail a batch of an endpoint's pending rows that have waited since before this moment; how many.
+
+    They may lie anywhere in its queue, as a failed probe goes to its end. So they are looked for without the
+    endpoint's lock, for which nobody shall wait so long, and looked at again under it.
+    """
+    in_flight = Delivery.token.is_not(None) & (Delivery.due_at > now)
+    is_overdue = Delivery.due_at.is_not(None) & (Delivery.since < waiting_since) & ~in_flight
+    of_endpoint = (Delivery.endpoint_id == endpoint_id) & is_overdue
+    found = tx.scalars(select(Delivery.id).where(of_endpoint).limit(BATCH)).all()
+    if not found:
+        return 0
     endpoints.lock_in_order(tx, [endpoint_id])
-    first = (
-        select(Delivery.id, Delivery.since, Delivery.token, Delivery.due_at, Delivery.attempt_count)
-        .where(Delivery.endpoint_id == endpoint_id, Delivery.due_at.is_not(None))
-        .order_by(Delivery.due_at)
-        .limit(BATCH)
-        .subquery()
-    )
-    in_flight = first.c.token.is_not(None) & (first.c.due_at > now)
-    rows = tx.execute(select(first).where(first.c.since < waiting_since, ~in_flight)).all()
+    rows = tx.execute(
+        select(Delivery.id, Delivery.token, Delivery.attempt_count).where(
+            among(tx, Delivery.id, sorted(found)), is_overdue
+        )
+    ).all()
     if not rows:
         return 0
     lost_attempts.record(tx, [row for row in rows if row.token is not None], now, mint)

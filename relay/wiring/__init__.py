@@ -157,6 +157,7 @@ def build_dispatcher(settings: Settings, store: Store, clock: Clock) -> Dispatch
     """The stage that sends."""
     make_courier = partial(
         Courier,
+        schemes=settings.callback_schemes,
         allow=settings.callback_allow,
         ca_file=settings.callback_ca_file,
         dns_servers=settings.dns_servers,
