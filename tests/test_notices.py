@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from relay.core.states import DisabledReason, ErrorClass, Event
-from relay.core.webhook import Notice, render, rfc3339
+from relay.core.texts import rfc3339
+from relay.core.webhook import Notice, render
 from relay.store import endpoints, notices
 from relay.store.engine import Store
 from relay.store.tables import Delivery

@@ -9,6 +9,7 @@ import pytest
 from relay.core import webhook
 from relay.core.records import SECOND
 from relay.core.states import Event
+from relay.core.texts import rfc3339
 from relay.store.engine import Store
 from relay.store.tables import Delivery, Watch
 from tests.support_flow import World
@@ -52,7 +53,7 @@ def test_the_pages_example_leads_to_the_right_webhook_with_every_field(
     assert f'"data":{page["Data"]}' in body.decode()  # the text itself, spliced in
     assert json.loads(body) == {
         "type": "ai_job.success",
-        "timestamp": webhook.rfc3339(ended.created_at),
+        "timestamp": rfc3339(ended.created_at),
         "data": {
             "watch_id": watch_id,
             "metadata": {"order": 7},

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from relay import telemetry
 from relay.core.errors import whereabouts
 from relay.core.states import DeliveryStatus, ErrorClass
-from relay.telemetry.lines import Line, Repeats, as_json, as_text, printable, rfc3339
+from relay.telemetry.lines import Line, Repeats, as_json, as_text
 
 NUMBERS = telemetry.FleetNumbers(
     deliveries_pending=5,
@@ -114,16 +114,6 @@ def test_K2_a_line_is_one_line_without_control_characters(text: str) -> None:
     for written in (as_text(line), as_json(line)):
         assert written.isprintable()
     assert json.loads(as_json(line))["message"] == text
-
-
-def test_printable_text_stays_as_it_is() -> None:
-    assert printable("Größe 测试 ✓") == "Größe 测试 ✓"
-    assert printable("a\x1b[2J\r\n\u202e") == "a\\x1b[2J\\r\\n\\u202e"
-
-
-@given(st.integers(0, 253_402_300_799_999_999))
-def test_times_are_rfc3339_with_milliseconds(at: int) -> None:
-    assert len(rfc3339(at)) == 24
 
 
 def fail(text: str) -> BaseException:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.documents import clean, data_is_json
-from relay.core.records import SECOND, JobReport
+from relay.core.records import JobReport
 from relay.core.states import Event, JobStatus
 from relay.core.verdict import read_answer
-from relay.core.webhook import BODY_LIMIT, Ended, Notice, render, rfc3339
+from relay.core.webhook import BODY_LIMIT, Ended, Notice, render
 
 DATA = Path(__file__).parent / "data"
 PAGE_JOB = "53d4a9c7b00c*****cdcb4b0c2c854c7"
@@ -205,14 +205,3 @@ def test_a_message_that_tells_of_no_watch_carries_its_content_as_it_is() -> None
     assert body == (
         b'{"type":"relay.test","timestamp":"2026-01-02T03:04:05.678Z","data":{"endpoint_id":"ep_1","n":1.10}}'
     )
-
-
-@given(at=st.integers(10**15, 4 * 10**15))
-def test_a_timestamp_is_the_moment_cut_to_milliseconds(at: int) -> None:
-    read = datetime.fromisoformat(rfc3339(at))
-    assert round(read.timestamp() * 1000) * 1000 == at // 1000 * 1000
-    assert len(rfc3339(at)) == len("2026-01-02T03:04:05.678Z")
-
-
-def test_half_a_second_is_written_with_its_zeros() -> None:
-    assert rfc3339(5 * SECOND + 7000) == "1970-01-01T00:00:05.007Z"

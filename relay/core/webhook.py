@@ -5,13 +5,12 @@ is spliced in verbatim where it is strict JSON (reading and writing it again wou
 duplicate keys), else it is a JSON string.
 """
 
-from datetime import UTC, datetime
-from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import NamedTuple
 
 from relay.core.records import Micros
 from relay.core.states import Event, JobStatus
+from relay.core.texts import rfc3339
 
 BODY_LIMIT = 1 << 20  # bytes of a whole body; beyond it `data` is left out and fetched over the API
 DATA_LIMIT = BODY_LIMIT  # bytes of `Data` beyond which no body can hold it
@@ -75,17 +74,6 @@ def _render_ended(message: Ended) -> bytes:
             return body
     omitted = f'"data_omitted":true,"data_url":{_text(f"/v1/jobs/{message.job_id}")}'
     return _body(message, f"{{{facts},{omitted}}}")
-
-
-def rfc3339(at: Micros) -> str:
-    """RFC 3339 in UTC with milliseconds."""
-    seconds, micros = divmod(at, 1_000_000)
-    return f"{_to_the_second(seconds)}.{micros // 1000:03d}Z"
-
-
-@lru_cache(256)
-def _to_the_second(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def _facts(job: Ended) -> str:

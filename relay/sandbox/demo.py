@@ -19,6 +19,7 @@ from pathlib import Path
 from relay.core.errors import RelayError
 from relay.core.ids import RANDOM_BYTES, new_id
 from relay.core.states import WATCHABLE_EVENTS, WatchStatus
+from relay.core.texts import printable
 from relay.register import WatchRequest, register
 from relay.sandbox.demo_cases import FLAKY, FOREVER, Case, Result, batch_cases, single_cases
 from relay.sandbox.processes import Screen
@@ -26,7 +27,6 @@ from relay.sandbox.receiver import Answer, Received, verified
 from relay.sandbox.stage import LOOK_EVERY, Api, Stage
 from relay.store.clock import Clock
 from relay.store.engine import Store
-from relay.telemetry.lines import printable
 
 DONE_WITHIN = 45.0  # seconds from the last watch to the last settled webhook; about 17 on a machine at rest
 TAIL = 10  # lines of each log that are shown when something went wrong

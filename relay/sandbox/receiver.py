@@ -17,6 +17,7 @@ from typing import Self, TextIO
 
 from relay.core.records import SECOND, Micros
 from relay.core.signing import ID_HEADER, explain
+from relay.core.texts import printable
 from relay.sandbox.server import CannotListen
 
 MAX_BODY = 8 * 1024 * 1024  # bytes; the relay's webhooks end at 1 MiB
@@ -267,18 +268,12 @@ def described(received: Received, answer: Answer, *, verifies: bool) -> str:
     name = received.id or "(no webhook-id)"
     answered = f"  answered {answer.status}{_after(answer.delay)}" if answer != Answer() else ""
     head = f"{clock}  POST {received.path}  {name}  {verdict}{repeated}{answered}"
-    return "\n".join(
-        [escaped(head), *(f"    {escaped(line)}" for line in _pretty(received.body).split("\n")), ""]
-    )
+    body = [f"    {printable(line)}" for line in _pretty(received.body).split("\n")]
+    return "\n".join([printable(head), *body, ""])
 
 
 def _after(delay: float) -> str:
     return f" after {delay:g} s" if delay else ""
-
-
-def escaped(text: str) -> str:
-    """Make a line harmless for a terminal: control and invisible characters are written as escapes."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _pretty(body: bytes) -> str:

@@ -14,7 +14,7 @@ from relay.core.errors import NotFound
 from relay.core.ids import first_id
 from relay.core.records import Micros
 from relay.core.states import DeliveryStatus, EndpointStatus
-from relay.core.webhook import rfc3339
+from relay.core.texts import rfc3339
 from relay.store.engine import Tx
 from relay.store.pages import Document, Page, listed, page_rows, shown_time
 from relay.store.tables import Attempt, Delivery, Endpoint, Listing

@@ -9,7 +9,7 @@ from sqlalchemy import Select, func, or_, select
 from relay.core.errors import NotFound, SettingsError
 from relay.core.records import Micros
 from relay.core.states import EndpointStatus
-from relay.core.webhook import rfc3339
+from relay.core.texts import rfc3339
 from relay.store.engine import Tx
 from relay.store.pages import Document, Page, listed, page_rows, shown_time
 from relay.store.statements import among

@@ -12,7 +12,7 @@ from sqlalchemy import null, select, update
 from relay.core.ids import Mint
 from relay.core.records import Micros
 from relay.core.states import Event
-from relay.core.webhook import rfc3339
+from relay.core.texts import rfc3339
 from relay.store import deliveries, endpoints
 from relay.store.engine import Tx
 from relay.store.tables import Endpoint

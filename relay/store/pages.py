@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Select
 
 from relay.core.records import Micros
-from relay.core.webhook import rfc3339
+from relay.core.texts import rfc3339
 from relay.store.engine import Tx
 
 Document = dict[str, Any]

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from relay.core.errors import Conflict, Fault, Invalid, NotFound
 from relay.core.ids import Mint
 from relay.core.records import Micros
-from relay.core.webhook import rfc3339
+from relay.core.texts import rfc3339
 from relay.store import secrets
 from relay.store.engine import Tx
 from relay.store.statements import insert_if_absent, insert_rows

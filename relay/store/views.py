@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from relay.core.errors import NotFound
 from relay.core.states import JobStatus
-from relay.core.webhook import rfc3339
+from relay.core.texts import rfc3339
 from relay.store.budget import SOURCE
 from relay.store.engine import Tx
 from relay.store.pages import Document, Page, listed, page_rows, shown_time

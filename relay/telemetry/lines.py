@@ -10,13 +10,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import NamedTuple
 
 from relay.core.errors import whereabouts
 from relay.core.records import SECOND, Micros
+from relay.core.texts import printable, rfc3339
 
 REPEAT_EVERY = 60.0  # seconds between two lines about the same surprise
 
@@ -62,24 +61,6 @@ def as_text(line: Line) -> str:
     trace = line.fields.get("trace")
     tail = f" [{trace}]" if trace else ""
     return printable(f"{rfc3339(line.at)[11:23]} {line.level:<7} {line.process}: {line.message}{tail}")
-
-
-def printable(text: str) -> str:
-    """Escape what a terminal would obey, or could not show."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def rfc3339(at: Micros) -> str:
-    """Write a time as `2026-01-02T03:04:05.678Z`."""
-    whole, fraction = divmod(at, SECOND)
-    return f"{_to_the_second(whole)}.{fraction // 1000:03d}Z"
-
-
-@lru_cache(64)
-def _to_the_second(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 class LineFormatter(logging.Formatter):

@@ -14,8 +14,9 @@ from wsgiref.simple_server import WSGIServer
 from relay.core.errors import whereabouts
 from relay.core.records import SECOND, Micros
 from relay.core.states import DeliveryStatus, ErrorClass
+from relay.core.texts import rfc3339
 from relay.telemetry import metrics, port
-from relay.telemetry.lines import Field, Repeats, Told, rfc3339, write_line, write_lines
+from relay.telemetry.lines import Field, Repeats, Told, write_line, write_lines
 
 _repeats = Repeats()
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from flask import Blueprint, Response, current_app
 
 from relay import telemetry
-from relay.core.webhook import rfc3339
+from relay.core.texts import rfc3339
 from relay.store import budget, fleet, migrate
 from relay.store.clock import Clock
 from relay.store.engine import Store, Tx
