@@ -9,7 +9,7 @@ from sqlalchemy import insert, update
 from relay.core.ids import Mint
 from relay.core.records import SECOND, JobReport
 from relay.core.states import JobStatus, WatchStatus
-from relay.store import jobs, watches
+from relay.store import delivery_records, delivery_views, jobs, watches
 from relay.store.clock import Clock
 from relay.store.engine import Store, Tx
 from relay.store.tables import Attempt, Delivery
@@ -148,6 +148,61 @@ def test_a_delivery_is_shown_with_its_attempts(caller: Caller, end: End, store: 
         "delivered_at": None, "last_error": None,
     }  # fmt: skip
     assert caller.get("/v1/deliveries").json["data"] == [shown]
+
+
+def add_attempts(store: Store, mint: Mint, delivery_id: str, count: int, body: str = "") -> None:
+    """So many failed attempts of a delivery, some at a time: a packet of the database may be small."""
+    attempt = {"delivery_id": delivery_id, "duration": 1500, "status_code": 503, "error": "http_5xx"}
+    rows = [
+        attempt | {"number": n, "id": mint("att"), "started_at": n * SECOND, "response_body": f"{n}{body}"}
+        for n in range(1, count + 1)
+    ]
+
+    def add(tx: Tx) -> None:
+        for at in range(0, count, 50):
+            tx.execute(insert(Attempt), rows[at : at + 50])
+
+    store.write(add)
+
+
+def test_a_delivery_holds_its_latest_attempts_and_a_list_all_of_them(
+    caller: Caller, other: Caller, end: End, store: Store, mint: Mint
+) -> None:
+    path, sibling = (f"/v1/deliveries/{ended(caller, end)[2]}" for _ in range(2))
+    count = 2 * delivery_views.LATEST_ATTEMPTS + 5
+    for owner in (path, sibling):
+        add_attempts(store, mint, owner.rpartition("/")[2], count)
+    latest = caller.get(path).json["attempts"]
+    assert [one["number"] for one in latest] == [*range(count - 19, count + 1)]
+    pages = [caller.get(f"{path}/attempts?limit={count // 3}")]
+    while (cursor := pages[-1].json["next_cursor"]) is not None:
+        pages.append(caller.get(f"{path}/attempts?limit={count // 3}&cursor={cursor}"))
+    every = [one for page in pages for one in page.json["data"]]
+    assert len(pages) == 3
+    assert [one["number"] for one in every] == [*range(count, 0, -1)]
+    assert every[:20] == latest[::-1]
+    assert caller.get(f"{path}/attempts").json == {"data": every, "next_cursor": None}
+    assert other.get(f"{path}/attempts").status == 404
+    assert caller.get(f"/v1/deliveries/msg_{'0' * 32}/attempts").status == 404
+
+
+def test_a_delivery_with_many_large_answers_stays_small_and_can_be_retried_with_a_key(
+    caller: Caller, end: End, store: Store, mint: Mint
+) -> None:
+    delivery_id = ended(caller, end)[2]
+    worst = delivery_records.printable(b"\0" * 16 * 1024)
+    add_attempts(store, mint, delivery_id, 300, worst)
+    assert len(caller.get(f"/v1/deliveries/{delivery_id}").body) < 2 << 20
+    got = caller.post(f"/v1/deliveries/{delivery_id}/retry", key="again")
+    assert (got.status, got.json["id"], "attempts" in got.json) == (202, delivery_id, False)
+    assert len(got.body) < 1000
+    assert caller.post(f"/v1/deliveries/{delivery_id}/retry", key="again").body == got.body
+
+
+@pytest.mark.parametrize("query", ["cursor=bXNn", "cursor=LTE", "cursor=OTk5OTk5OTk5OTk5", "limit=101"])
+def test_a_wrong_page_of_attempts_is_refused(caller: Caller, query: str) -> None:
+    got = caller.get(f"/v1/deliveries/msg_{'0' * 32}/attempts?{query}")
+    assert (got.status, got.pointers) == (422, [f"/{query.partition('=')[0]}"])
 
 
 def test_deliveries_are_filtered(caller: Caller, end: End) -> None:

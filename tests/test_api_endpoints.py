@@ -66,6 +66,29 @@ def test_a_new_endpoint_is_shown_once_with_its_secret(caller: Caller) -> None:
     assert caller.get(f"/v1/endpoints/{made['id']}/secret").json == {"secret": secret}
 
 
+def test_endpoints_are_filtered_by_their_status(caller: Caller, other: Caller, store: Store) -> None:
+    ids = [caller.post("/v1/endpoints", {"url": f"{URL}/{n}"}).json["id"] for n in range(6)]
+    other.post(f"/v1/endpoints/{other.post('/v1/endpoints', {'url': URL}).json['id']}/pause")
+    for paused in ids[:3]:
+        assert caller.post(f"/v1/endpoints/{paused}/pause").status == 200
+    caller.delete(f"/v1/endpoints/{ids[0]}")
+    disabled = {"status": "disabled", "disabled_reason": "gone", "held_at": 1, "ready_at": None}
+    store.write(lambda tx: tx.execute(update(Endpoint).where(Endpoint.id == ids[3]).values(disabled)))
+
+    def shown(query: str) -> tuple[list[str], str | None]:
+        page = caller.get(f"/v1/endpoints?{query}").json
+        return [one["id"] for one in page["data"]], page["next_cursor"]
+
+    assert shown("status=active") == ([ids[5], ids[4]], None)
+    assert shown("status=disabled") == ([ids[3]], None)
+    first, cursor = shown("status=paused&limit=1")
+    assert (first, shown(f"status=paused&limit=1&cursor={cursor}")) == ([ids[2]], ([ids[1]], None))
+    assert shown("limit=100")[0] == ids[:0:-1]
+    for wrong in ("status=gone", "status=", "status=ACTIVE", "status=active&status=paused"):
+        got = caller.get(f"/v1/endpoints?{wrong}")
+        assert (got.status, got.pointers) == (422, ["/status"])
+
+
 def test_custom_headers_are_sealed_at_rest_and_masked_when_read(caller: Caller, store: Store) -> None:
     got = caller.post(
         "/v1/endpoints", {"url": URL, "headers": {"Authorization": "Bearer s3cret", "X-A": "b"}}

@@ -1,4 +1,7 @@
-"""What is open is found by its own index: a claim reads few rows, however many have ended."""
+"""What is open is found by its own index: a claim reads few rows, however many have ended.
+
+So does what subscribers read page by page, however much there is of it.
+"""
 
 import json
 from collections.abc import Callable, Iterator
@@ -10,19 +13,33 @@ from sqlalchemy import event, insert, select, text
 
 from relay import tidy
 from relay.core.records import SECOND
-from relay.store import deliveries, delivery_claims, endpoints, jobs, poll_claims, prune, watches
+from relay.store import (
+    deliveries,
+    delivery_claims,
+    delivery_views,
+    endpoint_views,
+    endpoints,
+    jobs,
+    poll_claims,
+    prune,
+    watches,
+)
 from relay.store.engine import Store, Tx
-from relay.store.tables import Endpoint, Job, Watch
+from relay.store.pages import Page
+from relay.store.tables import Attempt, Endpoint, Job, Watch
+from relay.store.vault import Vault
 from tests.support_emptied import private_store
 from tests.support_flow import ALL_EVENTS, LEASE, ROOM, World
 
 FINISHED = 20_000
 JOBS = 5_000
 ENDPOINTS = 2_000
+ATTEMPTS = 3_000  # of one delivery
+TRIED = f"msg_{'7' * 32}"
 # What foreign keys look up is included.
 FEW = 600  # rows; a claim of what is open here reads far fewer, a scan of anything that has ended far more
 STEPS_OF_A_ROW = 10  # virtual machine steps of SQLite, roughly: it counts no rows
-BIG = {"endpoints", "deliveries", "jobs", "watches"}
+BIG = {"endpoints", "deliveries", "jobs", "watches", "attempts"}
 
 
 @pytest.fixture
@@ -34,6 +51,7 @@ def world(database_url: str, tmp_path: Path) -> Iterator[World]:
         for number in range(5):
             world.owe(2, f"https://owed{number}.example/hook")
         world.register(*(world.request(f"open{n}", timeout=60) for n in range(10)))
+        store.write(add_attempts, world)
         store.write(lambda tx: tx.execute(text(ANALYZE[tx.dialect.name])))
         yield world
 
@@ -41,7 +59,7 @@ def world(database_url: str, tmp_path: Path) -> Iterator[World]:
 ANALYZE = {
     "sqlite": "ANALYZE",
     "postgresql": "ANALYZE",
-    "mysql": "ANALYZE TABLE endpoints, deliveries, jobs, watches",
+    "mysql": "ANALYZE TABLE endpoints, deliveries, jobs, watches, attempts",
 }
 
 
@@ -75,6 +93,28 @@ def add_history(tx: Tx, world: World, subscriber_id: str) -> None:
         for number in range(FINISHED)
     ]
     deliveries.add(tx, sent)
+
+
+def add_attempts(tx: Tx, world: World) -> None:
+    """A delivery of the world's subscriber that was tried for days, and ended long ago."""
+    owner = tx.scalars(select(Endpoint.id).where(Endpoint.subscriber_id == world.subscriber_id)).first()
+    assert owner is not None
+    tried = deliveries.new_row(
+        TRIED,
+        subscriber_id=world.subscriber_id,
+        watch_id=None,
+        endpoint_id=owner,
+        event="ai_job.success",
+        payload_bytes=100,
+        now=world.now,
+    )
+    ended = {"status": "failed", "due_at": None, "finished_at": world.now, "attempt_count": ATTEMPTS}
+    deliveries.add(tx, [tried | ended])
+    attempt = {"delivery_id": TRIED, "started_at": world.now, "error": "lost"}
+    tx.execute(
+        insert(Attempt),
+        [attempt | {"number": number + 1, "id": world.mint("att")} for number in range(ATTEMPTS)],
+    )
 
 
 Pass = Callable[[Tx, World], object]
@@ -123,13 +163,38 @@ def prune_nothing(tx: Tx, world: World) -> object:
     return None
 
 
+def show_one_delivery(tx: Tx, world: World) -> object:
+    shown = delivery_views.delivery(tx, world.subscriber_id, TRIED)
+    assert len(shown["attempts"]) == delivery_views.LATEST_ATTEMPTS
+    return shown
+
+
+def list_attempts(tx: Tx, world: World) -> object:
+    shown = delivery_views.attempts(tx, world.subscriber_id, TRIED, Page(50, ATTEMPTS // 2))
+    assert len(shown["data"]) == 50
+    return shown
+
+
+def list_active_endpoints(tx: Tx, world: World) -> object:
+    page, vault = Page(100), Vault([b"k" * 32])
+    shown = endpoint_views.endpoints(tx, world.subscriber_id, page, vault, world.now, status="active")
+    assert len(shown["data"]) == 6
+    return shown
+
+
+# The primary key of the attempts, as each database calls it.
+KEY_OF_ATTEMPTS = ("sqlite_autoindex_attempts", "pk_attempts", "PRIMARY")
+
 # What does each, the indexes it is to use, and how many rows it may read beside the few that are open.
-PASSES: dict[str, tuple[Pass, set[str], int]] = {
+PASSES: dict[str, tuple[Pass, set[str | tuple[str, ...]], int]] = {
     "claim of deliveries": (claim_deliveries, {"ix_endpoints_", "ix_deliveries_due"}, 0),
     "claim of jobs": (claim_jobs, {"ix_jobs_due", "ix_watches_job"}, 0),
     "expiry": (expire, {"ix_watches_due"}, 0),
     "look for work": (look_for_work, {"ix_endpoints_ready", "ix_jobs_due", "ix_watches_due"}, 0),
     "pruning of nothing": (prune_nothing, set(), ENDPOINTS),  # it looks through the endpoints: they are few
+    "one delivery": (show_one_delivery, {KEY_OF_ATTEMPTS}, 0),
+    "list of attempts": (list_attempts, {KEY_OF_ATTEMPTS}, 0),
+    "list of endpoints of a status": (list_active_endpoints, {"ix_endpoints_list"}, 0),
 }
 
 

@@ -4,11 +4,14 @@ A delivery's status is partly derived, so that pausing, resuming and deleting an
 is pending reads held at an endpoint that is paused or disabled. At one that was deleted it reads cancelled,
 unless it is in flight and may yet be delivered. A test is never held. `_status_of` derives the status of a
 row, `_status_is` selects by it.
+
+A delivery may have hundreds of attempts, as of a circuit that is probed for days, each with 16 KiB of answer,
+which as escapes in JSON are five times as long. So no document holds all of them.
 """
 
 from typing import Any
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import Select, and_, or_, select
 
 from relay.core.errors import NotFound
 from relay.core.ids import first_id
@@ -19,6 +22,8 @@ from relay.store.engine import Tx
 from relay.store.pages import Document, Page, listed, page_rows, shown_time
 from relay.store.tables import Attempt, Delivery, Endpoint, Listing
 
+LATEST_ATTEMPTS = 20  # of a delivery's own document: twice what the default schedule makes
+
 _DELIVERY = select(
     Delivery.__table__,
     Endpoint.status.label("endpoint_status"),
@@ -27,16 +32,31 @@ _DELIVERY = select(
 
 
 def delivery(tx: Tx, subscriber_id: str, delivery_id: str) -> Document:
-    """One delivery with its attempts, the first one first. Raises NotFound."""
+    """One delivery with its latest attempts, the first of them first. Raises NotFound."""
+    shown = without_attempts(tx, subscriber_id, delivery_id)
+    latest = page_rows(tx, _attempts_of(delivery_id), Attempt.number, Page(LATEST_ATTEMPTS))
+    return shown | {"attempts": [_attempt(row) for row in reversed(latest[:LATEST_ATTEMPTS])]}
+
+
+def without_attempts(tx: Tx, subscriber_id: str, delivery_id: str) -> Document:
+    """One delivery as a list shows it. Raises NotFound."""
     row = tx.execute(
         _DELIVERY.where(Delivery.id == delivery_id, Delivery.subscriber_id == subscriber_id)
     ).one_or_none()
     if row is None:
         raise NotFound("there is no such delivery")
-    attempts = tx.execute(
-        select(Attempt.__table__).where(Attempt.delivery_id == delivery_id).order_by(Attempt.number)
-    )
-    return _delivery(row) | {"attempts": [_attempt(attempt) for attempt in attempts]}
+    return _delivery(row)
+
+
+def attempts(tx: Tx, subscriber_id: str, delivery_id: str, page: Page) -> Document:
+    """A page of a delivery's attempts, by their numbers. Raises NotFound."""
+    without_attempts(tx, subscriber_id, delivery_id)
+    rows = page_rows(tx, _attempts_of(delivery_id), Attempt.number, page)
+    return listed([_attempt(row) for row in rows], page, goes_by="number")
+
+
+def _attempts_of(delivery_id: str) -> Select[*tuple[Any, ...]]:
+    return select(Attempt.__table__).where(Attempt.delivery_id == delivery_id)
 
 
 def deliveries(

@@ -61,7 +61,7 @@ def _register(
 def get_watches() -> Response:
     """List watches."""
     page, filters = queries.read(
-        "wat",
+        queries.id_of("wat"),
         {
             "status": queries.one_of(tuple(WatchStatus)),
             "job_id": queries.job_id,

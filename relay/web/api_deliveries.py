@@ -17,7 +17,7 @@ routes = v1.blueprint("deliveries")
 def get_deliveries() -> Response:
     """List deliveries."""
     page, filters = queries.read(
-        "msg",
+        queries.id_of("msg"),
         {
             "status": queries.one_of(tuple(DeliveryStatus)),
             "endpoint_id": queries.id_of("ep"),
@@ -31,9 +31,17 @@ def get_deliveries() -> Response:
 
 @routes.get("/deliveries/<delivery_id>")
 def get_delivery(delivery_id: str) -> Response:
-    """Show one delivery with its attempts."""
+    """Show one delivery with its latest attempts."""
     v1.checked_id("msg", delivery_id)
     return v1.shown(parts.current().store.read(delivery_views.delivery, subscriber(), delivery_id))
+
+
+@routes.get("/deliveries/<delivery_id>/attempts")
+def get_attempts(delivery_id: str) -> Response:
+    """List all attempts of a delivery."""
+    v1.checked_id("msg", delivery_id)
+    page, _ = queries.read(queries.number, {})
+    return v1.shown(parts.current().store.read(delivery_views.attempts, subscriber(), delivery_id, page))
 
 
 @routes.post("/deliveries/<delivery_id>/retry")
@@ -44,7 +52,8 @@ def retry_delivery(delivery_id: str) -> Response:
 
     def retry(tx: Tx, now: Micros) -> Answer:
         deliveries.retry(tx, subscriber(), delivery_id, now)
-        return Answer(202, write_json(delivery_views.delivery(tx, subscriber(), delivery_id)))
+        # Without attempts: the answer may be kept for an Idempotency-Key.
+        return Answer(202, write_json(delivery_views.without_attempts(tx, subscriber(), delivery_id)))
 
     return perform(retry)
 

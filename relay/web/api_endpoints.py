@@ -6,6 +6,7 @@ from flask import Response
 
 from relay import register
 from relay.core.records import Micros
+from relay.core.states import EndpointStatus
 from relay.store import deliveries, delivery_views, endpoint_edits, endpoint_views, endpoints, secrets
 from relay.store.engine import Tx
 from relay.web import messages, parts, queries, v1
@@ -34,9 +35,9 @@ def post_endpoint() -> Response:
 def get_endpoints() -> Response:
     """List endpoints."""
     here = parts.current()
-    page, _ = queries.read("ep", {})
+    page, filters = queries.read(queries.id_of("ep"), {"status": queries.one_of(tuple(EndpointStatus))})
     return v1.shown(
-        here.store.read(endpoint_views.endpoints, subscriber(), page, here.vault, here.clock.now())
+        here.store.read(endpoint_views.endpoints, subscriber(), page, here.vault, here.clock.now(), **filters)
     )
 
 

@@ -20,9 +20,12 @@ _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9:]{8}(\.[0-9]{1,9})?([Zz]
 Filter = Callable[[str], Any]  # reads a text; raises ValueError with what it must be
 
 
-def read(prefix: str, filters: Mapping[str, Filter]) -> tuple[Page, dict[str, Any]]:
-    """Read the page of a list whose ids have this prefix, and those of the filters that were given."""
-    readers = {"limit": _limit, "cursor": _cursor(prefix), **filters}
+def read(goes_by: Filter, filters: Mapping[str, Filter]) -> tuple[Page, dict[str, Any]]:
+    """Read the page of a list, and those of the filters that were given.
+
+    `goes_by` reads what a cursor of the list stands for: an id or a number.
+    """
+    readers = {"limit": _limit, "cursor": _cursor(goes_by), **filters}
     faults: list[Fault] = []
     values: dict[str, Any] = {}
     for name, texts in request.args.lists():
@@ -68,6 +71,13 @@ def id_of(prefix: str) -> Filter:
     return reader
 
 
+def number(text: str) -> int:
+    """Take a number that every database's integers can hold."""
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise ValueError("must be a whole number of at most 9 digits")
+    return int(text)
+
+
 def job_id(text: str) -> str:
     """Take a JobId."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
@@ -93,11 +103,11 @@ def _limit(text: str) -> int:
     return int(text)
 
 
-def _cursor(prefix: str) -> Filter:
-    def reader(text: str) -> str:
-        below = pages.read_cursor(prefix, text)
-        if below is None:
-            raise ValueError("is not a next_cursor of this list; begin again without one")
-        return below
+def _cursor(goes_by: Filter) -> Filter:
+    def reader(text: str) -> Any:
+        try:
+            return goes_by(pages.read_cursor(text))
+        except ValueError:
+            raise ValueError("is not a next_cursor of this list; begin again without one") from None
 
     return reader
