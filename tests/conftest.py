@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from relay.core.ids import Mint
 from relay.store.clock import Clock
 from relay.store.engine import Store
 from relay.store.vault import Vault
-from tests.support_courier import MakeCourier, OneByOne, couriers
+from tests.support_courier import MakeCourier, OneByOne, Way, couriers, server_context
 from tests.support_database import KINDS, empty, fresh_database, minting
 
 
@@ -73,3 +74,25 @@ def make_courier() -> Iterator[MakeCourier]:
 @pytest.fixture
 def courier(make_courier: MakeCourier) -> OneByOne:
     return make_courier()
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """An authority that signs receivers' certificates; couriers trust it where they are told to."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def trusting(make_courier: MakeCourier, authority: trustme.CA, tmp_path: Path) -> OneByOne:
+    """A courier that trusts the tests' authority."""
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return make_courier(ca_file=path)
+
+
+@pytest.fixture(params=["http", "tls"])
+def way(request: pytest.FixtureRequest, trusting: OneByOne, authority: trustme.CA) -> Way:
+    """Plain HTTP, and TLS: for what is to mean the same over both."""
+    if request.param == "http":
+        return Way(trusting)
+    return Way(trusting, server_context(authority.issue_cert("127.0.0.1")))

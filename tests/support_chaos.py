@@ -57,6 +57,11 @@ class Line:
         """Close with FIN."""
         self._connection.shutdown(socket.SHUT_RDWR)
 
+    def say_goodbye(self) -> None:
+        """End TLS as its rules ask (close_notify), which many servers leave out; nothing over plain HTTP."""
+        if isinstance(self._connection, ssl.SSLSocket):
+            self._connection.unwrap()
+
     def reset(self) -> None:
         """Close with RST instead of FIN."""
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -74,6 +79,7 @@ class Chaos:
     def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self._script = script
         self._tls = tls
+        self._host = f"[{host}]" if ":" in host else host
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, 0), family=family, backlog=1024)
         self._stopping = threading.Event()
@@ -84,6 +90,10 @@ class Chaos:
     @property
     def port(self) -> int:
         return int(self._listener.getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        return f"{'http' if self._tls is None else 'https'}://{self._host}:{self.port}/hook"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -110,14 +120,17 @@ class Chaos:
             threading.Thread(target=self._run, args=(connection,), daemon=True).start()
 
     def _run(self, connection: socket.socket) -> None:
-        self._connections.add(connection)
-        with contextlib.suppress(OSError), connection:
-            if self._tls is None:
-                self._script(Line(connection, self._stopping))
-                return
-            with self._tls.wrap_socket(connection, server_side=True) as secured:
-                self._script(Line(secured, self._stopping))
-        self._connections.discard(connection)
+        # Otherwise Nagle's algorithm keeps an answer back, and a reset throws it away.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(OSError), connection, self._secured(connection) as line:
+            self._connections.add(line)
+            try:
+                self._script(Line(line, self._stopping))
+            finally:
+                self._connections.discard(line)
+
+    def _secured(self, connection: socket.socket) -> socket.socket:
+        return self._tls.wrap_socket(connection, server_side=True) if self._tls else connection
 
 
 def answering(answer: bytes) -> Script:

@@ -1,14 +1,18 @@
 """Sending single parcels through a real courier, to receivers on loopback."""
 
 import socket
+import ssl
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from threading import Thread
 from time import monotonic
 from typing import Protocol
+
+import trustme
 
 from relay.core.addresses import Network
 from relay.core.parcels import Parcel
@@ -118,7 +122,29 @@ def send(courier: OneByOne, url: str, *, deadline: float = 10.0, content: str = 
     return courier.reply()
 
 
+def server_context(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    """TLS of a receiver with this certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    return context
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A courier, and the way from it to receivers: plain HTTP, or TLS with this context."""
+
+    courier: OneByOne
+    tls: ssl.SSLContext | None = None
+
+    def receiver(self, script: Script) -> Chaos:
+        return Chaos(script, tls=self.tls)
+
+    def exchange(self, script: Script, *, deadline: float = 10.0) -> Reply:
+        """Send one parcel to a receiver that runs this script."""
+        with self.receiver(script) as receiver:
+            return send(self.courier, receiver.url, deadline=deadline)
+
+
 def exchange(courier: OneByOne, script: Script, *, deadline: float = 10.0) -> Reply:
-    """Send one parcel to a receiver that runs this script."""
-    with Chaos(script) as receiver:
-        return send(courier, f"http://127.0.0.1:{receiver.port}/hook", deadline=deadline)
+    """Send one parcel over plain HTTP to a receiver that runs this script."""
+    return Way(courier).exchange(script, deadline=deadline)

@@ -12,7 +12,7 @@ from relay.core.states import ErrorClass
 from relay.net.resolver import Found
 from tests.support_addresses import FORBIDDEN
 from tests.support_chaos import Chaos, Line, answering, once
-from tests.support_courier import OK, InThisProcess, MakeCourier, OneByOne, exchange, parcel, send
+from tests.support_courier import OK, InThisProcess, MakeCourier, OneByOne, Way, exchange, parcel, send
 from tests.support_dns import NameServer, Says
 
 # H7: redirects.
@@ -92,7 +92,7 @@ def test_H8_a_proxy_of_the_environment_is_never_used(
 # H9: connections that end.
 
 
-def test_H9_a_kept_connection_closed_while_idle_costs_no_attempt(courier: OneByOne) -> None:
+def test_H9_a_kept_connection_closed_while_idle_costs_no_attempt(way: Way) -> None:
     closed = threading.Semaphore(0)
 
     def answer_and_close(line: Line) -> None:
@@ -101,19 +101,17 @@ def test_H9_a_kept_connection_closed_while_idle_costs_no_attempt(courier: OneByO
             line.shut()
             closed.release()
 
-    with Chaos(answer_and_close) as receiver:
+    with way.receiver(answer_and_close) as receiver:
         replies = []
         for _ in range(5):
-            replies.append(send(courier, f"http://127.0.0.1:{receiver.port}/"))
+            replies.append(send(way.courier, receiver.url))
             assert closed.acquire(timeout=10)
         assert receiver.connections == 5
     assert [(reply.status_code, reply.error) for reply in replies] == [(200, None)] * 5
 
 
 @pytest.mark.parametrize("kept", [0, 1, 6])
-def test_H9_a_peer_that_reads_all_and_closes_is_sent_to_again_once_at_most(
-    courier: OneByOne, kept: int
-) -> None:
+def test_H9_a_peer_that_reads_all_and_closes_is_sent_to_again_once_at_most(way: Way, kept: int) -> None:
     """However many connections are kept: each of them could die in turn."""
     asked = threading.Semaphore(0)
     settled = threading.Event()
@@ -129,13 +127,12 @@ def test_H9_a_peer_that_reads_all_and_closes_is_sent_to_again_once_at_most(
                 return
         asked.release()
 
-    with Chaos(read_all_and_close) as receiver:
-        url = f"http://127.0.0.1:{receiver.port}/"
+    with way.receiver(read_all_and_close) as receiver:
         for _ in range(kept):
-            courier.submit(parcel(url))
-        assert {courier.reply(10).error for _ in range(kept)} <= {None}
+            way.courier.submit(parcel(receiver.url))
+        assert {way.courier.reply(10).error for _ in range(kept)} <= {None}
         settled.set()
-        reply = send(courier, url)
+        reply = send(way.courier, receiver.url)
     assert (reply.status_code, reply.error) == (None, ErrorClass.PROTOCOL)
     assert "closed the connection without an answer" in (reply.detail or "")
     times = sum(asked.acquire(blocking=False) for _ in range(10))

@@ -1,4 +1,7 @@
-"""What receivers answer, from odd to hostile: it costs their own attempt, and nothing else (H1 to H6)."""
+"""What receivers answer, from odd to hostile: it costs their own attempt, and nothing else (H1 to H6).
+
+Each act is done over plain HTTP and over TLS, and means the same.
+"""
 
 import zlib
 from collections.abc import Callable
@@ -9,12 +12,13 @@ from time import monotonic
 import pytest
 
 from relay.core.states import ErrorClass
-from tests.support_chaos import Chaos, Line, answering, once
-from tests.support_courier import OK, OneByOne, exchange, parcel, send
+from tests.support_chaos import Line, answering, once
+from tests.support_courier import OK, Way, parcel, send
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 BROKE = "the connection broke before the answer's headers had come whole"
 NOTHING = "the receiver closed the connection without an answer"
+CUT = "the receiver closed the connection before the answer's headers had come whole"
 NOT_HTTP = "the receiver's answer is not HTTP/1.1 that can be read"
 TOO_LARGE = "the answer's headers are too large"
 
@@ -41,10 +45,10 @@ TOO_LARGE = "the answer's headers are too large"
     ],
 )
 def test_H1_no_whole_headers_end_within_the_deadline(
-    courier: OneByOne, act: Callable[[Line], None], error: ErrorClass
+    way: Way, act: Callable[[Line], None], error: ErrorClass
 ) -> None:
     started = monotonic()
-    reply = exchange(courier, once(act), deadline=1.0)
+    reply = way.exchange(once(act), deadline=1.0)
     assert monotonic() - started < 2
     assert (reply.status_code, reply.error) == (None, error)
 
@@ -59,26 +63,26 @@ def test_H1_no_whole_headers_end_within_the_deadline(
     ],
 )
 def test_H1_a_500_with_an_endless_body_counts_within_the_deadline(
-    courier: OneByOne, act: Callable[[Line], None]
+    way: Way, act: Callable[[Line], None]
 ) -> None:
     def answer(line: Line) -> None:
         line.send(b"HTTP/1.1 500 X\r\n" + CHUNKED)
         act(line)
 
     started = monotonic()
-    reply = exchange(courier, once(answer), deadline=1.0)
+    reply = way.exchange(once(answer), deadline=1.0)
     assert monotonic() - started < 2
     assert (reply.status_code, reply.error) == (500, ErrorClass.HTTP_5XX)
     assert len(reply.body) <= 16 * 1024
 
 
-def test_H1_a_2xx_whose_body_drips_counts_after_two_seconds(courier: OneByOne) -> None:
+def test_H1_a_2xx_whose_body_drips_counts_after_two_seconds(way: Way) -> None:
     def answer(line: Line) -> None:
         line.send(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n")
         line.drip(b"x" * 900, 0.05)
 
     started = monotonic()
-    reply = exchange(courier, once(answer), deadline=15)
+    reply = way.exchange(once(answer), deadline=15)
     assert 1.9 < monotonic() - started < 3
     assert (reply.status_code, reply.error) == (200, None)
     assert set(reply.body) == set(b"x")
@@ -131,7 +135,7 @@ def double_bomb(line: Line) -> None:
 @pytest.mark.parametrize(("status", "limit"), [(200, 1024), (500, 16 * 1024)])
 @pytest.mark.parametrize("act", [huge, gzip_bomb, double_bomb])
 def test_H2_no_body_costs_memory_and_none_is_unpacked(
-    courier: OneByOne, act: Callable[[Line], None], status: int, limit: int
+    way: Way, act: Callable[[Line], None], status: int, limit: int
 ) -> None:
     def answer(line: Line) -> None:
         line.send(b"HTTP/1.1 %d X\r\n" % status)
@@ -140,22 +144,21 @@ def test_H2_no_body_costs_memory_and_none_is_unpacked(
     for rounds in (1, 2):
         squeezed(rounds)  # made before the clock runs: it takes seconds
     started = monotonic()
-    with Chaos(once(answer)) as receiver:
-        url = f"http://127.0.0.1:{receiver.port}/"
-        assert send(courier, url).status_code == status  # libraries are loaded, pools are filled
-        forget_peak(courier.pid)
-        before = memory(courier.pid, "VmRSS")
+    with way.receiver(once(answer)) as receiver:
+        assert send(way.courier, receiver.url).status_code == status  # libraries are loaded, pools are filled
+        forget_peak(way.courier.pid)
+        before = memory(way.courier.pid, "VmRSS")
         for n in range(MANY):
-            courier.submit(parcel(url, key=str(n), deadline=30.0))
-        replies = [courier.reply(60) for _ in range(MANY)]
-        growth = memory(courier.pid, "VmHWM") - before
+            way.courier.submit(parcel(receiver.url, key=str(n), deadline=30.0))
+        replies = [way.courier.reply(60) for _ in range(MANY)]
+        growth = memory(way.courier.pid, "VmHWM") - before
     assert {reply.status_code for reply in replies} == {status}
     assert max(len(reply.body) for reply in replies) <= limit
     assert growth < GROWTH
     assert monotonic() - started < 20
 
 
-def test_H2_nothing_is_decoded_or_asked_to_be_encoded(courier: OneByOne) -> None:
+def test_H2_nothing_is_decoded_or_asked_to_be_encoded(way: Way) -> None:
     heads: list[bytes] = []
     packed = b"\x1f\x8b\x08\x00\x00\x00\x00\x00"
 
@@ -163,7 +166,7 @@ def test_H2_nothing_is_decoded_or_asked_to_be_encoded(courier: OneByOne) -> None
         heads.append(line.read_request() or b"")
         line.send(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 8\r\n\r\n" + packed)
 
-    assert exchange(courier, answer).body == packed
+    assert way.exchange(answer).body == packed
     assert b"accept-encoding" not in heads[0].lower()
 
 
@@ -184,38 +187,51 @@ def broken_chunks(line: Line) -> None:
 
 
 @pytest.mark.parametrize("act", [announced_more, reset_in_the_body, broken_chunks])
-def test_H3_a_2xx_whose_headers_came_whole_is_success(courier: OneByOne, act: Callable[[Line], None]) -> None:
-    reply = exchange(courier, once(act))
+def test_H3_a_2xx_whose_headers_came_whole_is_success(way: Way, act: Callable[[Line], None]) -> None:
+    reply = way.exchange(once(act))
     assert (reply.status_code, reply.error) == (200, None)
 
 
+def leave(_line: Line) -> None:
+    """Say nothing more: over TLS not even goodbye, as of a process that died."""
+
+
+Ending = Callable[[Line], None]
+both_endings = pytest.mark.parametrize("ending", [leave, Line.say_goodbye])
+
+
+@both_endings
 @pytest.mark.parametrize(
     ("sent", "detail"),
     [
         pytest.param(b"", NOTHING, id="nothing"),
         pytest.param(b"HTTP", NOTHING, id="half a word"),
         pytest.param(b"HTTP/1.1 20", NOTHING, id="half a status line"),
-        pytest.param(b"HTTP/1.1 200 OK\r\n", NOT_HTTP, id="a status line alone"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Le", NOT_HTTP, id="half a header"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n", CUT, id="a status line alone"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Le", CUT, id="half a header"),
         pytest.param(b"\x00\xff\xfe nonsense", NOT_HTTP, id="noise"),
         pytest.param(b"SSH-2.0-OpenSSH_9.6\r\n", NOT_HTTP, id="another protocol"),
         pytest.param(b"<html></html>", NOT_HTTP, id="HTTP/0.9"),
     ],
 )
 def test_H3_anything_less_than_whole_headers_is_a_failure(
-    courier: OneByOne, sent: bytes, detail: str
+    way: Way, sent: bytes, detail: str, ending: Ending
 ) -> None:
-    reply = exchange(courier, once(lambda line: line.send(sent)))
+    def act(line: Line) -> None:
+        line.send(sent)
+        ending(line)
+
+    reply = way.exchange(once(act))
     assert (reply.status_code, reply.error, reply.detail) == (None, ErrorClass.PROTOCOL, detail)
 
 
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 20", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nConte"])
-def test_H3_a_reset_before_the_headers_are_whole_is_a_failure(courier: OneByOne, sent: bytes) -> None:
+def test_H3_a_reset_before_the_headers_are_whole_is_a_failure(way: Way, sent: bytes) -> None:
     def act(line: Line) -> None:
         line.send(sent)
         line.reset()
 
-    reply = exchange(courier, once(act))
+    reply = way.exchange(once(act))
     assert (reply.status_code, reply.error, reply.detail) == (None, ErrorClass.CONNECT, BROKE)
 
 
@@ -231,40 +247,47 @@ def test_H3_a_reset_before_the_headers_are_whole_is_a_failure(courier: OneByOne,
         *((503, ErrorClass.HTTP_5XX), (600, ErrorClass.HTTP_OTHER), (999, ErrorClass.HTTP_OTHER)),
     ],
 )
-def test_H4_a_status_decides(courier: OneByOne, status: int, error: ErrorClass | None) -> None:
-    reply = exchange(courier, answering(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status))
+def test_H4_a_status_decides(way: Way, status: int, error: ErrorClass | None) -> None:
+    reply = way.exchange(answering(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status))
     assert (reply.status_code, reply.error) == (status, error)
     assert (reply.detail is None) == (error is None)
 
 
 @pytest.mark.parametrize("status", [b"000", b"099", b"2000"])
-def test_H4_digits_that_are_no_status_are_a_failure(courier: OneByOne, status: bytes) -> None:
+def test_H4_digits_that_are_no_status_are_a_failure(way: Way, status: bytes) -> None:
     answer = b"HTTP/1.1 %s X\r\nContent-Length: 0\r\n\r\n" % status
-    reply = exchange(courier, once(lambda line: line.send(answer)))
+    reply = way.exchange(once(lambda line: line.send(answer)))
     assert reply.error is ErrorClass.HTTP_OTHER
 
 
 @pytest.mark.parametrize("status", [b"2", b"20", b"20x", b"-20", b"+200", b"\xb2\xb0\xb0"])
-def test_H4_a_status_that_is_no_number_is_a_failure(courier: OneByOne, status: bytes) -> None:
+def test_H4_a_status_that_is_no_number_is_a_failure(way: Way, status: bytes) -> None:
     answer = b"HTTP/1.1 %s X\r\nContent-Length: 0\r\n\r\n" % status
-    reply = exchange(courier, once(lambda line: line.send(answer)))
+    reply = way.exchange(once(lambda line: line.send(answer)))
     assert (reply.status_code, reply.error, reply.detail) == (None, ErrorClass.PROTOCOL, NOT_HTTP)
 
 
-def test_H4_a_102_then_a_204_is_success(courier: OneByOne) -> None:
+def test_H4_a_102_then_a_204_is_success(way: Way) -> None:
     interim = b"HTTP/1.1 102 Processing\r\nRetry-After: 9\r\n\r\n"
-    reply = exchange(courier, answering(interim + b"HTTP/1.1 204 No Content\r\n\r\n"))
+    reply = way.exchange(answering(interim + b"HTTP/1.1 204 No Content\r\n\r\n"))
     assert (reply.status_code, reply.error, reply.retry_after) == (204, None, None)
 
 
-def test_H4_nothing_after_a_102_is_a_failure(courier: OneByOne) -> None:
-    reply = exchange(courier, once(lambda line: line.send(b"HTTP/1.1 102 Processing\r\n\r\n")))
+@both_endings
+def test_H4_nothing_after_a_102_is_a_failure(way: Way, ending: Ending) -> None:
+    def act(line: Line) -> None:
+        line.send(b"HTTP/1.1 102 Processing\r\n\r\n")
+        ending(line)
+
+    reply = way.exchange(once(act))
     assert (reply.status_code, reply.error) == (102, ErrorClass.HTTP_1XX)
 
 
-def test_H4_a_204_with_a_body_spoils_no_later_answer(courier: OneByOne) -> None:
-    with Chaos(answering(b"HTTP/1.1 204 No Content\r\nContent-Length: 9\r\n\r\nHTTP/1.1 ")) as receiver:
-        replies = [send(courier, f"http://127.0.0.1:{receiver.port}/") for _ in range(3)]
+def test_H4_a_204_with_a_body_spoils_no_later_answer(way: Way) -> None:
+    with way.receiver(
+        answering(b"HTTP/1.1 204 No Content\r\nContent-Length: 9\r\n\r\nHTTP/1.1 ")
+    ) as receiver:
+        replies = [send(way.courier, receiver.url) for _ in range(3)]
     assert [(reply.status_code, reply.error, reply.body) for reply in replies] == [(204, None, b"")] * 3
 
 
@@ -280,8 +303,8 @@ def test_H4_a_204_with_a_body_spoils_no_later_answer(courier: OneByOne) -> None:
         pytest.param(b"X: \x01\xff\r\n", id="control"),
     ],
 )
-def test_H5_odd_headers_are_borne(courier: OneByOne, headers: bytes) -> None:
-    reply = exchange(courier, answering(b"HTTP/1.1 200 OK\r\n%sContent-Length: 2\r\n\r\nok" % headers))
+def test_H5_odd_headers_are_borne(way: Way, headers: bytes) -> None:
+    reply = way.exchange(answering(b"HTTP/1.1 200 OK\r\n%sContent-Length: 2\r\n\r\nok" % headers))
     assert (reply.status_code, reply.error, reply.body) == (200, None, b"ok")
 
 
@@ -296,23 +319,21 @@ def test_H5_odd_headers_are_borne(courier: OneByOne, headers: bytes) -> None:
         pytest.param(b"X: " + b"y" * 400_000 + b"\r\n", TOO_LARGE, id="endless header"),
     ],
 )
-def test_H5_broken_headers_are_a_failure_that_spoils_nothing(
-    courier: OneByOne, headers: bytes, detail: str
-) -> None:
-    reply = exchange(courier, once(lambda line: line.send(b"HTTP/1.1 200 OK\r\n%s\r\n" % headers)))
+def test_H5_broken_headers_are_a_failure_that_spoils_nothing(way: Way, headers: bytes, detail: str) -> None:
+    reply = way.exchange(once(lambda line: line.send(b"HTTP/1.1 200 OK\r\n%s\r\n" % headers)))
     assert (reply.status_code, reply.error, reply.detail) == (None, ErrorClass.PROTOCOL, detail)
-    assert exchange(courier, answering(OK)).error is None
+    assert way.exchange(answering(OK)).error is None
 
 
-def test_H5_of_length_and_chunked_the_chunks_count(courier: OneByOne) -> None:
+def test_H5_of_length_and_chunked_the_chunks_count(way: Way) -> None:
     """RFC 9112, section 6.3; a later answer on the connection is not read from the middle of this one."""
     both = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n" + CHUNKED + b"2\r\nok\r\n0\r\n\r\n"
-    with Chaos(answering(both)) as receiver:
-        replies = [send(courier, f"http://127.0.0.1:{receiver.port}/") for _ in range(3)]
+    with way.receiver(answering(both)) as receiver:
+        replies = [send(way.courier, receiver.url) for _ in range(3)]
     assert [(reply.status_code, reply.error, reply.body) for reply in replies] == [(200, None, b"ok")] * 3
 
 
-def test_H6_random_bytes_stay_bytes(courier: OneByOne) -> None:
+def test_H6_random_bytes_stay_bytes(way: Way) -> None:
     noise = bytes(range(256))
-    reply = exchange(courier, answering(b"HTTP/1.1 200 OK\r\nContent-Length: 256\r\n\r\n" + noise))
+    reply = way.exchange(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 256\r\n\r\n" + noise))
     assert reply.body == noise

@@ -18,26 +18,7 @@ from relay.core.records import Reply
 from relay.core.states import ErrorClass
 from relay.net.symptoms import Failure, of_failure
 from tests.support_chaos import Chaos, answering
-from tests.support_courier import OK, MakeCourier, OneByOne, send
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def trusting(make_courier: MakeCourier, authority: trustme.CA, tmp_path: Path) -> OneByOne:
-    """A courier that trusts the tests' authority."""
-    path = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(str(path))
-    return make_courier(ca_file=path)
-
-
-def server_context(certificate: trustme.LeafCert) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    certificate.configure_cert(context)
-    return context
+from tests.support_courier import OK, MakeCourier, OneByOne, send, server_context
 
 
 def over_tls(courier: OneByOne, context: ssl.SSLContext) -> Reply:

@@ -86,7 +86,9 @@ class Claimer:
         taken = self._claimed()
         if taken:
             self._found_at = self._claimed_at
-            self._claim_soon()
+            self._claim_at = self._claimed_at + CLAIM_EVERY
+            if not self._is_waiting_for_endpoints(len(taken)):
+                self._claim_soon()
         elif self._claimed_at - self._found_at < 1.0:
             self._claim_at = self._claimed_at + CLAIM_EVERY
         for suspect in (one for one in taken if one.lost_count >= SUSPECT_AFTER):  # one at most
@@ -98,6 +100,13 @@ class Claimer:
             except SenderDied:
                 self._give_back(others[start + SUBMIT_ROWS :])
                 raise
+
+    def _is_waiting_for_endpoints(self, taken: int) -> bool:
+        """Whether it is endpoints that have no slots, and not this dispatcher: then settles make room.
+
+        Claiming again at once would find less still: several dispatchers send to the same endpoints.
+        """
+        return taken < CLAIM_ROWS / 2 and self._flights.slots_left > self._rules.max_in_flight / 2
 
     def _claimed(self) -> list[Claimed]:
         now = self._clock.now()

@@ -69,6 +69,17 @@ def of_failure(failure: Failure) -> Diagnosis:
     return _by_code(failure.code, connected=failure.connected)
 
 
+def code_of_end(code: int, message: str, *, begun: bool) -> int:
+    """Read the end of a receiver that closed TLS without goodbye as plain HTTP would: libcurl's code of it.
+
+    Many do, and all whose process dies; for libcurl that is a failure to receive. `begun` says whether the
+    status of an answer had come, and not of an interim one alone.
+    """
+    if code != pycurl.E_RECV_ERROR or "unexpected eof" not in message:
+        return code
+    return int(pycurl.E_OK if begun else pycurl.E_GOT_NOTHING)
+
+
 def of_os_error(code: int | None) -> Diagnosis:
     """What an errno means that kept a connection from being made."""
     return Diagnosis(ErrorClass.CONNECT, _CONNECT.get(code or 0, "the receiver could not be reached"))
@@ -139,9 +150,10 @@ _CONNECT = {
 }
 
 _NOT_HTTP = "the receiver's answer is not HTTP/1.1 that can be read"
+_CUT = "the receiver closed the connection before the answer's headers had come whole"
 _TOO_LARGE = "the answer's headers are too large"
 _PROTOCOL = {
-    pycurl.E_OK: _NOT_HTTP,  # it ended well before its headers had come whole
+    pycurl.E_OK: _CUT,  # it ended well before its headers had come whole
     pycurl.E_UNSUPPORTED_PROTOCOL: _NOT_HTTP,  # HTTP/0.9, or a version that is none
     pycurl.E_FTP_WEIRD_SERVER_REPLY: _NOT_HTTP,  # of any protocol, despite its name
     pycurl.E_HTTP2: _NOT_HTTP,

@@ -132,6 +132,7 @@ class Transfer:
 
     def reply(self, code: int, message: str, now: float) -> Reply:
         """Say what came of the attempt that ended with libcurl's code and message (E_OK and "" if well)."""
+        code = symptoms.code_of_end(code, message, begun=self._status >= 200)
         diagnosis = self._diagnose(code, message)
         return Reply(
             key=self._key,
