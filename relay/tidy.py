@@ -44,14 +44,15 @@ class Tidier:
 
     def turn(self) -> float:
         """Do what is due; returns the seconds until the next look."""
-        expired = self._expire()
+        expired = _each("expire", LOOK_EVERY, self._expire)
         if expired == EXPIRE_BATCH:
             return 0.0
         if time.monotonic() >= self._chores_at:
-            busy = _each("notices", self._tell_of_disabled) + _each("send again", self._send_again)
+            busy = _each("notices", CHORES_EVERY, self._tell_of_disabled)
+            busy += _each("send again", CHORES_EVERY, self._send_again)
             self._chores_at = time.monotonic() + (0.0 if busy else CHORES_EVERY)
         if time.monotonic() >= self._sweep_at:
-            busy = _each("sweep", self._sweep) + _each("prune", self._prune)
+            busy = _each("sweep", SWEEP_EVERY, self._sweep) + _each("prune", SWEEP_EVERY, self._prune)
             self._sweep_at = time.monotonic() + (0.0 if busy else SWEEP_EVERY)
         return self._until_next()
 
@@ -67,7 +68,7 @@ class Tidier:
 
     def _tell_of_disabled(self) -> int:
         owed = self.store.read(notices.owed)
-        return _each("notices", *(partial(self._give_notice, endpoint_id) for endpoint_id in owed))
+        return _each("notices", CHORES_EVERY, *(partial(self._give_notice, one) for one in owed))
 
     def _give_notice(self, endpoint_id: str) -> int:
         self.store.write(notices.give, endpoint_id, self.clock.now(), self.mint)
@@ -113,13 +114,15 @@ class Tidier:
         if time.monotonic() >= min(self._chores_at, self._sweep_at):
             return 0.0
         deadline = self.store.read(watches.next_deadline)
-        if deadline is None:
-            return LOOK_EVERY
-        return min(max((deadline - self.clock.now()) / SECOND, 0.0), LOOK_EVERY)
+        seconds = LOOK_EVERY if deadline is None else (deadline - self.clock.now()) / SECOND
+        return min(seconds, LOOK_EVERY) if seconds > 0 else LOOK_EVERY  # what is overdue still is what failed
 
 
-def _each(stage: str, *chores: Callable[[], int]) -> int:
-    """Do these, whatever one of them raises; how much was done. A database that is gone ends them all."""
+def _each(stage: str, retry_in: float, *chores: Callable[[], int]) -> int:
+    """Do these, whatever one of them raises; how much was done. A database that is gone ends them all.
+
+    `retry_in` is when one that failed is due again, in seconds.
+    """
     done = 0
     for chore in chores:
         try:
@@ -127,7 +130,7 @@ def _each(stage: str, *chores: Callable[[], int]) -> int:
         except StoreUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - one row that our code fails on must not stop the others
-            telemetry.pass_failed(stage, error, CHORES_EVERY)
+            telemetry.pass_failed(stage, error, retry_in)
     return done
 
 

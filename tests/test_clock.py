@@ -45,13 +45,30 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR])
-def test_C10_a_wall_clock_that_jumps_changes_nothing(
+def test_C10_a_wall_clock_that_jumps_changes_nothing_until_the_database_is_asked_again(
     store: Store, machine: MachineClock, jump: Micros
 ) -> None:
     clock = Clock(store)
     before = clock.now()
     machine.wall_ahead = jump
     assert before <= clock.now() < before + CLOSE
+    machine.passed = REFRESH_AFTER - 5
+    assert abs(clock.now() - before - (REFRESH_AFTER - 5) * SECOND) < CLOSE
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+def test_C10_once_asked_again_a_server_still_has_the_same_time_and_sqlite_the_machines(
+    store: Store, machine: MachineClock, jump: Micros
+) -> None:
+    """Receivers and the API want the true time, so SQLite's follows the machine's, wherever it goes."""
+    earlier = Clock(store)
+    before = earlier.now()
+    machine.wall_ahead = jump
+    moved = jump if store.dialect == "sqlite" else 0
+    later = Clock(store)  # a process that starts now
+    assert abs(later.now() - earlier.now() - moved) < CLOSE  # they disagree for a minute at most
+    machine.passed = REFRESH_AFTER + 1
+    assert abs(earlier.now() - before - moved) < CLOSE
 
 
 @pytest.mark.parametrize("apart", [HOUR, -HOUR])

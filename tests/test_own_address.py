@@ -1,4 +1,4 @@
-"""The relay's own address is one like any other, when it is saved, tested and sent to (S1, S2, S3)."""
+"""Where webhooks may not go: the relay's own address, and what settings no longer allow (S1, S2, S3)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,3 +65,13 @@ def errors_of_both(fleet: Fleet, relay: Relay, url: str) -> tuple[str | None, st
     assert tested.status_code == 202, tested.text
     (sent,) = fleet.owe([url])
     return first_attempt(relay, tested.json()["id"])["error"], first_attempt(relay, sent)["error"]
+
+
+def test_an_endpoint_saved_while_more_schemes_were_allowed_is_refused_by_a_dispatcher(fleet: Fleet) -> None:
+    with Receiver(host=PRIVATE) as receiver:
+        (sent,) = fleet.owe([f"{receiver.url}/hook"])
+        relay = fleet.relay(RELAY_CALLBACK_SCHEMES="https")
+        relay.start("web", "dispatcher")
+        attempt = first_attempt(relay, sent)
+        assert receiver.count == 0
+    assert (attempt["error"], attempt["detail"]) == ("blocked_address", "the URL must start with https://")

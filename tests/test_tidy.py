@@ -6,10 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import update
 
+from relay import tidy
+from relay.core.errors import StoreUnavailable
 from relay.core.ids import Mint
 from relay.core.records import SECOND, Micros
 from relay.core.states import DisabledReason, WatchStatus
-from relay.store import endpoints, notices, prune, sweeps
+from relay.store import bulk_retries, endpoints, notices, prune, sweeps
 from relay.store.clock import Clock
 from relay.store.engine import Store, Tx
 from relay.store.tables import Delivery, Job, Watch
@@ -138,9 +140,30 @@ def test_a_chore_that_our_code_fails_on_stops_no_other(world: World, monkeypatch
 
     monkeypatch.setattr(notices, "give", give_all_but_one)
     monkeypatch.setattr(sweeps, "held_endpoints", lambda _tx, _before: 1 // 0)
+    monkeypatch.setattr(tidy, "expire", lambda *_: 1 // 0)
     ended = {"status": "failed", "due_at": None, "finished_at": world.now}
     world.store.write(lambda tx: tx.execute(update(Delivery).values(ended)))
+    overdue = world.watch(timeout=60)
     world.later(31 * 86_400)
-    tidier_of(world).turn()
+    tidier = tidier_of(world)
+    tidier.turn()
     assert world.store.read(notices.owed) == [broken]
+    assert overdue in [row.id for row in world.rows(Watch)]
     assert world.rows(Delivery) == []  # pruned
+    assert [tidier.turn() for _ in range(3)][-1] == LOOK_EVERY  # what fails is not tried without a pause
+
+
+def test_a_database_that_is_gone_ends_the_turn_at_the_first_chore_that_notices(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def away(tx: Tx) -> list[str]:
+        asked.append(tx)
+        raise StoreUnavailable("gone")
+
+    for chore, question in ((notices, "owed"), (bulk_retries, "is_due"), (sweeps, "deleted_endpoints")):
+        monkeypatch.setattr(chore, question, away)
+    with pytest.raises(StoreUnavailable):
+        tidier_of(world).turn()
+    assert len(asked) == 1

@@ -1,6 +1,8 @@
 """The clock that leases are measured by: the database's, so that machines that disagree break nothing.
 
-`now` is the database's clock as last asked plus monotonic time since. A wall clock that jumps does nothing.
+`now` is the database's clock as last asked plus monotonic time since. A machine's wall clock that jumps does
+nothing, but where it is the database's, as with SQLite: then time follows when the database is asked again.
+Timestamps are made from it too, and receivers refuse those that are minutes wrong.
 """
 
 import threading
