@@ -194,7 +194,7 @@ PASSES: dict[str, tuple[Pass, set[str | tuple[str, ...]], int]] = {
     "pruning of nothing": (prune_nothing, set(), ENDPOINTS),  # it looks through the endpoints: they are few
     "one delivery": (show_one_delivery, {KEY_OF_ATTEMPTS}, 0),
     "list of attempts": (list_attempts, {KEY_OF_ATTEMPTS}, 0),
-    "list of endpoints of a status": (list_active_endpoints, {"ix_endpoints_"}, 0),  # both begin with the subscriber
+    "list of endpoints of a status": (list_active_endpoints, {"ix_endpoints_"}, 0),
 }
 
 
