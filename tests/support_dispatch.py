@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, insert, select, update
 
 from relay.core.records import SECOND, JobReport, Micros
 from relay.core.states import DeliveryStatus, JobStatus, WatchStatus
 from relay.store import jobs, subscribers, watches
 from relay.store.clock import Clock
 from relay.store.engine import Store, Tx
-from relay.store.tables import Attempt, Delivery, Endpoint, Job, Watch
+from relay.store.tables import Attempt, Delivery, Endpoint, Job, Listing, Watch
 from relay.store.vault import Vault
 from tests.support_flow import World, fresh_job_id
 from tests.support_processes import Relay, wait_until
@@ -74,6 +74,30 @@ class Fleet:
         )
         found = {row.watch_id: row.id for row in rows}
         return [found[watch_id] for watch_id in ids]
+
+    def owe_backlog(self, urls: Sequence[str], each: int) -> None:
+        """Owe each of these URLs so many deliveries (two at least) of one watch: a long backlog in no time.
+
+        They wait for `start`.
+        """
+        ids = self.owe(urls, started=False)
+        listings = {row.delivery_id: row._asdict() for row in self.world.rows(Listing)}
+        rows = [
+            (row._asdict() | {"id": one}, listings[row.id] | {"delivery_id": one})
+            for row in self.world.rows(Delivery, Delivery.id.in_(ids))
+            for one in (self.world.mint("msg") for _ in range(each - 1))
+        ]
+
+        def copy(tx: Tx) -> None:
+            tx.execute(insert(Delivery), [delivery for delivery, _ in rows])
+            tx.execute(insert(Listing), [listing for _, listing in rows])
+
+        self.store.write(copy)
+
+    def start(self, **values: Any) -> None:
+        """Let every endpoint send from now on, after these changes of their rows."""
+        now = self.clock.now()
+        self.store.write(lambda tx: tx.execute(update(Endpoint).values(ready_at=now, **values)))
 
     def _end_jobs(self, tx: Tx, watch_ids: list[str]) -> None:
         rows = tx.execute(

@@ -1,5 +1,8 @@
-"""The real processes beside a provider that notifies, hangs, denies or has no credentials for us."""
+"""The real processes beside a provider that notifies, hangs, denies or gives no credentials (C13, I5)."""
 
+import json
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -8,11 +11,16 @@ from statistics import median
 
 import pytest
 import requests
+from sqlalchemy import select, update
 
 from relay.core.hints import sign
+from relay.core.records import SECOND
 from relay.sandbox.receiver import Answer, Received, Receiver, verified
+from relay.store.statements import lock
+from relay.store.tables import Delivery, Job, Watch
+from tests.support_dispatch import Fleet, running_fleet
 from tests.support_processes import Relay, wait_until
-from tests.support_provider import Provider, running_provider
+from tests.support_provider import Provider, reply, running_provider, scripted_server
 
 URL, KEY = "https://relay.example.com/hooks/vod", "hush-key"
 SETTINGS = {
@@ -161,3 +169,52 @@ def test_a_poller_whose_role_gives_nothing_says_so_and_lives(relay: Relay, provi
     assert answer.status_code == 200
     assert provider.calls()["calls"] == 0
     assert relay.stop("poller") == {"poller": 0}
+
+
+SUCCESS = {"JobId": "one", "Type": "AIVideoTag", "Status": "success", "Code": "0", "Message": "OK"}
+ENDED = json.dumps({"RequestId": "R", "AIJobList": {"AIJob": [SUCCESS]}}).encode()
+
+
+def end_leases(fleet: Fleet) -> None:
+    """Make the time pass after which what is being asked about counts as lost."""
+    past = update(Job).where(Job.token.is_not(None)).values(due_at=fleet.clock.now() - SECOND)
+    fleet.store.write(lambda tx: tx.execute(past))
+
+
+def test_C13_pollers_killed_before_and_after_the_answer_lose_nothing_and_owe_nothing_twice(
+    own_database_url: str, tmp_path: Path
+) -> None:
+    """The first is killed while it waits, the second with the answer in hand; the third one settles it."""
+    go, answered, asked = threading.Event(), threading.Event(), threading.Semaphore(0)
+
+    def script(connection: socket.socket, _head: bytes) -> None:
+        turn = len(server.requests)
+        asked.release()
+        go.wait(30)
+        connection.sendall(reply("200 OK", {"Content-Type": "application/json"}, ENDED))
+        if turn == 2:
+            answered.set()
+
+    with scripted_server(script) as server, running_fleet(own_database_url, tmp_path) as fleet:
+        watch_id = fleet.world.watch("one")
+        pollers = [fleet.relay(RELAY_UPSTREAM_URL=server.url) for _ in range(3)]
+        pollers[0].start("poller")
+        assert asked.acquire(timeout=20)
+        pollers[0].kill("poller")
+        assert fleet.world.rows(Job)[0].token
+        end_leases(fleet)
+        pollers[1].start("poller")
+        assert asked.acquire(timeout=20)
+        with fleet.store.engine.connect() as locker:
+            locker.execute(lock(select(Job.id)))  # now nothing can be settled
+            go.set()
+            assert answered.wait(10)
+            pollers[1].kill("poller")
+        assert fleet.world.rows(Watch)[0].status == "waiting"
+        end_leases(fleet)
+        pollers[2].start("poller")
+        wait_until(lambda: fleet.world.rows(Watch)[0].status == "success", 20, "the watch has ended")
+        assert pollers[2].stop() == {"poller": 0}
+        assert [(one.watch_id, one.status) for one in fleet.world.rows(Delivery)] == [(watch_id, "pending")]
+        assert [(job.status, job.attempt_count) for job in fleet.world.rows(Job)] == [("success", 3)]
+    assert len(server.requests) == 3

@@ -1,13 +1,17 @@
-"""After an outage: how a backlog is let go, and what every dispatcher knows of the failures (R5, R6)."""
+"""When a webhook that failed is sent again: as its receiver asks, and after an outage (R1 to R3, R5, R6)."""
 
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from relay.core.pace import FIRST_ALLOWANCE, OPEN_AFTER
+from relay.core.records import SECOND, Micros
 from relay.core.states import ErrorClass
-from relay.sandbox.receiver import Answer, Receiver
+from relay.sandbox.receiver import Answer, Received, Receiver
 from relay.store.engine import Store
 from relay.store.tables import Delivery
 from tests.support_dispatch import running_fleet
@@ -22,6 +26,78 @@ LIMIT = 40
 @pytest.fixture
 def world(own_store: Store) -> World:
     return World(own_store)
+
+
+def http_dates(at: datetime) -> list[str]:
+    """One moment in the three forms of HTTP."""
+    rfc_850, asctime = f"{at:%A, %d-%b-%y %H:%M:%S} GMT", f"{at:%a %b} {at.day:2d} {at:%H:%M:%S %Y}"
+    return [format_datetime(at, usegmt=True), rfc_850, asctime]
+
+
+# Steps of one second and two hours, and ten minutes asked for: whose wait it is can't be mistaken.
+STEP, LONGEST, ASKED = 1, 7200, 600  # seconds
+LATE = 20  # seconds, for a busy machine
+ABSURD = ["99999999999999", "9" * 5000, "Fri, 31 Dec 9999 23:59:59 GMT"]
+FULL_WIDTH = "\uff16\uff10\uff10".encode().decode("latin-1")
+NONSENSE = [
+    *("-5", "+600", "1_000", "1e3", "600.5", "inf", "nan", "", FULL_WIDTH, "Fri, 31 Dec 2100 23:59:59"),
+    *("Fri, 31 Dec 99999 23:59:59 GMT", "Fri, 32 Dec 2100 23:59:59 GMT"),
+]
+
+
+class Case(NamedTuple):
+    """A failure with a Retry-After, and how many seconds later the next attempt is due."""
+
+    status: int
+    asks: str
+    least: float
+    most: float
+    not_before: Micros = 0
+
+
+def cases() -> list[Case]:
+    date = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=ASKED)
+    at = round(date.timestamp()) * SECOND
+    waits = [
+        case
+        for status in (429, 503, 500)
+        for case in (
+            Case(status, str(ASKED), ASKED, 1.2 * ASKED),
+            *(Case(status, text, 0, 1.2 * ASKED, not_before=at) for text in http_dates(date)),
+        )
+    ]
+    past = ["0", *http_dates(date - timedelta(days=1))]
+    ignored = [Case(503, text, 0.8 * STEP, 1.2 * STEP) for text in NONSENSE + past]
+    capped = [Case(503, text, LONGEST, 1.2 * LONGEST) for text in ABSURD]
+    return [*waits, *ignored, *capped, Case(429, str(2 * STEP), 2 * STEP, 1.2 * 2 * STEP)]
+
+
+def test_R1_R2_R3_webhooks_are_sent_again_when_their_receivers_ask_for_it_within_reason(
+    own_database_url: str, tmp_path: Path
+) -> None:
+    asked = cases()
+    soon = [case for case in asked if case.most < ASKED]  # these are seen to come again
+    schedule = f"{STEP},{LONGEST}"
+
+    def answer(received: Received) -> Answer:
+        case = asked[int(received.path[1:])]
+        return Answer() if received.repeats else Answer(case.status, {"retry-after": case.asks})
+
+    with (
+        running_fleet(own_database_url, tmp_path, RELAY_RETRY_SCHEDULE=schedule) as fleet,
+        Receiver(secret=fleet.secret, answer=answer) as receiver,
+    ):
+        ids = fleet.owe([f"{receiver.url}/{n}" for n in range(len(asked))])
+        relay = fleet.dispatcher()
+        receiver.wait_for(len(asked) + len(soon), 30)
+        wait_until(lambda: fleet.errors()[None] == len(soon), 10, "all are settled")
+        assert relay.stop() == {"dispatcher": 0}
+        for case, one in zip(asked, ids, strict=True):
+            first, *again = fleet.world.attempts(one)
+            due_at = again[0].started_at if case in soon else fleet.world.delivery(one).due_at
+            assert first.status_code == case.status
+            assert case.least <= (due_at - first.started_at) / SECOND <= case.most + LATE, case
+            assert due_at >= case.not_before, case
 
 
 def fail_until_open(world: World) -> None:
