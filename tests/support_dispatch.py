@@ -1,5 +1,6 @@
 """Dispatchers as real processes, and deliveries that are owed to real receivers, without web and poller."""
 
+import random
 import socket
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,12 +12,14 @@ from sqlalchemy import func, insert, select, update
 
 from relay.core.records import SECOND, JobReport, Micros
 from relay.core.states import DeliveryStatus, JobStatus, WatchStatus
+from relay.deliver.rules import DeliverRules
 from relay.store import jobs, subscribers, watches
 from relay.store.clock import Clock
 from relay.store.engine import Store, Tx
 from relay.store.tables import Attempt, Delivery, Endpoint, Job, Listing, Watch
 from relay.store.vault import Vault
-from tests.support_flow import World, fresh_job_id
+from relay.wiring import minting, minting_many, new_token
+from tests.support_flow import LEASE, World, fresh_job_id
 from tests.support_processes import Relay, wait_until
 
 VAULT = Vault([b"m" * 32])  # of support_processes.MASTER_KEY
@@ -26,6 +29,21 @@ QUICK = {
     "RELAY_LEASE_SECONDS": "17",
     "RELAY_RETRY_SCHEDULE": "0.2,0.2,0.2",
 }
+
+
+def deliver_rules(clock: Clock, *, attempt_seconds: float = 1.0) -> DeliverRules:
+    """The rules of a dispatcher whose parts run in the test's own process."""
+    return DeliverRules(
+        lease=LEASE,
+        attempt_seconds=attempt_seconds,
+        retry_seconds=(1.0,),
+        max_in_flight=100,
+        user_agent="relay/test",
+        mint=minting(clock),
+        mint_many=minting_many(clock),
+        new_token=new_token,
+        dice=random.random,
+    )
 
 
 class Fleet:

@@ -4,7 +4,6 @@ import json
 import marshal
 import os
 import pickle
-import random
 import signal
 import socket
 import threading
@@ -15,18 +14,17 @@ from time import monotonic
 import pytest
 
 from relay.core.errors import SenderDied
-from relay.core.records import SECOND, Reply
+from relay.core.records import Reply
 from relay.core.slots import Flight
 from relay.core.states import ErrorClass
 from relay.deliver.flights import Flights
-from relay.deliver.rules import DeliverRules
 from relay.deliver.settler import Settler
 from relay.net.courier import Courier
 from relay.store.clock import Clock
 from relay.store.engine import Store
-from relay.wiring import minting, minting_many, new_token
 from tests.support_chaos import Chaos, Line, answering, once
 from tests.support_courier import OK, InThisProcess, MakeCourier, OneByOne, parcel, send
+from tests.support_dispatch import deliver_rules
 from tests.support_dns import NameServer, Says
 
 
@@ -172,18 +170,7 @@ def test_a_sender_that_says_nothing_is_given_up_and_not_before_its_time(
     assert courier.pid is not None
     os.kill(courier.pid, signal.SIGSTOP)
     flights = Flights(1)
-    rules = DeliverRules(
-        lease=60 * SECOND,
-        attempt_seconds=0.3,
-        retry_seconds=(1.0,),
-        max_in_flight=1,
-        user_agent="relay/test",
-        mint=minting(clock),
-        mint_many=minting_many(clock),
-        new_token=new_token,
-        dice=random.random,
-    )
-    settler = Settler(store, clock, courier, flights, rules)
+    settler = Settler(store, clock, courier, flights, deliver_rules(clock, attempt_seconds=0.3))
     settler.turn()  # nothing flies, so nothing is missed
     flights.begin(
         [

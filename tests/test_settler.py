@@ -1,6 +1,5 @@
 """The settler's last line of defence: what our own code fails on while it settles, on every database (C8)."""
 
-import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,14 +7,13 @@ import pytest
 
 from relay.core.records import SECOND, Reply
 from relay.deliver.flights import Flights
-from relay.deliver.rules import DeliverRules
 from relay.deliver.settler import Settler
 from relay.store import delivery_settles
 from relay.store.clock import Clock
 from relay.store.delivery_payloads import Claimed
 from relay.store.delivery_records import Done
 from relay.store.engine import Store, Tx
-from relay.wiring import minting, minting_many, new_token
+from tests.support_dispatch import deliver_rules
 from tests.support_flow import LEASE, World
 
 
@@ -39,18 +37,7 @@ class Bench:
         self.flights = Flights(100)
         clock = Clock(store)
         self.world.now = clock.now()
-        rules = DeliverRules(
-            lease=LEASE,
-            attempt_seconds=1.0,
-            retry_seconds=(1.0,),
-            max_in_flight=100,
-            user_agent="relay/test",
-            mint=minting(clock),
-            mint_many=minting_many(clock),
-            new_token=new_token,
-            dice=random.random,
-        )
-        self.settler = Settler(store, clock, self.courier, self.flights, rules)  # type: ignore[arg-type]
+        self.settler = Settler(store, clock, self.courier, self.flights, deliver_rules(clock))  # type: ignore[arg-type]
 
     def answer(self, taken: Sequence[Claimed], *, seconds_ago: float = 0.0) -> None:
         began = self.world.now - round(seconds_ago * SECOND)

@@ -39,6 +39,11 @@ def make_suspect(world: World, ids: Sequence[str]) -> None:
     world.store.write(lambda tx: tx.execute(lost))
 
 
+def held_until(answered: Event, _received: Received) -> Answer:
+    answered.wait(30)
+    return Answer()
+
+
 def test_C8_suspects_that_hang_go_one_at_a_time_and_keep_nobody_waiting(fleet: Fleet) -> None:
     with Receiver(secret=fleet.secret) as receiver, silent_listener() as silent:
         suspects = fleet.owe([f"{silent}/{n}" for n in range(3)], started=False)
@@ -69,12 +74,7 @@ def test_C8_suspects_that_hang_go_one_at_a_time_and_keep_nobody_waiting(fleet: F
 
 def test_C8_a_suspect_that_kills_its_sender_takes_nothing_with_it_and_is_given_up(fleet: Fleet) -> None:
     answered = Event()
-
-    def answer(_received: Received) -> Answer:
-        answered.wait(30)
-        return Answer()
-
-    with Receiver(secret=fleet.secret, answer=answer) as slow:
+    with Receiver(secret=fleet.secret, answer=partial(held_until, answered)) as slow:
         (innocent,) = fleet.owe([f"{slow.url}/innocent"])
         relay = fleet.dispatcher(RELAY_ATTEMPT_TIMEOUT="20", RELAY_LEASE_SECONDS="60")
         slow.wait_for(1, 20)
@@ -116,12 +116,7 @@ def end_lease(fleet: Fleet, delivery_id: str) -> None:
 
 def test_a_suspect_in_flight_at_sigterm_is_finished_and_settled(fleet: Fleet) -> None:
     answered = Event()
-
-    def answer(_received: Received) -> Answer:
-        answered.wait(30)
-        return Answer()
-
-    with Receiver(secret=fleet.secret, answer=answer) as receiver:
+    with Receiver(secret=fleet.secret, answer=partial(held_until, answered)) as receiver:
         (suspect,) = fleet.owe([f"{receiver.url}/hook"], started=False)
         make_suspect(fleet.world, [suspect])
         fleet.change(f"{receiver.url}/hook", ready_at=fleet.clock.now())

@@ -19,7 +19,10 @@ KEPT = 30.0  # seconds for which a sender waits for the next suspect
 
 
 class Quarantine:
-    """For the thread that claims: `turn` is called often, and waits for nothing."""
+    """For the thread that claims, which calls `turn` often.
+
+    It waits only where a sender starts slowly and its suspect is large, or one is stuck and must be ended.
+    """
 
     def __init__(self, make_courier: Callable[[], Courier], flights: Flights) -> None:
         self._make_courier = make_courier

@@ -50,7 +50,8 @@ def fail_overdue(
     """Fail a batch of an endpoint's pending rows that have waited since before this moment; how many.
 
     They may lie anywhere in its queue, as a failed probe goes to its end. So they are looked for without the
-    endpoint's lock, for which nobody shall wait so long, and looked at again under it.
+    endpoint's lock, for which nobody shall wait so long (on SQLite all writers wait), and the rows, not the
+    endpoint, are looked at again under it.
     """
     in_flight = Delivery.token.is_not(None) & (Delivery.due_at > now)
     is_overdue = Delivery.due_at.is_not(None) & (Delivery.since < waiting_since) & ~in_flight

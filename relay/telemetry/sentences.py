@@ -264,7 +264,7 @@ def attempts_lost(count: int) -> None:
     write_line(
         WARNING,
         "attempts_lost",
-        f"{count} attempts had no end: their process died. They are made again, unless it was the fifth.",
+        f"{count} attempts had no end: their process died. They are made again, or given up.",
         count=count,
     )
 
