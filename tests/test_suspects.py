@@ -75,11 +75,11 @@ def test_C8_suspects_that_hang_go_one_at_a_time_and_keep_nobody_waiting(fleet: F
 def test_C8_a_suspect_that_kills_its_sender_takes_nothing_with_it_and_is_given_up(fleet: Fleet) -> None:
     answered = Event()
     with Receiver(secret=fleet.secret, answer=partial(held_until, answered)) as slow:
-        (innocent,) = fleet.owe([f"{slow.url}/innocent"])
-        relay = fleet.dispatcher(RELAY_ATTEMPT_TIMEOUT="20", RELAY_LEASE_SECONDS="60")
-        slow.wait_for(1, 20)
-        (suspect,) = fleet.owe([f"{slow.url}/suspect"], started=False)
+        innocent, suspect = fleet.owe([f"{slow.url}/innocent", f"{slow.url}/suspect"], started=False)
         make_suspect(fleet.world, [suspect])
+        relay = fleet.dispatcher(RELAY_ATTEMPT_TIMEOUT="20", RELAY_LEASE_SECONDS="60")
+        fleet.change(f"{slow.url}/innocent", ready_at=fleet.clock.now())
+        slow.wait_for(1, 20)
         fleet.change(f"{slow.url}/suspect", ready_at=fleet.clock.now())
         dispatcher = relay.running["dispatcher"].pid
         (sender,) = children(dispatcher)
