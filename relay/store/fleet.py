@@ -21,6 +21,9 @@ class Numbers:
     deliveries_held: int
     deliveries_due: int
     oldest_due_seconds: float
+    endpoints_open: int
+    endpoints_paused: int
+    endpoints_disabled: int
     jobs_open: int
     jobs_due: int
     watches_waiting: int
@@ -28,9 +31,10 @@ class Numbers:
 
 
 def numbers(tx: Tx, now: Micros) -> Numbers:
-    """Count what is open: every count here is one of an index that holds open rows only."""
+    """Count what is open, by indexes that hold open rows only, and the endpoints that are not well."""
     owed = {row.sends: row for row in _owed(tx, now)}
     sending, held = owed.get(1), owed.get(0)
+    unwell = _unwell(tx)
     jobs = tx.execute(
         select(func.count().label("open"), _count_if(Job.due_at <= now).label("due")).where(
             Job.due_at.is_not(None)
@@ -41,6 +45,9 @@ def numbers(tx: Tx, now: Micros) -> Numbers:
         deliveries_held=held.pending if held else 0,
         deliveries_due=int(sending.due) if sending else 0,
         oldest_due_seconds=max(now - sending.oldest, 0) / SECOND if sending else 0.0,
+        endpoints_open=unwell.get(EndpointStatus.ACTIVE, 0),
+        endpoints_paused=unwell.get(EndpointStatus.PAUSED, 0),
+        endpoints_disabled=unwell.get(EndpointStatus.DISABLED, 0),
         jobs_open=jobs.open,
         jobs_due=int(jobs.due or 0),
         watches_waiting=tx.execute(select(func.count()).where(Watch.due_at.is_not(None))).scalar_one(),
@@ -72,6 +79,17 @@ def _owed(tx: Tx, now: Micros) -> Any:
         .where(Delivery.due_at.is_not(None), Endpoint.deleted_at.is_(None))
         .group_by(sends)
     )
+
+
+def _unwell(tx: Tx) -> dict[str, int]:
+    """How many endpoints are paused and disabled, and how many of the active ones have an open circuit."""
+    is_unwell = (Endpoint.status != EndpointStatus.ACTIVE) | Endpoint.opened_at.is_not(None)
+    counted = (
+        select(Endpoint.status, func.count().label("number"))
+        .where(is_unwell, Endpoint.deleted_at.is_(None))
+        .group_by(Endpoint.status)
+    )
+    return {row.status: row.number for row in tx.execute(counted)}
 
 
 def _count_if(condition: Any) -> Any:

@@ -114,6 +114,9 @@ class FleetNumbers:
     deliveries_held: int
     deliveries_due: int
     oldest_due_seconds: float
+    endpoints_open: int
+    endpoints_paused: int
+    endpoints_disabled: int
     jobs_open: int
     jobs_due: int
     watches_waiting: int
@@ -125,6 +128,9 @@ FLEET_GAUGES = {
     "deliveries_held": "Deliveries held back by a paused or disabled endpoint.",
     "deliveries_due": "Deliveries whose time has come.",
     "oldest_due_seconds": "How long the oldest due delivery has been due.",
+    "endpoints_open": "Endpoints that keep failing: their circuit is open, only probes go out.",
+    "endpoints_paused": "Endpoints that somebody has paused.",
+    "endpoints_disabled": "Endpoints given up: they answered 410, or failed for days.",
     "jobs_open": "Jobs that have not ended.",
     "jobs_due": "Jobs whose time to be asked for has come.",
     "watches_waiting": "Watches whose job has not ended.",
