@@ -87,6 +87,19 @@ def test_what_was_blocked_for_twice_the_schedule_fails_and_what_came_later_waits
     assert [one.id for one in world.claim().taken] == later
 
 
+def test_behind_a_circuit_that_closed_for_a_moment_the_wait_goes_on(world: World) -> None:
+    ids = world.owe(1)
+    first = world.now
+    world.later(BLOCKED_AFTER + 1)
+    closed = {"opened_at": None, "blocked_since": first, "recovered_at": world.now}
+    world.set_endpoint(HOOK, **closed)
+    tidier_of(world).turn()
+    assert statuses(world, ids) == ["pending"]
+    open_circuit(world)
+    tidier_of(world).turn()
+    assert statuses(world, ids) == ["failed"]
+
+
 def test_what_is_overdue_is_found_behind_any_number_that_are_not(world: World) -> None:
     ids = world.owe(2)
     open_circuit(world)

@@ -3,7 +3,7 @@
 Each step is one endpoint and a few hundred rows, so that nobody waits for it, however long the backlog is.
 """
 
-from sqlalchemy import null, select, update
+from sqlalchemy import func, null, select, update
 
 from relay.core.ids import Mint
 from relay.core.records import Micros
@@ -24,9 +24,13 @@ def held_endpoints(tx: Tx, before: Micros) -> list[str]:
 
 
 def open_endpoints(tx: Tx, before: Micros) -> list[str]:
-    """Endpoints whose circuit opened before this moment and is open still. Held ones have their own limit."""
-    here = (Endpoint.status == EndpointStatus.ACTIVE) & (Endpoint.opened_at < before)
-    return list(tx.scalars(select(Endpoint.id).where(here).order_by(Endpoint.id)))
+    """Endpoints whose circuit is open, and that are blocked since before this moment.
+
+    That is `Pace.wait_began_at`. Held ones have their own limit.
+    """
+    is_open = (Endpoint.status == EndpointStatus.ACTIVE) & Endpoint.opened_at.is_not(None)
+    began_at = func.coalesce(Endpoint.blocked_since, Endpoint.opened_at)
+    return list(tx.scalars(select(Endpoint.id).where(is_open, began_at < before).order_by(Endpoint.id)))
 
 
 def deleted_endpoints(tx: Tx) -> list[str]:
