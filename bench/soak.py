@@ -2,10 +2,11 @@
 
 50,000 deliveries to a hundred endpoints come in while it lasts. In the end every delivery must be delivered,
 failed by its rules, or waiting where its rules say so (held at a disabled endpoint, or behind an open
-circuit); none lost, none stuck; and no webhook-id may have been answered with a 2xx more often than once and
-once more for each attempt that was lost with its process, or whose 2xx came after the attempt had timed out
-(which a busy machine can bring about: they are counted apart). `--database` is postgresql, mysql (private
-servers, which are crashed) or sqlite. Prints what happened; exit code 1 if anything is wrong.
+circuit, for no longer than the rule allows); none lost, none stuck; and no webhook-id may have been answered
+with a 2xx more often than once and once more for each attempt that was lost with its process, or whose 2xx
+came after the attempt had timed out (which a busy machine can bring about: they are counted apart).
+`--database` is postgresql, mysql (private servers, which are crashed) or sqlite. Prints what happened; exit
+code 1 if anything is wrong.
 """
 
 import argparse
@@ -29,9 +30,12 @@ from bench.support_chaos import BEHAVIOURS, Chaos
 from bench.support_machine import wait_until
 from bench.support_world import MASTER_KEY_TEXT, World, now
 from relay.core.errors import StoreUnavailable
+from relay.core.records import SECOND, Micros
+from relay.core.schedule import longest_wait
 from relay.core.states import DeliveryStatus, ErrorClass
 from relay.store.engine import Store
 from relay.store.tables import Attempt, Delivery, Endpoint
+from relay.tidy import SWEEP_EVERY
 from tests.support_database import fresh_database
 from tests.support_processes import children
 from tests.support_servers import Server, private_server
@@ -60,6 +64,10 @@ SETTINGS = {
     "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "soak",
     "RELAY_UPSTREAM_URL": "http://127.0.0.1:9",
 }
+BLOCKED_WITHIN = (  # seconds behind an open circuit after which a delivery has failed: a sweep may be missed
+    longest_wait([float(step) for step in SETTINGS["RELAY_RETRY_SCHEDULE"].split(",")]) / SECOND
+    + 2 * SWEEP_EVERY
+)
 SETTLE_WITHIN = 240.0  # seconds after the last trouble in which everything that can end has ended
 
 
@@ -162,9 +170,10 @@ def soak(
             trouble_at = time.monotonic() + dice.uniform(4, 12)
         time.sleep(0.05)
     left = _wait_until_ended(world.store)
+    ended_at = now()
     codes = fleet.stop()
     print(f"{owed:,} deliveries, troubles: {dict(troubles)}, exit codes {codes}, open in the end: {left}")
-    wrong = judge(world.store, chaos, owed)
+    wrong = judge(world.store, chaos, owed, ended_at)
     if any(codes):
         wrong.append(f"a process did not stop cleanly: {codes}")
     world.close()
@@ -226,18 +235,19 @@ def _open_rows(tx: Any) -> dict[str, int]:
     return dict(found)
 
 
-def judge(store: Store, chaos: Chaos, owed: int) -> list[str]:
-    """Everything that is not as the rules have it."""
+def judge(store: Store, chaos: Chaos, owed: int, ended_at: Micros) -> list[str]:
+    """Everything that is not as the rules have it; `ended_at` is when the processes were told to stop."""
     rows = store.read(
         lambda tx: tx.execute(
             select(
                 Delivery.id,
                 Delivery.status,
                 Delivery.attempt_count,
+                Delivery.since,
                 Endpoint.url,
                 Endpoint.status.label("at"),
             )
-            .add_columns(Endpoint.opened_at)
+            .add_columns(Endpoint.opened_at, Endpoint.blocked_since)
             .join(Endpoint, Endpoint.id == Delivery.endpoint_id)
         ).all()
     )
@@ -261,6 +271,7 @@ def judge(store: Store, chaos: Chaos, owed: int) -> list[str]:
         late = min(max(accepted - 1 - lost[row.id], 0), timed_out[row.id])
         after_time_out += late
         wrong += _judge_one(row, sorted(numbers.get(row.id, [])), accepted - late, lost[row.id])
+        wrong += _judge_wait(row, ended_at)
     print(f"{repeats} repeats after a 2xx, {after_time_out} of them after one that came beyond the time-out")
     return wrong[:20]
 
@@ -278,6 +289,13 @@ def _judge_one(row: Any, numbers: list[int], accepted: int, lost: int) -> list[s
     if row.status == DeliveryStatus.PENDING and row.at == "active" and row.opened_at is None:
         wrong.append(f"{row.id} is stuck ({row.url})")
     return wrong
+
+
+def _judge_wait(row: Any, ended_at: Micros) -> list[str]:
+    if row.status != DeliveryStatus.PENDING or row.at != "active" or row.opened_at is None:
+        return []
+    waited = (ended_at - max(row.since, row.blocked_since)) / SECOND
+    return [f"{row.id} waited {waited:.0f} s at an open circuit ({row.url})"] * (waited > BLOCKED_WITHIN)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from relay.core.schedule import longest_wait
 from relay.core.states import WatchStatus
 from relay.store import bulk_retries, fleet, jobs, notices, prune, sweeps, watches
 from relay.store.clock import Clock
-from relay.store.delivery_records import BLOCKED_TOO_LONG
 from relay.store.engine import Store, Tx
+from relay.store.sweeps import Limit
 
 LOOK_EVERY = 0.25  # seconds: a watch expires within its second
 CHORES_EVERY = 1.0  # seconds: notices, orders to send again
@@ -86,21 +86,22 @@ class Tidier:
     def _sweep(self) -> int:
         """Fail what was held or blocked for too long, and cancel what deleted endpoints are owed."""
         now = self.clock.now()
-        held, blocked = now - self.retention, now - longest_wait(self.retry_seconds)
-        swept = self._fail(sweeps.held_endpoints, held, sweeps.HELD_TOO_LONG)
-        swept += self._fail(sweeps.open_endpoints, blocked, BLOCKED_TOO_LONG)
+        swept = self._fail(sweeps.held_limit(now - self.retention))
+        swept += self._fail(sweeps.blocked_limit(now - longest_wait(self.retry_seconds)))
         for endpoint_id in self.store.read(sweeps.deleted_endpoints):
             swept += self.store.write(sweeps.clear_deleted, endpoint_id, now, self.mint)
         return swept
 
-    def _fail(self, find: Callable[[Tx, Micros], list[str]], before: Micros, reason: str) -> int:
+    def _fail(self, limit: Limit) -> int:
+        """Fail a batch at each endpoint over the limit. The look for it may be long: nobody waits for it."""
         failed = 0
-        for endpoint_id in self.store.read(find, before):
-            failed += self.store.write(
-                sweeps.fail_overdue, endpoint_id, before, reason, self.clock.now(), self.mint
-            )
+        for endpoint_id in self.store.read(sweeps.endpoints_over, limit):
+            found = self.store.read(sweeps.overdue, endpoint_id, limit, self.clock.now())
+            if found:
+                now = self.clock.now()
+                failed += self.store.write(sweeps.fail_overdue, endpoint_id, found, limit, now, self.mint)
         if failed:
-            telemetry.swept(failed, reason)
+            telemetry.swept(failed, limit.reason)
         return failed
 
     def _prune(self) -> int:

@@ -5,11 +5,19 @@ from collections import Counter
 import pytest
 from sqlalchemy import update
 
-from relay.core.pace import DISABLE_SPAN, FIRST_ALLOWANCE, FIRST_PROBE, LONGEST_PROBE, OPEN_AFTER
+from relay.core.pace import (
+    DISABLE_SPAN,
+    FIRST_ALLOWANCE,
+    FIRST_PROBE,
+    LONGEST_PROBE,
+    OPEN_AFTER,
+    STEADY_AFTER,
+)
 from relay.core.records import SECOND
 from relay.core.schedule import longest_wait
 from relay.core.states import DeliveryStatus, ErrorClass
-from relay.store import deliveries, delivery_choice, delivery_settles, endpoints
+from relay.store import bulk_retries, deliveries, delivery_choice, delivery_settles, endpoints
+from relay.store.bulk_retries import Filter
 from relay.store.delivery_choice import Room
 from relay.store.delivery_records import BLOCKED_TOO_LONG
 from relay.store.engine import Store
@@ -89,6 +97,77 @@ def test_what_a_pause_held_for_weeks_has_not_waited_behind_the_circuit_that_open
     (probe,) = world.claim().taken
     world.settle([probe], 503, ErrorClass.HTTP_5XX)
     assert world.delivery(probe.id).status == "failed"
+
+
+def fail_until_it_opens(world: World) -> None:
+    while world.endpoint().opened_at is None:
+        world.settle(world.claim().taken, 503, ErrorClass.HTTP_5XX)
+        world.later(1)
+
+
+def probe(world: World, *, succeeds: bool) -> str:
+    """A quarter of an hour later, when a probe is surely due; returns its delivery's id."""
+    world.later(LONGEST_PROBE / 1e6 * 1.5)
+    (one,) = world.claim().taken
+    world.settle([one], *((200, None) if succeeds else (503, ErrorClass.HTTP_5XX)))
+    return one.id
+
+
+def test_an_endpoint_that_answers_now_and_then_keeps_nothing_longer_than_one_that_never_does(
+    world: World,
+) -> None:
+    open_the_circuit(world, spare=40)
+    first = world.now
+    while world.now < first + longest_wait(STEPS) - 1000 * SECOND:
+        probe(world, succeeds=True)
+        fail_until_it_opens(world)
+    assert world.endpoint().blocked_since == first < world.endpoint().opened_at
+    assert world.delivery(probe(world, succeeds=False)).last_error.startswith(BLOCKED_TOO_LONG)
+
+
+def test_an_endpoint_that_was_steady_for_an_hour_lets_what_it_blocks_wait_anew(world: World) -> None:
+    open_the_circuit(world, spare=40)
+    first = world.now
+    probe(world, succeeds=True)
+    world.later(STEADY_AFTER / 1e6)
+    fail_until_it_opens(world)
+    again = world.endpoint().opened_at
+    assert world.endpoint().blocked_since == again
+    old = probe(world, succeeds=False)
+    assert world.now > first + longest_wait(STEPS)
+    assert world.delivery(old).status == "pending"
+    world.later((again + longest_wait(STEPS) - world.now) / 1e6)
+    assert world.delivery(probe(world, succeeds=False)).last_error.startswith(BLOCKED_TOO_LONG)
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_whoever_resumes_an_endpoint_that_flaps_lets_what_it_blocks_wait_anew(
+    world: World, *, is_open: bool
+) -> None:
+    open_the_circuit(world, spare=20)
+    if not is_open:
+        probe(world, succeeds=True)
+    world.store.write(endpoints.resume, world.subscriber_id, world.endpoint().id, world.now)
+    fail_until_it_opens(world)
+    assert world.endpoint().blocked_since == world.endpoint().opened_at
+
+
+@pytest.mark.parametrize(("closed_for", "starts_anew"), [(STEADY_AFTER, True), (STEADY_AFTER // 2, False)])
+def test_an_order_to_send_again_hides_neither_a_steady_time_nor_a_flap(
+    world: World, closed_for: int, *, starts_anew: bool
+) -> None:
+    """It says as of when there is a backlog, as a recovery does."""
+    open_the_circuit(world, spare=20)
+    first = world.now
+    probe(world, succeeds=True)
+    recovered_at = world.now
+    world.now += closed_for
+    wanted = Filter(DeliveryStatus.DELIVERED, None, 0, world.now)
+    world.store.write(bulk_retries.order, world.subscriber_id, wanted, world.now, world.mint)
+    assert world.store.write(bulk_retries.work, world.now) == 1
+    assert world.endpoint().recovered_at > recovered_at
+    fail_until_it_opens(world)
+    assert (world.endpoint().blocked_since == first) is not starts_anew
 
 
 def test_a_410_disables_at_once_and_everything_is_held_without_using_up_a_retry(world: World) -> None:

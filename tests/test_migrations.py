@@ -11,7 +11,8 @@ import pytest
 from alembic import command
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, event, func, select, text
+from sqlalchemy import Connection, event, func, inspect, select, text
+from sqlalchemy.exc import DBAPIError
 
 from relay.store import migrate
 from relay.store.engine import Store
@@ -148,6 +149,32 @@ def test_deliveries_of_the_first_revision_are_listed_after_the_second(empty_url:
     due = store.read(lambda tx: tx.execute(select(Delivery.due_at)).scalar_one())
     store.close()
     assert (listed, due) == ([("msg", "sub", "ep", None)], 5)
+
+
+def test_an_open_circuit_has_blocked_since_it_opened_and_a_cut_off_upgrade_can_be_begun_anew(
+    empty_url: str,
+) -> None:
+    migrate.upgrade(empty_url)
+    store = Store(empty_url)
+    world = World(store)
+    for url, opened_at in (("https://open.example/hook", 7), ("https://closed.example/hook", None)):
+        world.owe(1, url)
+        world.set_endpoint(url, opened_at=opened_at)
+    with migrate._alone(empty_url) as connection:
+        command.downgrade(migrate._config(connection), "0003")
+        columns = {column["name"] for column in inspect(connection).get_columns("endpoints")}
+    assert "blocked_since" not in columns
+    with migrate._alone(empty_url) as connection:  # cut off: the column is there, the revision is not
+        connection.execute(text("ALTER TABLE endpoints ADD COLUMN blocked_since BIGINT"))
+    assert migrate.upgrade(empty_url) == ("0003", migrate.newest())
+    assert migrate.differences(empty_url) == []
+    assert [world.endpoint(f"https://{name}.example/hook").blocked_since for name in ("open", "closed")] == [
+        7,
+        None,
+    ]
+    with pytest.raises(DBAPIError):  # the table that SQLite made anew has its rules still
+        world.set_endpoint("https://open.example/hook", allowance=0)
+    store.close()
 
 
 def test_migrations_can_be_undone_and_done_again_with_rows_in_the_tables(empty_url: str) -> None:

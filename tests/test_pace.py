@@ -10,6 +10,7 @@ from relay.core.pace import (
     LONGEST_PROBE,
     OPEN_AFTER,
     PROBE_JITTER,
+    STEADY_AFTER,
     UNPROVEN_AFTER,
     Pace,
     why_disable,
@@ -113,3 +114,58 @@ def test_whatever_is_answered_the_pace_stays_within_its_bounds(
         assert pace.is_open == (pace.failure_streak >= OPEN_AFTER)
         assert (pace.failing_since is None) == (pace.failure_streak == 0)
         assert pace.open_until <= now + round(LONGEST_PROBE * (1 + PROBE_JITTER)) + 1
+
+
+def test_what_is_blocked_is_blocked_since_the_circuit_opened() -> None:
+    opened = failing(OPEN_AFTER)
+    assert (opened.opened_at, opened.blocked_since, opened.wait_began_at) == (NOW, NOW, NOW)
+    later = failing(1, opened, NOW + SECOND)
+    assert later.wait_began_at == NOW
+    closed = later.after_success(NOW + 2 * SECOND, 10)
+    assert closed.wait_began_at is None
+
+
+def test_an_open_circuit_of_which_nothing_else_is_known_blocks_since_it_opened() -> None:
+    old = Pace(opened_at=NOW, failure_streak=OPEN_AFTER)
+    assert old.wait_began_at == NOW
+    closed = old.after_success(NOW + SECOND, 10)
+    assert failing(OPEN_AFTER, closed, NOW + 2 * SECOND).wait_began_at == NOW
+
+
+SHORT = st.integers(0, STEADY_AFTER - 1)
+
+
+@given(st.lists(st.tuples(SHORT, SHORT), min_size=1, max_size=8), st.integers(1, 5))
+def test_recoveries_shorter_than_an_hour_never_move_it_and_a_steady_hour_does(
+    flaps: list[tuple[Micros, Micros]], successes: int
+) -> None:
+    pace, now = failing(OPEN_AFTER), NOW
+    for closed_for, open_for in flaps:
+        pace = answered(pace, now, successes)
+        now += closed_for
+        pace = failing(OPEN_AFTER, pace, now)
+        assert (pace.wait_began_at, pace.opened_at) == (NOW, now)
+        now += open_for
+    pace = answered(pace, now, successes)
+    now += STEADY_AFTER
+    assert failing(OPEN_AFTER, pace, now).wait_began_at == now
+
+
+def answered(pace: Pace, now: Micros, times: int) -> Pace:
+    for _ in range(times):
+        pace = pace.after_success(now, 10)
+    return pace
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(-7200, 7200)), max_size=30))
+def test_whatever_the_answers_and_the_clock_an_open_circuit_blocks_since_it_opened_or_before(
+    answers: list[tuple[int, int]],
+) -> None:
+    """Each is so many failures, and then a success if there were none; clocks may be set back."""
+    pace, now = Pace(), NOW
+    for failures, seconds in answers:
+        now += seconds * SECOND
+        pace = failing(failures, pace, now) if failures else pace.after_success(now, 10)
+        assert (pace.wait_began_at is None) == (pace.opened_at is None)
+        if pace.opened_at is not None and pace.wait_began_at is not None:
+            assert pace.wait_began_at <= pace.opened_at

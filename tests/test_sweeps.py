@@ -1,6 +1,6 @@
 """What waited for too long fails, what a deleted endpoint is owed is cancelled: by tidiers, in batches."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from sqlalchemy import update
@@ -11,6 +11,7 @@ from relay.core.states import DeliveryStatus
 from relay.store import deliveries, endpoint_edits, endpoints, fleet, sweeps
 from relay.store.delivery_records import BLOCKED_TOO_LONG
 from relay.store.engine import Store
+from relay.store.sweeps import Limit
 from relay.store.tables import Delivery
 from tests.support_care import HOOK, RETENTION, tidier_of
 from tests.support_emptied import empty, private_store
@@ -87,6 +88,19 @@ def test_what_was_blocked_for_twice_the_schedule_fails_and_what_came_later_waits
     assert [one.id for one in world.claim().taken] == later
 
 
+def test_behind_a_circuit_that_closed_for_a_moment_the_wait_goes_on(world: World) -> None:
+    ids = world.owe(1)
+    first = world.now
+    world.later(BLOCKED_AFTER + 1)
+    closed = {"opened_at": None, "blocked_since": first, "recovered_at": world.now}
+    world.set_endpoint(HOOK, **closed)
+    tidier_of(world).turn()
+    assert statuses(world, ids) == ["pending"]
+    open_circuit(world)
+    tidier_of(world).turn()
+    assert statuses(world, ids) == ["failed"]
+
+
 def test_what_is_overdue_is_found_behind_any_number_that_are_not(world: World) -> None:
     ids = world.owe(2)
     open_circuit(world)
@@ -121,6 +135,78 @@ def test_what_is_in_flight_is_left_alone_and_a_dead_lease_is_not(world: World) -
     assert statuses(world, [alive, dead]) == ["pending", "failed"]
     assert [(one.number, one.error) for one in world.attempts(dead)] == [(1, "lost")]
     assert world.attempts(alive) == []
+
+
+def resume(world: World) -> None:
+    world.store.write(endpoints.resume, world.subscriber_id, world.endpoint().id, world.now)
+
+
+def resume_and_pause(world: World) -> None:
+    resume(world)
+    pause(world)
+
+
+def answer(world: World) -> None:
+    world.settle(world.claim().taken[:1])
+
+
+def send_again(world: World) -> None:
+    """As if each had ended, and was sent again."""
+    world.store.write(lambda tx: tx.execute(update(Delivery).values(since=world.now)))
+
+
+@pytest.mark.parametrize(
+    ("hold", "let_go"),
+    [
+        (pause, resume),
+        (pause, resume_and_pause),
+        (pause, send_again),
+        (open_circuit, resume),
+        (open_circuit, answer),
+        (open_circuit, pause),
+    ],
+)
+def test_what_was_let_go_between_the_look_and_the_lock_does_not_fail(
+    world: World, hold: Callable[[World], None], let_go: Callable[[World], None]
+) -> None:
+    ids = world.owe(3)
+    hold(world)
+    world.later(1)
+    limit = sweeps.held_limit(world.now) if hold is pause else sweeps.blocked_limit(world.now)
+    (endpoint_id,) = world.store.read(sweeps.endpoints_over, limit)
+    found = world.store.read(sweeps.overdue, endpoint_id, limit, world.now)
+    assert found == ids
+    let_go(world)
+    assert fail(world, endpoint_id, found, limit) == 0
+    assert "failed" not in statuses(world, ids)
+
+
+def fail(world: World, endpoint_id: str, found: list[str], limit: Limit) -> int:
+    return world.store.write(sweeps.fail_overdue, endpoint_id, found, limit, world.now, world.mint)
+
+
+def test_what_is_claimed_between_the_look_and_the_lock_is_left_to_its_settle(world: World) -> None:
+    first, second = ids = world.owe(2)
+    open_circuit(world)
+    limit = sweeps.blocked_limit(world.later(1))
+    endpoint_id = world.endpoint().id
+    found = world.store.read(sweeps.overdue, endpoint_id, limit, world.now)
+    assert found == ids
+    claim(world, first, until=world.now + LEASE)
+    assert fail(world, endpoint_id, found, limit) == 1
+    assert statuses(world, [first, second]) == ["pending", "failed"]
+
+
+def test_the_look_for_what_is_overdue_waits_for_no_lock(world: World) -> None:
+    """On SQLite one writer locks all: looking through a long queue must not be a write."""
+    ids = world.owe(2)
+    pause(world)
+    world.set_endpoint(HOOK, held_at=world.now - RETENTION - SECOND)
+    tidier = tidier_of(world)
+    with world.store.engine.begin() as writer:
+        endpoints.lock_in_order(writer, [world.endpoint().id])
+        assert tidier._sweep() == 0
+    assert statuses(world, ids) == ["pending"] * 2
 
 
 def test_a_long_backlog_fails_in_batches_turn_after_turn(

@@ -139,7 +139,7 @@ def test_a_chore_that_our_code_fails_on_stops_no_other(world: World, monkeypatch
         return 1 // 0 if endpoint_id == broken else give(tx, endpoint_id, now, mint)
 
     monkeypatch.setattr(notices, "give", give_all_but_one)
-    monkeypatch.setattr(sweeps, "held_endpoints", lambda _tx, _before: 1 // 0)
+    monkeypatch.setattr(sweeps, "held_limit", lambda _before: 1 // 0)
     monkeypatch.setattr(tidy, "expire", lambda *_: 1 // 0)
     ended = {"status": "failed", "due_at": None, "finished_at": world.now}
     world.store.write(lambda tx: tx.execute(update(Delivery).values(ended)))

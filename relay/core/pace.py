@@ -13,6 +13,10 @@
     │ disabled │ everything is held until somebody resumes it
     └──────────┘
 
+What waits behind an open circuit may wait for so long and no longer. That time does not begin anew at an
+endpoint that answers now and then: it is blocked since its circuit first opened, until it was steady for an
+hour.
+
 Times are microseconds, `dice` is a number in [0, 1).
 """
 
@@ -27,19 +31,25 @@ OPEN_AFTER = 10  # failures in a row after which the circuit opens: one default 
 FIRST_PROBE = 10 * SECOND  # after the circuit has opened
 LONGEST_PROBE = 600 * SECOND  # between two probes: a mended receiver waits no longer than this
 PROBE_JITTER = 0.2  # upwards, so that endpoints that fell together are not probed together
+STEADY_AFTER = 3600 * SECOND  # closed for so long, a circuit that opens has nothing to do with those before
 DISABLE_AFTER = 10  # failed attempts without a success …
 DISABLE_SPAN = 5 * 86_400 * SECOND  # … over this time, after which an endpoint is disabled
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What the last answers of an endpoint allow. `opened_at` is None while its circuit is closed."""
+    """What the last answers of an endpoint allow. `opened_at` is None while its circuit is closed.
+
+    `blocked_since` is when its circuit opened first, of openings that no steady time parts; it says nothing
+    while the circuit is closed, and is forgotten at the next opening.
+    """
 
     allowance: int = FIRST_ALLOWANCE
     proven: bool = False
     failure_streak: int = 0
     failing_since: Micros | None = None
     opened_at: Micros | None = None
+    blocked_since: Micros | None = None
     open_until: Micros = 0
     probe_count: int = 0
     recovered_at: Micros | None = None
@@ -49,17 +59,25 @@ class Pace:
         """Whether the circuit is open: only single probes go through."""
         return self.opened_at is not None
 
+    @property
+    def wait_began_at(self) -> Micros | None:
+        """When the wait behind the open circuit began; None while it is closed."""
+        if self.opened_at is None or self.blocked_since is None:
+            return self.opened_at
+        return self.blocked_since
+
     def after_success(self, now: Micros, max_in_flight: int) -> "Pace":
         """One more in flight for each success (so it doubles each round trip), up to the limit.
 
         The first success of an open circuit closes it; what was due by then is a backlog from now on.
         """
         if self.is_open:
-            return Pace(min(FIRST_ALLOWANCE, max_in_flight), proven=True, recovered_at=now)
+            slowly = min(FIRST_ALLOWANCE, max_in_flight)
+            return Pace(slowly, proven=True, blocked_since=self.wait_began_at, recovered_at=now)
         allowance = min(self.allowance + 1, max_in_flight)
         if self.proven and not self.failure_streak and allowance == self.allowance:
             return self  # as nearly always; a pace whose streak is 0 has nothing else to forget
-        return Pace(allowance, proven=True, recovered_at=self.recovered_at)
+        return Pace(allowance, proven=True, blocked_since=self.blocked_since, recovered_at=self.recovered_at)
 
     def after_failure(self, now: Micros, *, started_at: Micros, dice: float) -> "Pace":
         """Half as many in flight, and after a run of failures an open circuit.
@@ -78,8 +96,16 @@ class Pace:
             is_probe = started_at >= self.opened_at
             return _probed(failed, now, self.probe_count + 1, dice) if is_probe else failed
         if streak >= OPEN_AFTER:
-            return _probed(replace(failed, opened_at=now), now, 0, dice)
+            opened = replace(failed, opened_at=now, blocked_since=_opens_since(self, now))
+            return _probed(opened, now, 0, dice)
         return failed
+
+
+def _opens_since(pace: Pace, now: Micros) -> Micros:
+    """Since when an endpoint whose circuit opens now is blocked; never later, whatever the clock did."""
+    if pace.blocked_since is None or pace.recovered_at is None or now - pace.recovered_at >= STEADY_AFTER:
+        return now
+    return min(pace.blocked_since, now)
 
 
 def _probed(pace: Pace, now: Micros, probe_count: int, dice: float) -> Pace:

@@ -12,6 +12,7 @@ from sqlalchemy import case, func, null, select, update
 
 from relay.core.errors import Fault, Invalid, QuotaExceeded
 from relay.core.ids import Mint, first_id
+from relay.core.pace import STEADY_AFTER
 from relay.core.records import Micros
 from relay.core.states import DeliveryStatus, Event
 from relay.store import deliveries, endpoints
@@ -161,6 +162,18 @@ def _send_again(tx: Tx, given: Any, window: Sequence[Any], now: Micros) -> int:
 
 
 def _note_backlog(tx: Tx, ids: Sequence[str], at: Micros) -> None:
-    """What is due by this moment is a backlog of these endpoints, as after a recovery."""
+    """What is due by this moment is a backlog of these endpoints, as after a recovery.
+
+    As the moment of the true recovery is lost by that, one that was steady until now forgets that it was ever
+    blocked. (In this order: MySQL reads what an UPDATE has just set.)
+    """
     later = case((Endpoint.recovered_at > at, Endpoint.recovered_at), else_=at)
-    tx.execute(update(Endpoint).where(among(tx, Endpoint.id, ids)).values(recovered_at=later))
+    steady = Endpoint.opened_at.is_(None) & (Endpoint.recovered_at <= at - STEADY_AFTER)
+    tx.execute(
+        update(Endpoint)
+        .where(among(tx, Endpoint.id, ids))
+        .ordered_values(
+            (Endpoint.blocked_since, case((steady, null()), else_=Endpoint.blocked_since)),
+            (Endpoint.recovered_at, later),
+        )
+    )

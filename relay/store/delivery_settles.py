@@ -155,7 +155,7 @@ def _settle_one(done: Done, row: Any, health: Health, now: Micros, steps: Sequen
     error = reply.error
     if row.event == Event.TEST:  # sent once, and no sign of health either way
         return Settled(done, DeliveryStatus.DELIVERED if error is None else DeliveryStatus.FAILED)
-    opened_at = health.pace.opened_at
+    blocked_since = health.pace.wait_began_at
     if error is not ErrorClass.INTERNAL:  # our own fault says nothing of the endpoint
         health.note(done, now)
     if error is None:
@@ -164,28 +164,29 @@ def _settle_one(done: Done, row: Any, health: Health, now: Micros, steps: Sequen
         return Settled(done, DeliveryStatus.CANCELLED)
     if health.is_disabled:
         return Settled(done, DeliveryStatus.PENDING, now)  # held, with no retry used up
-    return _after_failure(done, row, opened_at, now, steps)
+    return _after_failure(done, row, blocked_since, now, steps)
 
 
 def _after_failure(
-    done: Done, row: Any, opened_at: Micros | None, now: Micros, steps: Sequence[float]
+    done: Done, row: Any, blocked_since: Micros | None, now: Micros, steps: Sequence[float]
 ) -> Settled:
     """The schedule goes on by a step, or is at its end; a probe of an open circuit has a rule of its own."""
-    if opened_at is not None:
-        return _after_a_probe(done, max(row.since, opened_at), now, steps)
+    if blocked_since is not None:
+        return _after_a_probe(done, max(row.since, blocked_since), now, steps)
     due_at = retry_at(now, row.step, steps, retry_after=done.reply.retry_after, dice=done.dice)
     if due_at is None:
         return Settled(done, DeliveryStatus.FAILED)
     return Settled(done, DeliveryStatus.PENDING, due_at, retries_used=1)
 
 
-def _after_a_probe(done: Done, blocked_since: Micros, now: Micros, steps: Sequence[float]) -> Settled:
+def _after_a_probe(done: Done, waits_since: Micros, now: Micros, steps: Sequence[float]) -> Settled:
     """A failure while the circuit is open uses up no retry; the row goes to the end of its queue.
 
-    What has waited behind it for twice the schedule's length by then fails. What came before it opened does
-    not count: a pause may have held the row for weeks, and resuming closes the circuit.
+    What has waited behind it for twice the schedule's length by then fails. What came before the endpoint was
+    blocked does not count: a pause may have held the row for weeks, and resuming closes the circuit. A
+    recovery of less than an hour does: else an endpoint that flaps would keep its queue for ever.
     """
-    if now - blocked_since > longest_wait(steps):
+    if now - waits_since > longest_wait(steps):
         reason = clean(f"{BLOCKED_TOO_LONG} ({error_text(done.reply)})")
         return Settled(done, DeliveryStatus.FAILED, reason=reason)
     asked = retry_after_seconds(done.reply.retry_after, now) or 0.0

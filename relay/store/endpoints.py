@@ -213,6 +213,7 @@ PACE_COLUMNS = (
     Endpoint.failure_streak,
     Endpoint.failing_since,
     Endpoint.opened_at,
+    Endpoint.blocked_since,
     Endpoint.open_until,
     Endpoint.probe_count,
     Endpoint.recovered_at,
@@ -227,6 +228,7 @@ def pace_of(row: Any) -> Pace:
         failure_streak=row.failure_streak,
         failing_since=row.failing_since,
         opened_at=row.opened_at,
+        blocked_since=row.blocked_since,
         open_until=row.open_until,
         probe_count=row.probe_count,
         recovered_at=row.recovered_at,
@@ -290,10 +292,13 @@ def pause(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
 def resume(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
     """Let go what was held, oldest first, at the endpoint's own pace, and enable what was disabled.
 
-    It starts slowly, with a closed circuit: whoever resumes says that it is mended. Raises NotFound.
+    It starts slowly, with a closed circuit, and with nothing remembered of how long it was blocked: whoever
+    resumes says that it is mended. Raises NotFound.
     """
     row = lock_own(tx, subscriber_id, endpoint_id)
     if row.status == EndpointStatus.ACTIVE and row.opened_at is None:
+        if row.blocked_since is not None:  # it flaps, and is closed just now
+            tx.execute(update(Endpoint).where(Endpoint.id == endpoint_id).values(blocked_since=null()))
         return
     pace = Pace(allowance=min(FIRST_ALLOWANCE, row.max_in_flight), recovered_at=now)
     tx.execute(

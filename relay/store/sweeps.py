@@ -1,14 +1,20 @@
 """The ends that no settle brings: what was held or blocked for too long, what a deleted endpoint is owed.
 
 Each step is one endpoint and a few hundred rows, so that nobody waits for it, however long the backlog is.
+What waited for too long may lie anywhere in a long queue (a failed probe goes to its end), so it is looked
+for without a lock; under the endpoint's lock, both the endpoint and the rows are looked at again.
 """
 
-from sqlalchemy import null, select, update
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, func, null, select, update
 
 from relay.core.ids import Mint
 from relay.core.records import Micros
 from relay.core.states import DeliveryStatus, EndpointStatus
 from relay.store import deliveries, endpoints, lost_attempts
+from relay.store.delivery_records import BLOCKED_TOO_LONG
 from relay.store.engine import Tx
 from relay.store.statements import among
 from relay.store.tables import Delivery, Endpoint
@@ -17,16 +23,70 @@ BATCH = 500
 HELD_TOO_LONG = "held: its endpoint was paused or disabled for longer than records are kept"
 
 
-def held_endpoints(tx: Tx, before: Micros) -> list[str]:
-    """Endpoints that are paused or disabled since before this moment."""
-    here = Endpoint.deleted_at.is_(None) & (Endpoint.held_at < before)
-    return list(tx.scalars(select(Endpoint.id).where(here).order_by(Endpoint.held_at)))
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Deliveries that have waited since before a moment fail, at endpoints that have stood still since."""
+
+    before: Micros
+    reason: str
+    is_over: ColumnElement[bool]  # of an endpoint's row
 
 
-def open_endpoints(tx: Tx, before: Micros) -> list[str]:
-    """Endpoints whose circuit opened before this moment and is open still. Held ones have their own limit."""
-    here = (Endpoint.status == EndpointStatus.ACTIVE) & (Endpoint.opened_at < before)
-    return list(tx.scalars(select(Endpoint.id).where(here).order_by(Endpoint.id)))
+def held_limit(before: Micros) -> Limit:
+    """Of endpoints that are paused or disabled."""
+    is_over = Endpoint.deleted_at.is_(None) & (Endpoint.held_at < before)
+    return Limit(before, HELD_TOO_LONG, is_over)
+
+
+def blocked_limit(before: Micros) -> Limit:
+    """Of endpoints whose circuit is open, as `Pace.wait_began_at` counts. Held ones have their own limit."""
+    is_open = (Endpoint.status == EndpointStatus.ACTIVE) & Endpoint.opened_at.is_not(None)
+    began_at = func.coalesce(Endpoint.blocked_since, Endpoint.opened_at)
+    return Limit(before, BLOCKED_TOO_LONG, is_open & (began_at < before))
+
+
+def endpoints_over(tx: Tx, limit: Limit) -> list[str]:
+    """Endpoints that are over a limit now; what they are owed may be younger."""
+    return list(tx.scalars(select(Endpoint.id).where(limit.is_over).order_by(Endpoint.id)))
+
+
+def overdue(tx: Tx, endpoint_id: str, limit: Limit, now: Micros) -> list[str]:
+    """A batch of such an endpoint's pending rows that have waited for too long: ids, in order."""
+    here = (Delivery.endpoint_id == endpoint_id) & _is_overdue(limit, now)
+    return sorted(tx.scalars(select(Delivery.id).where(here).limit(BATCH)))
+
+
+def fail_overdue(
+    tx: Tx, endpoint_id: str, found: Sequence[str], limit: Limit, now: Micros, mint: Mint
+) -> int:
+    """Fail those of the rows found that are overdue still, if their endpoint is over the limit still.
+
+    It may have been resumed since, or have answered. Returns how many rows failed.
+    """
+    endpoints.lock_in_order(tx, [endpoint_id])
+    if tx.scalar(select(Endpoint.id).where(Endpoint.id == endpoint_id, limit.is_over)) is None:
+        return 0
+    rows = tx.execute(
+        select(Delivery.id, Delivery.token, Delivery.attempt_count).where(
+            among(tx, Delivery.id, found), _is_overdue(limit, now)
+        )
+    ).all()
+    if not rows:
+        return 0
+    lost_attempts.record(tx, [row for row in rows if row.token is not None], now, mint)
+    tx.execute(
+        update(Delivery)
+        .where(among(tx, Delivery.id, sorted(row.id for row in rows)))
+        .values(status=DeliveryStatus.FAILED, due_at=null(), token=null())
+        .values(finished_at=now, last_error=limit.reason)
+    )
+    endpoints.look_again(tx, [endpoint_id], now)
+    return len(rows)
+
+
+def _is_overdue(limit: Limit, now: Micros) -> ColumnElement[bool]:
+    in_flight = Delivery.token.is_not(None) & (Delivery.due_at > now)
+    return Delivery.due_at.is_not(None) & (Delivery.since < limit.before) & ~in_flight
 
 
 def deleted_endpoints(tx: Tx) -> list[str]:
@@ -42,36 +102,3 @@ def clear_deleted(tx: Tx, endpoint_id: str, now: Micros, mint: Mint) -> int:
     endpoints.lock_in_order(tx, [endpoint_id])
     cancelled = deliveries.cancel_of_endpoint(tx, endpoint_id, now)
     return cancelled + deliveries.end_lapsed(tx, endpoint_id, now, mint)
-
-
-def fail_overdue(
-    tx: Tx, endpoint_id: str, waiting_since: Micros, reason: str, now: Micros, mint: Mint
-) -> int:
-    """Fail a batch of an endpoint's pending rows that have waited since before this moment; how many.
-
-    They may lie anywhere in its queue, as a failed probe goes to its end. So they are looked for without the
-    endpoint's lock, for which nobody shall wait so long (on SQLite all writers wait), and the rows, not the
-    endpoint, are looked at again under it.
-    """
-    in_flight = Delivery.token.is_not(None) & (Delivery.due_at > now)
-    is_overdue = Delivery.due_at.is_not(None) & (Delivery.since < waiting_since) & ~in_flight
-    of_endpoint = (Delivery.endpoint_id == endpoint_id) & is_overdue
-    found = tx.scalars(select(Delivery.id).where(of_endpoint).limit(BATCH)).all()
-    if not found:
-        return 0
-    endpoints.lock_in_order(tx, [endpoint_id])
-    rows = tx.execute(
-        select(Delivery.id, Delivery.token, Delivery.attempt_count).where(
-            among(tx, Delivery.id, sorted(found)), is_overdue
-        )
-    ).all()
-    if not rows:
-        return 0
-    lost_attempts.record(tx, [row for row in rows if row.token is not None], now, mint)
-    tx.execute(
-        update(Delivery)
-        .where(among(tx, Delivery.id, sorted(row.id for row in rows)))
-        .values(status=DeliveryStatus.FAILED, due_at=null(), token=null(), finished_at=now, last_error=reason)
-    )
-    endpoints.look_again(tx, [endpoint_id], now)
-    return len(rows)

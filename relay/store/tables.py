@@ -100,9 +100,10 @@ class Endpoint(Base):
     deleted. It is never later than the first moment at which something could be done. `not_before` (its rate)
     and `open_until` (its circuit) hold it back. `allowance` is how many may be in flight now (slow start);
     `proven` is 0 until it has answered, and again after a run of failures. `opened_at` and `probe_count` tell
-    of an open circuit. What was due before `recovered_at` is its backlog. `held_at` is when it was paused or
-    disabled. `notices` marks where the subscriber wants to hear of its other endpoints; `notice_at` says that
-    it is still to be told of this one's end.
+    of an open circuit; while it is open, what waits counts from `blocked_since`, which outlives recoveries of
+    less than an hour (`core.pace`). What was due before `recovered_at` is its backlog. `held_at` is when it
+    was paused or disabled. `notices` marks where the subscriber wants to hear of its other endpoints;
+    `notice_at` says that it is still to be told of this one's end.
     """
 
     __tablename__ = "endpoints"
@@ -124,6 +125,7 @@ class Endpoint(Base):
     failure_streak: Mapped[int] = mapped_column(Integer, default=0)
     failing_since: Mapped[int | None] = mapped_column(BigInteger)
     opened_at: Mapped[int | None] = mapped_column(BigInteger)
+    blocked_since: Mapped[int | None] = mapped_column(BigInteger)
     open_until: Mapped[int] = mapped_column(BigInteger, default=0)
     probe_count: Mapped[int] = mapped_column(Integer, default=0)
     recovered_at: Mapped[int | None] = mapped_column(BigInteger)
