@@ -4,7 +4,6 @@ SIGTERM or SIGINT: stop taking, finish what has begun. A second one: leave now; 
 out and others go on.
 """
 
-import gc
 import os
 import signal
 import threading
@@ -14,6 +13,7 @@ from queue import SimpleQueue
 
 from relay import __version__, telemetry
 from relay.core.errors import SenderDied
+from relay.core.garbage import look_for_garbage_seldom
 from relay.deliver import Dispatcher
 from relay.poll import Poller
 from relay.store.engine import Store
@@ -97,7 +97,7 @@ def run_poller(poller: Poller, tidier: Tidier, store: Store, *, metrics_addr: st
 def run_dispatcher(dispatcher: Dispatcher, store: Store, *, metrics_addr: str | None) -> int:
     """Deliver on this thread until told to stop, then until what is in flight has ended; the exit code."""
     telemetry.process_started(version=__version__)
-    _look_for_garbage_seldom()
+    look_for_garbage_seldom()
     if metrics_addr is not None:
         telemetry.serve_metrics(metrics_addr)
     try:
@@ -109,15 +109,6 @@ def run_dispatcher(dispatcher: Dispatcher, store: Store, *, metrics_addr: str | 
         return 1
     _leave(store, abandoned)
     return 0
-
-
-def _look_for_garbage_seldom() -> None:
-    """Let Python look for garbage in cycles far less often than it would, as deliveries make nearly none.
-
-    The looks were a fiftieth of all processor time (seen by `perf` in `./dev bench deliver`).
-    """
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
 
 def _leave(store: Store, abandoned: int = 0) -> None:

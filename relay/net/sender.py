@@ -10,11 +10,11 @@ import resource
 import socket
 import sys
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from itertools import chain
 
 from relay.core.errors import whereabouts
+from relay.core.garbage import look_for_garbage_seldom
 from relay.core.parcels import Parcel
 from relay.core.records import Reply
 from relay.core.states import ErrorClass
@@ -32,11 +32,12 @@ BEGIN_AT_ONCE = 32
 class Sender:
     """Serves one dispatcher at the other end of `frames`, until that end is closed."""
 
-    def __init__(self, options: EngineOptions, frames: Frames, early: Iterable[Parcel]) -> None:
+    def __init__(self, options: EngineOptions, frames: Frames, early: Iterable[bytes]) -> None:
         self._options = options
         self._frames = frames
         self._sockets = Sockets()
-        self._incoming = deque(early)
+        self._came = deque(early)
+        self._next: deque[Parcel] = deque()
         self._replies: list[Reply] = []
         self._is_over = False
 
@@ -51,15 +52,22 @@ class Sender:
         engine = Engine(self._options, self._sockets, self._replies.append)
         try:
             while not self._is_over:
-                for _ in range(min(BEGIN_AT_ONCE, len(self._incoming))):
-                    engine.begin(self._incoming.popleft())
+                for parcel in self._some_parcels():
+                    engine.begin(parcel)
                 self._hand_back()
-                engine.step(wait=not self._incoming)
+                engine.step(wait=not (self._next or self._came))
         except Exception as surprise:  # noqa: BLE001 - go on with a new engine; the replies tell of it
             engine.abandon(ErrorClass.INTERNAL, f"the relay's sender failed ({whereabouts(surprise)})")
             self._hand_back()
         finally:
             engine.close()
+
+    def _some_parcels(self) -> Iterator[Parcel]:
+        """The next few, unpacked only now: a thousand that wait so are more than fits a processor's cache."""
+        while self._came and len(self._next) < BEGIN_AT_ONCE:
+            self._next.extend(wire.parcels_in(self._came.popleft()))
+        for _ in range(min(BEGIN_AT_ONCE, len(self._next))):
+            yield self._next.popleft()
 
     def _listen(self) -> None:
         wanted = READ if self._frames.is_flushed else READ | WRITE
@@ -73,8 +81,7 @@ class Sender:
 
     def _take(self) -> None:
         try:
-            for message in self._frames.take():
-                self._incoming.extend(wire.parcels_in(message))
+            self._came.extend(self._frames.take())
         except EOFError:
             self._is_over = True
 
@@ -106,8 +113,7 @@ def serve(sock: socket.socket) -> None:
         except EOFError:
             return  # the dispatcher ended before it had begun
         options, *early = messages
-        parcels = chain.from_iterable(wire.parcels_in(message) for message in early)
-        Sender(wire.options_in(options), frames, parcels).run()
+        Sender(wire.options_in(options), frames, early).run()
 
 
 def main() -> None:
@@ -115,6 +121,7 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # macOS says no to "unlimited"
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # connections are files
+    look_for_garbage_seldom()
     serve(socket.socket(fileno=int(sys.argv[1])))
 
 
