@@ -182,6 +182,11 @@ def all_done(store: Store) -> bool:
     )
 
 
+def recorded(store: Store) -> int:
+    """How many attempts are on record."""
+    return store.read(lambda tx: tx.scalar(select(func.count()).select_from(Attempt)) or 0)
+
+
 def span(store: Store) -> tuple[int, float]:
     """How many were delivered at the first attempt, and the seconds from the first start to the last settle.
 
