@@ -22,9 +22,10 @@ from relay.store.engine import Store
 from relay.store.keyring import Keyring
 
 SUBMIT_ROWS = 32  # parcels that are handed over at once: few enough that the first does not wait for the last
-CLAIM_ROWS = 200  # at most, so that no claim holds its locks for long
+CLAIM_ROWS = 300  # at most, so that no claim holds its locks for long
+WORTH_A_CLAIM = 150  # free slots for which one is made at once: waiting for more would leave them idle
 IDLE = 0.15  # seconds between two looks for work: a new delivery leaves within a quarter second
-CLAIM_EVERY = 0.02  # seconds between claims that fill no batch; and, within a second of a find, between looks
+CLAIM_EVERY = 0.02  # seconds between claims for fewer slots; and, within a second of a find, between looks
 MOST_REACH = 10.0  # times the slots: the default in-flight limit, where each endpoint owes a single delivery
 TURNS_EVERY = 1.0  # seconds between two looks at which subscribers have something ready
 
@@ -73,9 +74,9 @@ class Claimer:
         self._store.write(delivery_settles.release, claims, self._clock.now())
 
     def _claim_soon(self) -> None:
-        """There is room again: claim at once where that fills a batch, else with what comes until then."""
-        full = self._flights.slots_left >= min(CLAIM_ROWS, self._rules.max_in_flight)
-        self._claim_at = min(self._claim_at, 0.0 if full else self._claimed_at + CLAIM_EVERY)
+        """There is room again: claim at once where there is enough, else with what comes until then."""
+        is_enough = self._flights.slots_left >= min(WORTH_A_CLAIM, self._rules.max_in_flight)
+        self._claim_at = min(self._claim_at, 0.0 if is_enough else self._claimed_at + CLAIM_EVERY)
 
     def _claim(self) -> None:
         """Take what there is room for; after an empty hand, look again in a while."""
@@ -106,7 +107,7 @@ class Claimer:
 
         Claiming again at once would find less still: several dispatchers send to the same endpoints.
         """
-        return taken < CLAIM_ROWS / 2 and self._flights.slots_left > self._rules.max_in_flight / 2
+        return taken < WORTH_A_CLAIM / 2 and self._flights.slots_left > self._rules.max_in_flight / 2
 
     def _claimed(self) -> list[Claimed]:
         now = self._clock.now()
