@@ -64,9 +64,13 @@ SETTINGS = {
     "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "soak",
     "RELAY_UPSTREAM_URL": "http://127.0.0.1:9",
 }
-BLOCKED_WITHIN = (  # seconds behind an open circuit after which a delivery has failed: a sweep may be missed
-    longest_wait([float(step) for step in SETTINGS["RELAY_RETRY_SCHEDULE"].split(",")]) / SECOND
-    + 2 * SWEEP_EVERY
+STEPS = [float(step) for step in SETTINGS["RELAY_RETRY_SCHEDULE"].split(",")]
+BLOCKED_WITHIN = (  # seconds after which what is behind an open circuit has failed: they count by its own age
+    1.2 * sum(STEPS)  # its retries, should the circuit have opened only then
+    + 2 * (len(STEPS) + 1)  # its attempts' time-outs
+    + longest_wait(STEPS) / SECOND
+    + 1.2 * 70  # three probes, after which a sweep looks there
+    + 2 * SWEEP_EVERY  # one may be missed
 )
 SETTLE_WITHIN = 240.0  # seconds after the last trouble in which everything that can end has ended
 
@@ -247,7 +251,7 @@ def judge(store: Store, chaos: Chaos, owed: int, ended_at: Micros) -> list[str]:
                 Endpoint.url,
                 Endpoint.status.label("at"),
             )
-            .add_columns(Endpoint.opened_at, Endpoint.blocked_since)
+            .add_columns(Endpoint.opened_at)
             .join(Endpoint, Endpoint.id == Delivery.endpoint_id)
         ).all()
     )
@@ -294,7 +298,7 @@ def _judge_one(row: Any, numbers: list[int], accepted: int, lost: int) -> list[s
 def _judge_wait(row: Any, ended_at: Micros) -> list[str]:
     if row.status != DeliveryStatus.PENDING or row.at != "active" or row.opened_at is None:
         return []
-    waited = (ended_at - max(row.since, row.blocked_since)) / SECOND
+    waited = (ended_at - row.since) / SECOND
     return [f"{row.id} waited {waited:.0f} s at an open circuit ({row.url})"] * (waited > BLOCKED_WITHIN)
 
 

@@ -84,25 +84,29 @@ class Tidier:
         return int(retried is not None)
 
     def _sweep(self) -> int:
-        """Fail what was held or blocked for too long, and cancel what deleted endpoints are owed."""
+        """Fail what was held or blocked for too long, and cancel what deleted endpoints are owed.
+
+        Returns how many endpoints have more of it: else the next sweep has its time.
+        """
         now = self.clock.now()
-        swept = self._fail(sweeps.held_limit(now - self.retention))
-        swept += self._fail(sweeps.blocked_limit(now - longest_wait(self.retry_seconds)))
+        unfinished = self._fail(sweeps.held_limit(now - self.retention))
+        unfinished += self._fail(sweeps.blocked_limit(now - longest_wait(self.retry_seconds)))
         for endpoint_id in self.store.read(sweeps.deleted_endpoints):
-            swept += self.store.write(sweeps.clear_deleted, endpoint_id, now, self.mint)
-        return swept
+            unfinished += bool(self.store.write(sweeps.clear_deleted, endpoint_id, now, self.mint))
+        return unfinished
 
     def _fail(self, limit: Limit) -> int:
-        """Fail a batch at each endpoint over the limit. The look for it may be long: nobody waits for it."""
-        failed = 0
+        """Fail a batch at each endpoint over the limit; how many of them have more of it."""
+        failed = unfinished = 0
         for endpoint_id in self.store.read(sweeps.endpoints_over, limit):
             found = self.store.read(sweeps.overdue, endpoint_id, limit, self.clock.now())
             if found:
                 now = self.clock.now()
                 failed += self.store.write(sweeps.fail_overdue, endpoint_id, found, limit, now, self.mint)
+            unfinished += len(found) >= sweeps.BATCH
         if failed:
             telemetry.swept(failed, limit.reason)
-        return failed
+        return unfinished
 
     def _prune(self) -> int:
         """Delete a batch, so that nobody waits for a long transaction."""

@@ -22,6 +22,7 @@ from relay.store import (
     jobs,
     poll_claims,
     prune,
+    sweeps,
     watches,
 )
 from relay.store.engine import Store, Tx
@@ -158,6 +159,13 @@ def look_for_work(tx: Tx, _world: World) -> object:
     return (delivery_claims.next_ready(tx), poll_claims.next_due(tx), watches.next_deadline(tx))
 
 
+def look_for_overdue(tx: Tx, world: World) -> object:
+    url = "https://owed0.example/hook"
+    owed = endpoints.find_by_urls(tx, world.subscriber_id, [url])[url]
+    assert len(sweeps.overdue(tx, owed, sweeps.blocked_limit(world.now + 1), world.now)) == 2
+    return sweeps.overdue(tx, owed, sweeps.blocked_limit(0), world.now)
+
+
 def prune_nothing(tx: Tx, world: World) -> object:
     assert not any(prune.batch(tx, world.now, 0).values())
     return None
@@ -191,6 +199,7 @@ PASSES: dict[str, tuple[Pass, set[str | tuple[str, ...]], int]] = {
     "claim of jobs": (claim_jobs, {"ix_jobs_due", "ix_watches_job"}, 0),
     "expiry": (expire, {"ix_watches_due"}, 0),
     "look for work": (look_for_work, {"ix_endpoints_ready", "ix_jobs_due", "ix_watches_due"}, 0),
+    "look for what is overdue": (look_for_overdue, {"ix_deliveries_due"}, 0),
     "pruning of nothing": (prune_nothing, set(), ENDPOINTS),  # it looks through the endpoints: they are few
     "one delivery": (show_one_delivery, {KEY_OF_ATTEMPTS}, 0),
     "list of attempts": (list_attempts, {KEY_OF_ATTEMPTS}, 0),

@@ -20,7 +20,9 @@ def upgrade() -> None:
     if NAME not in {column["name"] for column in sa.inspect(op.get_bind()).get_columns("endpoints")}:
         with op.batch_alter_table("endpoints") as endpoints:
             endpoints.add_column(sa.Column(NAME, sa.BigInteger(), nullable=True))
-    op.execute("UPDATE endpoints SET blocked_since = opened_at WHERE blocked_since IS NULL")
+    op.execute(
+        "UPDATE endpoints SET blocked_since = opened_at WHERE blocked_since IS NULL AND opened_at IS NOT NULL"
+    )
 
 
 def downgrade() -> None:

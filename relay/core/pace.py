@@ -32,6 +32,7 @@ FIRST_PROBE = 10 * SECOND  # after the circuit has opened
 LONGEST_PROBE = 600 * SECOND  # between two probes: a mended receiver waits no longer than this
 PROBE_JITTER = 0.2  # upwards, so that endpoints that fell together are not probed together
 STEADY_AFTER = 3600 * SECOND  # closed for so long, a circuit that opens has nothing to do with those before
+GIVE_UP_PROBES = 3  # that failed since it opened (a minute): what waited too long behind it ends only then
 DISABLE_AFTER = 10  # failed attempts without a success …
 DISABLE_SPAN = 5 * 86_400 * SECOND  # … over this time, after which an endpoint is disabled
 
@@ -40,8 +41,8 @@ DISABLE_SPAN = 5 * 86_400 * SECOND  # … over this time, after which an endpoin
 class Pace:
     """What the last answers of an endpoint allow. `opened_at` is None while its circuit is closed.
 
-    `blocked_since` is when its circuit opened first, of openings that no steady time parts; it says nothing
-    while the circuit is closed, and is forgotten at the next opening.
+    `blocked_since` is when its circuit opened first, of openings that no steady hour parts. While the circuit
+    is closed, it waits for the next opening, which keeps it or begins anew.
     """
 
     allowance: int = FIRST_ALLOWANCE

@@ -16,7 +16,7 @@ from relay.store.engine import Tx
 from relay.store.statements import insert_many, listed, packed, update_rows
 from relay.store.tables import Attempt, Delivery
 
-BLOCKED_TOO_LONG = "blocked: its endpoint failed for twice the length of the retry schedule"
+BLOCKED_TOO_LONG = "blocked: its endpoint was not steady for twice the length of the retry schedule"
 
 
 class Done(NamedTuple):

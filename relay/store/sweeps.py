@@ -2,7 +2,8 @@
 
 Each step is one endpoint and a few hundred rows, so that nobody waits for it, however long the backlog is.
 What waited for too long may lie anywhere in a long queue (a failed probe goes to its end), so it is looked
-for without a lock; under the endpoint's lock, both the endpoint and the rows are looked at again.
+for without a lock, on which writers would wait; under the endpoint's lock, both the endpoint and the rows are
+looked at again.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, func, null, select, update
 
 from relay.core.ids import Mint
+from relay.core.pace import GIVE_UP_PROBES
 from relay.core.records import Micros
 from relay.core.states import DeliveryStatus, EndpointStatus
 from relay.store import deliveries, endpoints, lost_attempts
@@ -39,8 +41,11 @@ def held_limit(before: Micros) -> Limit:
 
 
 def blocked_limit(before: Micros) -> Limit:
-    """Of endpoints whose circuit is open, as `Pace.wait_began_at` counts. Held ones have their own limit."""
-    is_open = (Endpoint.status == EndpointStatus.ACTIVE) & Endpoint.opened_at.is_not(None)
+    """Of endpoints whose circuit is open, as `Pace.wait_began_at` counts. Held ones have their own limit.
+
+    One that opened a moment ago may recover in a moment: a long backlog must not fail for that.
+    """
+    is_open = (Endpoint.status == EndpointStatus.ACTIVE) & (Endpoint.probe_count >= GIVE_UP_PROBES)
     began_at = func.coalesce(Endpoint.blocked_since, Endpoint.opened_at)
     return Limit(before, BLOCKED_TOO_LONG, is_open & (began_at < before))
 
@@ -51,9 +56,12 @@ def endpoints_over(tx: Tx, limit: Limit) -> list[str]:
 
 
 def overdue(tx: Tx, endpoint_id: str, limit: Limit, now: Micros) -> list[str]:
-    """A batch of such an endpoint's pending rows that have waited for too long: ids, in order."""
+    """A batch of such an endpoint's pending rows that have waited for too long: ids, in order.
+
+    It goes by `due_at`, so that PostgreSQL looks into the open rows' index and not through the whole table.
+    """
     here = (Delivery.endpoint_id == endpoint_id) & _is_overdue(limit, now)
-    return sorted(tx.scalars(select(Delivery.id).where(here).limit(BATCH)))
+    return sorted(tx.scalars(select(Delivery.id).where(here).order_by(Delivery.due_at).limit(BATCH)))
 
 
 def fail_overdue(
