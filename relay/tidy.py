@@ -52,8 +52,9 @@ class Tidier:
             busy += _each("send again", CHORES_EVERY, self._send_again)
             self._chores_at = time.monotonic() + (0.0 if busy else CHORES_EVERY)
         if time.monotonic() >= self._sweep_at:
-            busy = _each("sweep", SWEEP_EVERY, self._sweep) + _each("prune", SWEEP_EVERY, self._prune)
-            self._sweep_at = time.monotonic() + (0.0 if busy else SWEEP_EVERY)
+            self._sweep_at = time.monotonic() + SWEEP_EVERY  # also where the database ends this one
+            if _each("sweep", SWEEP_EVERY, self._sweep) + _each("prune", SWEEP_EVERY, self._prune):
+                self._sweep_at = 0.0
         return self._until_next()
 
     def _expire(self) -> int:
@@ -97,16 +98,17 @@ class Tidier:
 
     def _fail(self, limit: Limit) -> int:
         """Fail a batch at each endpoint over the limit; how many of them have more of it."""
-        failed = unfinished = 0
-        for endpoint_id in self.store.read(sweeps.endpoints_over, limit):
-            found = self.store.read(sweeps.overdue, endpoint_id, limit, self.clock.now())
-            if found:
-                now = self.clock.now()
-                failed += self.store.write(sweeps.fail_overdue, endpoint_id, found, limit, now, self.mint)
-            unfinished += len(found) >= sweeps.BATCH
-        if failed:
-            telemetry.swept(failed, limit.reason)
-        return unfinished
+        over = self.store.read(sweeps.endpoints_over, limit)
+        return _each("sweep", SWEEP_EVERY, *(partial(self._fail_at, one, limit) for one in over))
+
+    def _fail_at(self, endpoint_id: str, limit: Limit) -> int:
+        found = self.store.read(sweeps.overdue, endpoint_id, limit, self.clock.now())
+        if found:
+            now = self.clock.now()
+            failed = self.store.write(sweeps.fail_overdue, endpoint_id, found, limit, now, self.mint)
+            if failed:
+                telemetry.swept(failed, limit.reason)
+        return int(len(found) >= sweeps.BATCH)
 
     def _prune(self) -> int:
         """Delete a batch, so that nobody waits for a long transaction."""

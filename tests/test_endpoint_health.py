@@ -9,6 +9,7 @@ from relay.core.pace import (
     DISABLE_SPAN,
     FIRST_ALLOWANCE,
     FIRST_PROBE,
+    GIVE_UP_PROBES,
     LONGEST_PROBE,
     OPEN_AFTER,
     STEADY_AFTER,
@@ -71,10 +72,9 @@ def test_the_opening_failures_used_up_a_retry_each_and_those_after_it_none(world
 
 def test_what_waited_twice_the_schedules_length_behind_an_open_circuit_fails(world: World) -> None:
     open_the_circuit(world)
+    world.set_endpoint(HOOK, probe_count=GIVE_UP_PROBES)
     world.later(longest_wait(STEPS) / 1e6 + 1)
-    (probe,) = world.claim().taken
-    world.settle([probe], 503, ErrorClass.HTTP_5XX)
-    row = world.delivery(probe.id)
+    row = world.delivery(probe(world, succeeds=False))
     assert row.status == "failed"
     assert row.last_error.startswith(BLOCKED_TOO_LONG)
     assert "http_5xx" in row.last_error
@@ -122,7 +122,26 @@ def test_an_endpoint_that_answers_now_and_then_keeps_nothing_longer_than_one_tha
         probe(world, succeeds=True)
         fail_until_it_opens(world)
     assert world.endpoint().blocked_since == first < world.endpoint().opened_at
+    world.set_endpoint(HOOK, probe_count=GIVE_UP_PROBES)
+    world.later(100)
     assert world.delivery(probe(world, succeeds=False)).last_error.startswith(BLOCKED_TOO_LONG)
+
+
+def test_a_hiccup_of_an_endpoint_long_not_steady_fails_nothing_of_its_old_backlog(world: World) -> None:
+    ids = world.owe(2 * OPEN_AFTER)
+    first = world.now
+    world.later(longest_wait(STEPS) / 1e6 + 1)
+    world.set_endpoint(HOOK, blocked_since=first, recovered_at=world.now, proven=1)
+    world.set_endpoint(HOOK, max_in_flight=2 * OPEN_AFTER, allowance=2 * OPEN_AFTER)
+    flying = [world.done(one, 503, ErrorClass.HTTP_5XX) for one in world.claim().taken]
+    assert len(flying) == 2 * OPEN_AFTER
+    world.later(1)
+    world.store.write(delivery_settles.settle, flying, now=world.now, steps=STEPS)
+    assert world.endpoint().blocked_since == first
+    for _ in range(GIVE_UP_PROBES):
+        probe(world, succeeds=False)
+    assert {world.delivery(one).status for one in ids} == {"pending"}
+    assert world.delivery(probe(world, succeeds=False)).status == "failed"
 
 
 def test_an_endpoint_that_was_steady_for_an_hour_lets_what_it_blocks_wait_anew(world: World) -> None:
@@ -133,6 +152,7 @@ def test_an_endpoint_that_was_steady_for_an_hour_lets_what_it_blocks_wait_anew(w
     fail_until_it_opens(world)
     again = world.endpoint().opened_at
     assert world.endpoint().blocked_since == again
+    world.set_endpoint(HOOK, probe_count=GIVE_UP_PROBES)
     old = probe(world, succeeds=False)
     assert world.now > first + longest_wait(STEPS)
     assert world.delivery(old).status == "pending"

@@ -117,6 +117,17 @@ def test_a_circuit_that_opened_a_moment_ago_fails_nothing_however_long_it_was_no
     assert statuses(world, ids) == ["pending"]
 
 
+def test_what_was_cancelled_while_it_was_lost_reads_cancelled_not_failed(world: World) -> None:
+    (one,) = world.owe(1)
+    open_circuit(world)
+    claim(world, one, until=world.now + SECOND)
+    asked = update(Delivery).where(Delivery.id == one).values(cancel_requested=1)
+    world.store.write(lambda tx: tx.execute(asked))
+    world.later(BLOCKED_AFTER + 1)
+    tidier_of(world).turn()
+    assert statuses(world, [one]) == ["cancelled"]
+
+
 def test_a_few_that_are_overdue_do_not_make_the_sweep_begin_anew_at_once(world: World) -> None:
     ids = world.owe(1)
     open_circuit(world)

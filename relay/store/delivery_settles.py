@@ -155,7 +155,7 @@ def _settle_one(done: Done, row: Any, health: Health, now: Micros, steps: Sequen
     error = reply.error
     if row.event == Event.TEST:  # sent once, and no sign of health either way
         return Settled(done, DeliveryStatus.DELIVERED if error is None else DeliveryStatus.FAILED)
-    blocked_since = health.pace.wait_began_at
+    before = health.pace
     if error is not ErrorClass.INTERNAL:  # our own fault says nothing of the endpoint
         health.note(done, now)
     if error is None:
@@ -164,15 +164,14 @@ def _settle_one(done: Done, row: Any, health: Health, now: Micros, steps: Sequen
         return Settled(done, DeliveryStatus.CANCELLED)
     if health.is_disabled:
         return Settled(done, DeliveryStatus.PENDING, now)  # held, with no retry used up
-    return _after_failure(done, row, blocked_since, now, steps)
+    return _after_failure(done, row, before, now, steps)
 
 
-def _after_failure(
-    done: Done, row: Any, blocked_since: Micros | None, now: Micros, steps: Sequence[float]
-) -> Settled:
+def _after_failure(done: Done, row: Any, before: Pace, now: Micros, steps: Sequence[float]) -> Settled:
     """The schedule goes on by a step, or is at its end; a probe of an open circuit has a rule of its own."""
-    if blocked_since is not None:
-        return _after_a_probe(done, max(row.since, blocked_since), now, steps)
+    if before.wait_began_at is not None:
+        waits_since = max(row.since, before.wait_began_at) if before.ends_waits else now
+        return _after_a_probe(done, waits_since, now, steps)
     due_at = retry_at(now, row.step, steps, retry_after=done.reply.retry_after, dice=done.dice)
     if due_at is None:
         return Settled(done, DeliveryStatus.FAILED)

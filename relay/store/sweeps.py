@@ -9,7 +9,7 @@ looked at again.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, null, select, update
+from sqlalchemy import ColumnElement, case, func, null, select, update
 
 from relay.core.ids import Mint
 from relay.core.pace import GIVE_UP_PROBES
@@ -43,7 +43,7 @@ def held_limit(before: Micros) -> Limit:
 def blocked_limit(before: Micros) -> Limit:
     """Of endpoints whose circuit is open, as `Pace.wait_began_at` counts. Held ones have their own limit.
 
-    One that opened a moment ago may recover in a moment: a long backlog must not fail for that.
+    As `Pace.ends_waits` says, one that opened a moment ago ends nothing.
     """
     is_open = (Endpoint.status == EndpointStatus.ACTIVE) & (Endpoint.probe_count >= GIVE_UP_PROBES)
     began_at = func.coalesce(Endpoint.blocked_since, Endpoint.opened_at)
@@ -82,11 +82,13 @@ def fail_overdue(
     if not rows:
         return 0
     lost_attempts.record(tx, [row for row in rows if row.token is not None], now, mint)
+    cancelled = Delivery.cancel_requested == 1  # while it was out, with a process that died
     tx.execute(
         update(Delivery)
         .where(among(tx, Delivery.id, sorted(row.id for row in rows)))
-        .values(status=DeliveryStatus.FAILED, due_at=null(), token=null())
-        .values(finished_at=now, last_error=limit.reason)
+        .values(status=case((cancelled, DeliveryStatus.CANCELLED.value), else_=DeliveryStatus.FAILED.value))
+        .values(due_at=null(), token=null(), finished_at=now)
+        .values(last_error=case((cancelled, lost_attempts.LOST_DETAIL), else_=limit.reason))
     )
     endpoints.look_again(tx, [endpoint_id], now)
     return len(rows)
