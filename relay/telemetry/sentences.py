@@ -92,10 +92,10 @@ def poll_ended(
     metrics.IDS.add("", asked)
     metrics.IDS_PER_CALL.observe(asked)
     if outcome != "answered":
-        level, sentence = WARNING, f"ListAIJob was asked about {asked} jobs and did not answer: {outcome}."
+        level, sentence = WARNING, f"ListAIJob was asked about {_jobs(asked)} and did not answer: {outcome}."
     else:
         level = INFO if ended else DEBUG  # what is unknown is asked about again and again
-        sentence = f"ListAIJob was asked about {asked} jobs: {ended} ended, {missing} unknown to it."
+        sentence = f"ListAIJob was asked about {_jobs(asked)}: {ended} ended, {missing} unknown to it."
     write_line(
         level,
         "poll_ended",
@@ -107,6 +107,10 @@ def poll_ended(
         outcome=outcome,
         duration_ms=duration // 1000,
     )
+
+
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count} jobs"
 
 
 def upstream_down(code: str, sentence: str) -> None:
