@@ -43,6 +43,25 @@ def open_the_circuit(world: World, spare: int = 5) -> None:
     world.settle(taken, 503, ErrorClass.HTTP_5XX)
 
 
+def fail_until_it_opens(world: World) -> None:
+    while world.endpoint().opened_at is None:
+        world.settle(world.claim().taken, 503, ErrorClass.HTTP_5XX)
+        world.later(1)
+
+
+def probe(world: World, *, succeeds: bool) -> str:
+    """A quarter of an hour later, when a probe is surely due; returns its delivery's id."""
+    world.later(LONGEST_PROBE / 1e6 * 1.5)
+    (one,) = world.claim().taken
+    world.settle([one], *((200, None) if succeeds else (503, ErrorClass.HTTP_5XX)))
+    return one.id
+
+
+def fail_probes_until_waits_end(world: World) -> None:
+    for _ in range(GIVE_UP_PROBES):
+        probe(world, succeeds=False)
+
+
 def test_I4_an_open_circuit_lets_one_probe_through_and_uses_up_no_retry(world: World) -> None:
     open_the_circuit(world)
     assert world.endpoint().opened_at == world.now
@@ -72,7 +91,7 @@ def test_the_opening_failures_used_up_a_retry_each_and_those_after_it_none(world
 
 def test_what_waited_twice_the_schedules_length_behind_an_open_circuit_fails(world: World) -> None:
     open_the_circuit(world)
-    world.set_endpoint(HOOK, probe_count=GIVE_UP_PROBES)
+    fail_probes_until_waits_end(world)
     world.later(longest_wait(STEPS) / 1e6 + 1)
     row = world.delivery(probe(world, succeeds=False))
     assert row.status == "failed"
@@ -85,32 +104,11 @@ def test_what_a_pause_held_for_weeks_has_not_waited_behind_the_circuit_that_open
     world.store.write(endpoints.pause, world.subscriber_id, world.endpoint().id, world.now)
     world.later(2 * longest_wait(STEPS) / 1e6)
     world.store.write(endpoints.resume, world.subscriber_id, world.endpoint().id, world.now)
-    while not world.endpoint().opened_at:
-        world.settle(world.claim().taken, 503, ErrorClass.HTTP_5XX)
-        world.later(1)
-    for _ in range(3):
-        world.later(LONGEST_PROBE / 1e6 * 1.5)
-        (probe,) = world.claim().taken
-        world.settle([probe], 503, ErrorClass.HTTP_5XX)
+    fail_until_it_opens(world)
+    fail_probes_until_waits_end(world)
     assert {world.delivery(one).status for one in ids} == {"pending"}
     world.later(longest_wait(STEPS) / 1e6)
-    (probe,) = world.claim().taken
-    world.settle([probe], 503, ErrorClass.HTTP_5XX)
-    assert world.delivery(probe.id).status == "failed"
-
-
-def fail_until_it_opens(world: World) -> None:
-    while world.endpoint().opened_at is None:
-        world.settle(world.claim().taken, 503, ErrorClass.HTTP_5XX)
-        world.later(1)
-
-
-def probe(world: World, *, succeeds: bool) -> str:
-    """A quarter of an hour later, when a probe is surely due; returns its delivery's id."""
-    world.later(LONGEST_PROBE / 1e6 * 1.5)
-    (one,) = world.claim().taken
-    world.settle([one], *((200, None) if succeeds else (503, ErrorClass.HTTP_5XX)))
-    return one.id
+    assert world.delivery(probe(world, succeeds=False)).status == "failed"
 
 
 def test_an_endpoint_that_answers_now_and_then_keeps_nothing_longer_than_one_that_never_does(
@@ -122,8 +120,7 @@ def test_an_endpoint_that_answers_now_and_then_keeps_nothing_longer_than_one_tha
         probe(world, succeeds=True)
         fail_until_it_opens(world)
     assert world.endpoint().blocked_since == first < world.endpoint().opened_at
-    world.set_endpoint(HOOK, probe_count=GIVE_UP_PROBES)
-    world.later(100)
+    fail_probes_until_waits_end(world)
     assert world.delivery(probe(world, succeeds=False)).last_error.startswith(BLOCKED_TOO_LONG)
 
 
@@ -138,8 +135,7 @@ def test_a_hiccup_of_an_endpoint_long_not_steady_fails_nothing_of_its_old_backlo
     world.later(1)
     world.store.write(delivery_settles.settle, flying, now=world.now, steps=STEPS)
     assert world.endpoint().blocked_since == first
-    for _ in range(GIVE_UP_PROBES):
-        probe(world, succeeds=False)
+    fail_probes_until_waits_end(world)
     assert {world.delivery(one).status for one in ids} == {"pending"}
     assert world.delivery(probe(world, succeeds=False)).status == "failed"
 

@@ -136,6 +136,24 @@ def test_a_few_that_are_overdue_do_not_make_the_sweep_begin_anew_at_once(world: 
     assert statuses(world, ids) == ["failed"]
 
 
+def test_an_endpoint_on_which_the_sweep_fails_stops_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls = [f"https://{name}.example/hook" for name in ("first", "second")]
+    ids = {url: world.owe(1, url)[0] for url in urls}
+    owners = {world.endpoint(url).id: url for url in urls}
+    for endpoint_id in owners:
+        world.store.write(endpoints.pause, world.subscriber_id, endpoint_id, world.now)
+    world.later(RETENTION / SECOND + 1)
+    look, broken = sweeps.overdue, min(owners)
+    monkeypatch.setattr(
+        sweeps, "overdue", lambda tx, one, *more: 1 // 0 if one == broken else look(tx, one, *more)
+    )
+    tidier_of(world).turn()
+    found = {owners[one]: world.delivery(ids[owners[one]]).status for one in owners}
+    assert found == {url: "pending" if owners[broken] == url else "failed" for url in urls}
+
+
 def test_what_is_overdue_is_found_behind_any_number_that_are_not(world: World) -> None:
     ids = world.owe(2)
     open_circuit(world)

@@ -167,3 +167,21 @@ def test_a_database_that_is_gone_ends_the_turn_at_the_first_chore_that_notices(
     with pytest.raises(StoreUnavailable):
         tidier_of(world).turn()
     assert len(asked) == 1
+
+
+def test_a_sweep_that_the_database_ends_has_its_time_before_it_begins_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look that takes too long reads as a database that is gone: expiry and pruning must go on."""
+    asked = []
+
+    def away(tx: Tx, _limit: sweeps.Limit) -> list[str]:
+        asked.append(tx)
+        raise StoreUnavailable("it took too long")
+
+    monkeypatch.setattr(sweeps, "endpoints_over", away)
+    tidier = tidier_of(world)
+    with pytest.raises(StoreUnavailable):
+        tidier.turn()
+    assert [tidier.turn() for _ in range(3)] == [LOOK_EVERY] * 3
+    assert len(asked) == 1

@@ -70,7 +70,7 @@ class Pace:
     @property
     def ends_waits(self) -> bool:
         """Whether what waited too long may fail: a circuit that has just opened may close in a moment."""
-        return self.is_open and self.probe_count >= GIVE_UP_PROBES
+        return self.probe_count >= GIVE_UP_PROBES
 
     def after_success(self, now: Micros, max_in_flight: int) -> "Pace":
         """One more in flight for each success (so it doubles each round trip), up to the limit.
