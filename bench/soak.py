@@ -28,14 +28,11 @@ from sqlalchemy import func, select
 
 from bench.support_chaos import BEHAVIOURS, Chaos
 from bench.support_machine import wait_until
+from bench.support_verdict import ATTEMPT_SECONDS, judge
 from bench.support_world import MASTER_KEY_TEXT, World, now
 from relay.core.errors import StoreUnavailable
-from relay.core.records import SECOND, Micros
-from relay.core.schedule import longest_wait
-from relay.core.states import DeliveryStatus, ErrorClass
 from relay.store.engine import Store
-from relay.store.tables import Attempt, Delivery, Endpoint
-from relay.tidy import SWEEP_EVERY
+from relay.store.tables import Delivery, Endpoint
 from tests.support_database import fresh_database
 from tests.support_processes import children
 from tests.support_servers import Server, private_server
@@ -53,7 +50,7 @@ WEIGHTS = {
     "gone": 2,
 }
 SETTINGS = {
-    "RELAY_ATTEMPT_TIMEOUT": "2",
+    "RELAY_ATTEMPT_TIMEOUT": f"{ATTEMPT_SECONDS:g}",
     "RELAY_LEASE_SECONDS": "17",
     "RELAY_RETRY_SCHEDULE": "1,2,3,5,8,10,10,10,10",
     "RELAY_CALLBACK_SCHEMES": "http",
@@ -65,13 +62,6 @@ SETTINGS = {
     "RELAY_UPSTREAM_URL": "http://127.0.0.1:9",
 }
 STEPS = [float(step) for step in SETTINGS["RELAY_RETRY_SCHEDULE"].split(",")]
-BLOCKED_WITHIN = (  # seconds after which what is behind an open circuit has failed: they count by its own age
-    1.2 * sum(STEPS)  # its retries, should the circuit have opened only then
-    + 2 * (len(STEPS) + 1)  # its attempts' time-outs
-    + longest_wait(STEPS) / SECOND
-    + 1.2 * 70  # three probes, after which a sweep looks there
-    + 2 * SWEEP_EVERY  # one may be missed
-)
 SETTLE_WITHIN = 240.0  # seconds after the last trouble in which everything that can end has ended
 
 
@@ -177,7 +167,7 @@ def soak(
     ended_at = now()
     codes = fleet.stop()
     print(f"{owed:,} deliveries, troubles: {dict(troubles)}, exit codes {codes}, open in the end: {left}")
-    wrong = judge(world.store, chaos, owed, ended_at)
+    wrong = judge(world.store, chaos, owed, ended_at, STEPS)
     if any(codes):
         wrong.append(f"a process did not stop cleanly: {codes}")
     world.close()
@@ -237,69 +227,6 @@ def _open_rows(tx: Any) -> dict[str, int]:
     for status, is_open, count in rows:
         found["held" if status != "active" else "blocked" if is_open else "flowing"] += count
     return dict(found)
-
-
-def judge(store: Store, chaos: Chaos, owed: int, ended_at: Micros) -> list[str]:
-    """Everything that is not as the rules have it; `ended_at` is when the processes were told to stop."""
-    rows = store.read(
-        lambda tx: tx.execute(
-            select(
-                Delivery.id,
-                Delivery.status,
-                Delivery.attempt_count,
-                Delivery.since,
-                Endpoint.url,
-                Endpoint.status.label("at"),
-            )
-            .add_columns(Endpoint.opened_at)
-            .join(Endpoint, Endpoint.id == Delivery.endpoint_id)
-        ).all()
-    )
-    attempts = store.read(
-        lambda tx: tx.execute(select(Attempt.delivery_id, Attempt.number, Attempt.error)).all()
-    )
-    numbers: dict[str, list[int]] = {}
-    lost: Counter[str] = Counter()
-    timed_out: Counter[str] = Counter()
-    for attempt in attempts:
-        numbers.setdefault(attempt.delivery_id, []).append(attempt.number)
-        lost[attempt.delivery_id] += attempt.error == ErrorClass.LOST
-        timed_out[attempt.delivery_id] += attempt.error == ErrorClass.TIMEOUT
-    print("ended as:", dict(Counter(row.status for row in rows)), f"{sum(lost.values())} attempts lost")
-    wrong = [] if len(rows) >= owed else [f"{owed} were owed, {len(rows)} are there"]
-    repeats = after_time_out = 0
-    for row in rows:
-        given = chaos.answers.get(row.id, Counter())
-        accepted = sum(times for status, times in given.items() if 200 <= status <= 299)
-        repeats += max(accepted - 1, 0)
-        late = min(max(accepted - 1 - lost[row.id], 0), timed_out[row.id])
-        after_time_out += late
-        wrong += _judge_one(row, sorted(numbers.get(row.id, [])), accepted - late, lost[row.id])
-        wrong += _judge_wait(row, ended_at)
-    print(f"{repeats} repeats after a 2xx, {after_time_out} of them after one that came beyond the time-out")
-    return wrong[:20]
-
-
-def _judge_one(row: Any, numbers: list[int], accepted: int, lost: int) -> list[str]:
-    wrong = []
-    flying = row.status == DeliveryStatus.PENDING and len(numbers) == row.attempt_count - 1
-    if numbers != list(range(1, row.attempt_count + 1 - flying)):
-        wrong.append(f"{row.id} has {row.attempt_count} attempts, on record are {numbers}")
-    if accepted > 1 + lost:
-        wrong.append(f"{row.id} was accepted {accepted} times with {lost} attempts lost ({row.url})")
-    drips = "/drip/" in row.url
-    if row.status == DeliveryStatus.DELIVERED and not accepted and not drips:
-        wrong.append(f"{row.id} is on record as delivered, but was never accepted ({row.url})")
-    if row.status == DeliveryStatus.PENDING and row.at == "active" and row.opened_at is None:
-        wrong.append(f"{row.id} is stuck ({row.url})")
-    return wrong
-
-
-def _judge_wait(row: Any, ended_at: Micros) -> list[str]:
-    if row.status != DeliveryStatus.PENDING or row.at != "active" or row.opened_at is None:
-        return []
-    waited = (ended_at - row.since) / SECOND
-    return [f"{row.id} waited {waited:.0f} s at an open circuit ({row.url})"] * (waited > BLOCKED_WITHIN)
 
 
 if __name__ == "__main__":

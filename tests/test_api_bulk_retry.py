@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import update
 
 from relay.core.states import DeliveryStatus
-from relay.store import bulk_retries, endpoints
+from relay.store import bulk_retries, endpoint_edits
 from relay.store.bulk_retries import Filter
 from relay.store.engine import Store
 from relay.store.tables import BulkRetry, Delivery
@@ -254,7 +254,7 @@ def test_an_order_is_a_backlog_behind_which_nothing_new_waits(world: World) -> N
 def test_what_a_paused_endpoint_is_sent_again_is_held_and_a_deleted_one_gets_nothing(world: World) -> None:
     (held,) = ended(world, 1, FAILED)
     (gone,) = ended(world, 1, FAILED, OTHER)
-    world.store.write(endpoints.pause, world.subscriber_id, world.endpoint().id, world.now)
+    world.store.write(endpoint_edits.pause, world.subscriber_id, world.endpoint().id, world.now)
     values = {"deleted_at": world.now, "url_key": None, "ready_at": None}
     world.set_endpoint(OTHER, **values)
     world.later(1)

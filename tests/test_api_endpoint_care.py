@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from relay.core.records import SECOND, Micros
 from relay.core.states import DeliveryStatus, DisabledReason, ErrorClass
-from relay.store import deliveries, endpoints
+from relay.store import deliveries, endpoint_edits, endpoints
 from relay.store.engine import Store, Tx
 from relay.store.tables import Delivery, Endpoint
 from relay.store.vault import Vault
@@ -120,11 +120,11 @@ def turn(world: World, verb: Callable[[Tx, str, str, Micros], None]) -> None:
 def test_held_deliveries_flow_oldest_first_at_the_endpoints_own_pace(care: Care) -> None:
     world = care.world
     held = world.owe(1)
-    turn(world, endpoints.pause)
+    turn(world, endpoint_edits.pause)
     for _ in range(6):
         world.later(1)
         held += world.owe(1)
-    turn(world, endpoints.resume)
+    turn(world, endpoint_edits.resume)
     sent = []
     seen = []
     while taken := world.claim().taken:
@@ -139,8 +139,8 @@ def test_held_deliveries_flow_oldest_first_at_the_endpoints_own_pace(care: Care)
 def test_what_comes_after_the_resume_gets_every_second_slot(care: Care) -> None:
     world = care.world
     backlog = world.owe(20)
-    turn(world, endpoints.pause)
-    turn(world, endpoints.resume)
+    turn(world, endpoint_edits.pause)
+    turn(world, endpoint_edits.resume)
     world.later(1)
     fresh = world.owe(20)
     world.set_endpoint(HOOK, allowance=10)

@@ -17,7 +17,7 @@ from relay.core.pace import (
 from relay.core.records import SECOND
 from relay.core.schedule import longest_wait
 from relay.core.states import DeliveryStatus, ErrorClass
-from relay.store import bulk_retries, deliveries, delivery_choice, delivery_settles, endpoints
+from relay.store import bulk_retries, deliveries, delivery_choice, delivery_settles, endpoint_edits
 from relay.store.bulk_retries import Filter
 from relay.store.delivery_choice import Room
 from relay.store.delivery_records import BLOCKED_TOO_LONG
@@ -101,9 +101,9 @@ def test_what_waited_twice_the_schedules_length_behind_an_open_circuit_fails(wor
 
 def test_what_a_pause_held_for_weeks_has_not_waited_behind_the_circuit_that_opens_then(world: World) -> None:
     ids = world.owe(OPEN_AFTER + 2)
-    world.store.write(endpoints.pause, world.subscriber_id, world.endpoint().id, world.now)
+    world.store.write(endpoint_edits.pause, world.subscriber_id, world.endpoint().id, world.now)
     world.later(2 * longest_wait(STEPS) / 1e6)
-    world.store.write(endpoints.resume, world.subscriber_id, world.endpoint().id, world.now)
+    world.store.write(endpoint_edits.resume, world.subscriber_id, world.endpoint().id, world.now)
     fail_until_it_opens(world)
     fail_probes_until_waits_end(world)
     assert {world.delivery(one).status for one in ids} == {"pending"}
@@ -163,7 +163,7 @@ def test_whoever_resumes_an_endpoint_that_flaps_lets_what_it_blocks_wait_anew(
     open_the_circuit(world, spare=20)
     if not is_open:
         probe(world, succeeds=True)
-    world.store.write(endpoints.resume, world.subscriber_id, world.endpoint().id, world.now)
+    world.store.write(endpoint_edits.resume, world.subscriber_id, world.endpoint().id, world.now)
     fail_until_it_opens(world)
     assert world.endpoint().blocked_since == world.endpoint().opened_at
 
@@ -222,7 +222,7 @@ def test_resume_lets_go_what_was_held_oldest_first_and_slowly(world: World) -> N
     for _ in range(6):
         world.later(1)
         held += world.owe(1)
-    world.store.write(endpoints.resume, world.subscriber_id, world.endpoint().id, world.later(1))
+    world.store.write(endpoint_edits.resume, world.subscriber_id, world.endpoint().id, world.later(1))
     row = world.endpoint()
     assert (row.status, row.disabled_reason, row.held_at) == ("active", None, None)
     sent: list[str] = []
@@ -237,9 +237,9 @@ def test_resume_lets_go_what_was_held_oldest_first_and_slowly(world: World) -> N
 
 def test_R5_what_comes_after_the_resume_is_not_stuck_behind_the_backlog(world: World) -> None:
     world.owe(40)
-    world.store.write(endpoints.pause, world.subscriber_id, world.endpoint().id, world.now)
+    world.store.write(endpoint_edits.pause, world.subscriber_id, world.endpoint().id, world.now)
     world.later(60)
-    world.store.write(endpoints.resume, world.subscriber_id, world.endpoint().id, world.now)
+    world.store.write(endpoint_edits.resume, world.subscriber_id, world.endpoint().id, world.now)
     world.later(1)
     new = set(world.owe(4))
     sent: list[str] = []
@@ -254,7 +254,7 @@ def test_R5_what_comes_after_the_resume_is_not_stuck_behind_the_backlog(world: W
 def test_a_paused_endpoint_finishes_what_flies_and_sends_nothing_new(world: World) -> None:
     world.owe(4)
     taken = world.claim().taken
-    world.store.write(endpoints.pause, world.subscriber_id, world.endpoint().id, world.now)
+    world.store.write(endpoint_edits.pause, world.subscriber_id, world.endpoint().id, world.now)
     world.settle(taken)
     assert world.endpoint().ready_at is None
     assert world.claim().taken == []
@@ -264,7 +264,7 @@ def test_a_paused_endpoint_finishes_what_flies_and_sends_nothing_new(world: Worl
 def test_a_test_is_sent_while_paused_once_and_changes_no_health(world: World) -> None:
     world.owe(1)
     endpoint_id = world.endpoint().id
-    world.store.write(endpoints.pause, world.subscriber_id, endpoint_id, world.now)
+    world.store.write(endpoint_edits.pause, world.subscriber_id, endpoint_id, world.now)
     before = world.endpoint()
     test_id = world.store.write(deliveries.send_test, world.subscriber_id, endpoint_id, world.now, world.mint)
     (claimed,) = world.claim().taken
@@ -281,7 +281,7 @@ def test_a_test_whose_process_died_is_sent_again(world: World) -> None:
     test_id = world.store.write(
         deliveries.send_test, world.subscriber_id, world.endpoint().id, world.now, world.mint
     )
-    world.store.write(endpoints.pause, world.subscriber_id, world.endpoint().id, world.now)
+    world.store.write(endpoint_edits.pause, world.subscriber_id, world.endpoint().id, world.now)
     world.claim()
     world.later(61)
     (again,) = world.claim().taken
@@ -355,7 +355,7 @@ def test_a_rate_limit_holds_over_many_claims(world: World) -> None:
 def test_pausing_a_disabled_endpoint_keeps_it_disabled(world: World) -> None:
     world.owe(1)
     world.settle(world.claim().taken, 410, ErrorClass.HTTP_4XX)
-    world.store.write(endpoints.pause, world.subscriber_id, world.endpoint().id, world.now)
+    world.store.write(endpoint_edits.pause, world.subscriber_id, world.endpoint().id, world.now)
     assert world.endpoint().status == "disabled"
 
 

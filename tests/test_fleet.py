@@ -3,7 +3,7 @@
 import pytest
 
 from relay.core.states import DisabledReason
-from relay.store import endpoints, fleet
+from relay.store import endpoint_edits, endpoints, fleet
 from relay.store.engine import Store
 from tests.support_flow import World
 
@@ -26,11 +26,11 @@ def test_endpoints_are_counted_by_what_ails_them_and_each_once(world: World) -> 
         world.owe(1, url)
     assert unwell(world) == (0, 0, 0)
     world.set_endpoint(URLS[1], opened_at=world.now)
-    world.store.write(endpoints.pause, world.subscriber_id, world.endpoint(URLS[2]).id, world.now)
+    world.store.write(endpoint_edits.pause, world.subscriber_id, world.endpoint(URLS[2]).id, world.now)
     for url in URLS[3:]:
         world.set_endpoint(url, opened_at=world.now)
         world.store.write(endpoints.disable, world.endpoint(url).id, DisabledReason.GONE, world.now)
     world.set_endpoint(URLS[4], deleted_at=world.now, url_key=None)
     assert unwell(world) == (1, 1, 1)
-    world.store.write(endpoints.resume, world.subscriber_id, world.endpoint(URLS[1]).id, world.now)
+    world.store.write(endpoint_edits.resume, world.subscriber_id, world.endpoint(URLS[1]).id, world.now)
     assert unwell(world) == (0, 1, 1)

@@ -10,7 +10,7 @@ import pytest
 from relay.core.states import DisabledReason, ErrorClass, Event
 from relay.core.texts import rfc3339
 from relay.core.webhook import Notice, render
-from relay.store import endpoints, notices
+from relay.store import endpoint_edits, endpoints, notices
 from relay.store.engine import Store
 from relay.store.tables import Delivery
 from tests.support_care import HOOK, tidier_of
@@ -98,7 +98,7 @@ def test_one_that_was_resumed_meanwhile_is_not_told_of(world: World) -> None:
     listen_at(world, DESK)
     give_up(world)
     (owed,) = world.store.read(notices.owed)
-    world.store.write(endpoints.resume, world.subscriber_id, owed, world.now)
+    world.store.write(endpoint_edits.resume, world.subscriber_id, owed, world.now)
     assert world.store.write(notices.give, owed, world.now, world.mint) == 0
     assert told(world) == []
 
@@ -106,11 +106,11 @@ def test_one_that_was_resumed_meanwhile_is_not_told_of(world: World) -> None:
 def test_a_paused_listener_hears_of_it_when_it_is_resumed(world: World) -> None:
     listen_at(world, DESK)
     listener = world.endpoint(DESK).id
-    world.store.write(endpoints.pause, world.subscriber_id, listener, world.now)
+    world.store.write(endpoint_edits.pause, world.subscriber_id, listener, world.now)
     give_up(world)
     tidier_of(world).turn()
     assert world.claim().taken == []
-    world.store.write(endpoints.resume, world.subscriber_id, listener, world.now)
+    world.store.write(endpoint_edits.resume, world.subscriber_id, listener, world.now)
     (claimed,) = world.claim().taken
     assert (claimed.event, claimed.endpoint_id) == (Event.ENDPOINT_DISABLED, listener)
 

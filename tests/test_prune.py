@@ -10,7 +10,7 @@ from sqlalchemy import insert, update
 from relay import register
 from relay.core.records import SECOND, Micros
 from relay.core.states import ErrorClass
-from relay.store import deliveries, endpoint_edits, endpoints, prune, secrets
+from relay.store import deliveries, endpoint_edits, prune, secrets
 from relay.store.engine import Store
 from relay.store.tables import Attempt, Delivery, Endpoint, IdempotentAnswer, Job, SigningSecret, Watch
 from relay.store.vault import Vault
@@ -50,7 +50,7 @@ def host(name: str) -> str:
 
 
 def pause(world: World, url: str) -> None:
-    world.store.write(endpoints.pause, world.subscriber_id, world.endpoint(url).id, world.now)
+    world.store.write(endpoint_edits.pause, world.subscriber_id, world.endpoint(url).id, world.now)
 
 
 def deliver(world: World, name: str) -> str:

@@ -34,7 +34,7 @@ def world(private: Store) -> World:
 
 
 def pause(world: World) -> None:
-    world.store.write(endpoints.pause, world.subscriber_id, world.endpoint().id, world.now)
+    world.store.write(endpoint_edits.pause, world.subscriber_id, world.endpoint().id, world.now)
 
 
 def open_circuit(world: World) -> None:
@@ -143,7 +143,7 @@ def test_an_endpoint_on_which_the_sweep_fails_stops_no_other(
     ids = {url: world.owe(1, url)[0] for url in urls}
     owners = {world.endpoint(url).id: url for url in urls}
     for endpoint_id in owners:
-        world.store.write(endpoints.pause, world.subscriber_id, endpoint_id, world.now)
+        world.store.write(endpoint_edits.pause, world.subscriber_id, endpoint_id, world.now)
     world.later(RETENTION / SECOND + 1)
     look, broken = sweeps.overdue, min(owners)
     monkeypatch.setattr(
@@ -191,7 +191,7 @@ def test_what_is_in_flight_is_left_alone_and_a_dead_lease_is_not(world: World) -
 
 
 def resume(world: World) -> None:
-    world.store.write(endpoints.resume, world.subscriber_id, world.endpoint().id, world.now)
+    world.store.write(endpoint_edits.resume, world.subscriber_id, world.endpoint().id, world.now)
 
 
 def resume_and_pause(world: World) -> None:

@@ -1,4 +1,4 @@
-"""Endpoints as their subscriber makes, changes and deletes them."""
+"""Endpoints as their subscriber makes, changes, pauses, resumes and deletes them."""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from relay.core.errors import Conflict
 from relay.core.ids import Mint
-from relay.core.pace import Pace
+from relay.core.pace import FIRST_ALLOWANCE, Pace
 from relay.core.records import Micros
 from relay.core.states import EndpointStatus, WatchStatus
 from relay.store import deliveries, endpoints, jobs, secrets
@@ -62,6 +62,41 @@ def change(
         _move(tx, endpoint_id, url)
     if values:
         tx.execute(update(Endpoint).where(Endpoint.id == endpoint_id).values(values))
+    endpoints.look_again(tx, [endpoint_id], now)
+
+
+def pause(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
+    """Hold what comes for an endpoint; what is in flight finishes. A disabled one stays disabled.
+
+    Raises NotFound.
+    """
+    row = endpoints.lock_own(tx, subscriber_id, endpoint_id)
+    if row.status == EndpointStatus.ACTIVE:
+        tx.execute(
+            update(Endpoint)
+            .where(Endpoint.id == endpoint_id)
+            .values(status=EndpointStatus.PAUSED, ready_at=null(), held_at=now)
+        )
+
+
+def resume(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
+    """Let go what was held, oldest first, at the endpoint's own pace, and enable what was disabled.
+
+    It starts slowly, with a closed circuit, and with nothing remembered of how long it was blocked: whoever
+    resumes says that it is mended. Raises NotFound.
+    """
+    row = endpoints.lock_own(tx, subscriber_id, endpoint_id)
+    if row.status == EndpointStatus.ACTIVE and row.opened_at is None:
+        if row.blocked_since is not None:  # it flaps, and is closed just now
+            tx.execute(update(Endpoint).where(Endpoint.id == endpoint_id).values(blocked_since=null()))
+        return
+    pace = Pace(allowance=min(FIRST_ALLOWANCE, row.max_in_flight), recovered_at=now)
+    tx.execute(
+        update(Endpoint)
+        .where(Endpoint.id == endpoint_id)
+        .values(status=EndpointStatus.ACTIVE, disabled_reason=null(), held_at=null(), notice_at=null())
+        .values(endpoints.columns_of(pace))
+    )
     endpoints.look_again(tx, [endpoint_id], now)
 
 

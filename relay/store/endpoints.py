@@ -273,38 +273,3 @@ def disable(tx: Tx, endpoint_id: str, reason: DisabledReason, now: Micros) -> No
             notice_at=now,
         )
     )
-
-
-def pause(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
-    """Hold what comes for an endpoint; what is in flight finishes. A disabled one stays disabled.
-
-    Raises NotFound.
-    """
-    row = lock_own(tx, subscriber_id, endpoint_id)
-    if row.status == EndpointStatus.ACTIVE:
-        tx.execute(
-            update(Endpoint)
-            .where(Endpoint.id == endpoint_id)
-            .values(status=EndpointStatus.PAUSED, ready_at=null(), held_at=now)
-        )
-
-
-def resume(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
-    """Let go what was held, oldest first, at the endpoint's own pace, and enable what was disabled.
-
-    It starts slowly, with a closed circuit, and with nothing remembered of how long it was blocked: whoever
-    resumes says that it is mended. Raises NotFound.
-    """
-    row = lock_own(tx, subscriber_id, endpoint_id)
-    if row.status == EndpointStatus.ACTIVE and row.opened_at is None:
-        if row.blocked_since is not None:  # it flaps, and is closed just now
-            tx.execute(update(Endpoint).where(Endpoint.id == endpoint_id).values(blocked_since=null()))
-        return
-    pace = Pace(allowance=min(FIRST_ALLOWANCE, row.max_in_flight), recovered_at=now)
-    tx.execute(
-        update(Endpoint)
-        .where(Endpoint.id == endpoint_id)
-        .values(status=EndpointStatus.ACTIVE, disabled_reason=null(), held_at=null(), notice_at=null())
-        .values(columns_of(pace))
-    )
-    look_again(tx, [endpoint_id], now)

@@ -7,7 +7,7 @@ from flask import Response
 from relay import register
 from relay.core.records import Micros
 from relay.core.states import EndpointStatus
-from relay.store import deliveries, delivery_views, endpoint_edits, endpoint_views, endpoints, secrets
+from relay.store import deliveries, delivery_views, endpoint_edits, endpoint_views, secrets
 from relay.store.engine import Tx
 from relay.web import messages, parts, queries, v1
 from relay.web.auth import subscriber
@@ -79,13 +79,13 @@ def delete_endpoint(endpoint_id: str) -> Response:
 @routes.post("/endpoints/<endpoint_id>/pause")
 def pause_endpoint(endpoint_id: str) -> Response:
     """Hold what comes for an endpoint; what is in flight finishes."""
-    return _turn(endpoint_id, endpoints.pause)
+    return _turn(endpoint_id, endpoint_edits.pause)
 
 
 @routes.post("/endpoints/<endpoint_id>/resume")
 def resume_endpoint(endpoint_id: str) -> Response:
     """Let go what was held, and enable what was disabled."""
-    return _turn(endpoint_id, endpoints.resume)
+    return _turn(endpoint_id, endpoint_edits.resume)
 
 
 def _turn(endpoint_id: str, verb: Callable[[Tx, str, str, Micros], None]) -> Response:

@@ -1,0 +1,95 @@
+"""Whether what a soak has left is as the rules have it: nothing lost, stuck, or sent too often."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+
+from bench.support_chaos import Chaos
+from relay.core.records import SECOND, Micros
+from relay.core.schedule import longest_wait
+from relay.core.states import DeliveryStatus, ErrorClass
+from relay.store.engine import Store
+from relay.store.tables import Attempt, Delivery, Endpoint
+from relay.tidy import SWEEP_EVERY
+
+ATTEMPT_SECONDS = 2.0  # the soak's time-out
+
+
+def judge(store: Store, chaos: Chaos, owed: int, ended_at: Micros, steps: Sequence[float]) -> list[str]:
+    """Everything that is not as the rules have it.
+
+    `ended_at` is when the processes were told to stop, `steps` their retry schedule in seconds.
+    """
+    rows = store.read(
+        lambda tx: tx.execute(
+            select(
+                Delivery.id,
+                Delivery.status,
+                Delivery.attempt_count,
+                Delivery.since,
+                Endpoint.url,
+                Endpoint.status.label("at"),
+            )
+            .add_columns(Endpoint.opened_at)
+            .join(Endpoint, Endpoint.id == Delivery.endpoint_id)
+        ).all()
+    )
+    attempts = store.read(
+        lambda tx: tx.execute(select(Attempt.delivery_id, Attempt.number, Attempt.error)).all()
+    )
+    numbers: dict[str, list[int]] = {}
+    lost: Counter[str] = Counter()
+    timed_out: Counter[str] = Counter()
+    for attempt in attempts:
+        numbers.setdefault(attempt.delivery_id, []).append(attempt.number)
+        lost[attempt.delivery_id] += attempt.error == ErrorClass.LOST
+        timed_out[attempt.delivery_id] += attempt.error == ErrorClass.TIMEOUT
+    print("ended as:", dict(Counter(row.status for row in rows)), f"{sum(lost.values())} attempts lost")
+    wrong = [] if len(rows) >= owed else [f"{owed} were owed, {len(rows)} are there"]
+    repeats = after_time_out = 0
+    within = _blocked_within(steps)
+    for row in rows:
+        given = chaos.answers.get(row.id, Counter())
+        accepted = sum(times for status, times in given.items() if 200 <= status <= 299)
+        repeats += max(accepted - 1, 0)
+        late = min(max(accepted - 1 - lost[row.id], 0), timed_out[row.id])
+        after_time_out += late
+        wrong += _judge_one(row, sorted(numbers.get(row.id, [])), accepted - late, lost[row.id])
+        wrong += _judge_wait(row, ended_at, within)
+    print(f"{repeats} repeats after a 2xx, {after_time_out} of them after one that came beyond the time-out")
+    return wrong[:20]
+
+
+def _judge_one(row: Any, numbers: list[int], accepted: int, lost: int) -> list[str]:
+    wrong = []
+    flying = row.status == DeliveryStatus.PENDING and len(numbers) == row.attempt_count - 1
+    if numbers != list(range(1, row.attempt_count + 1 - flying)):
+        wrong.append(f"{row.id} has {row.attempt_count} attempts, on record are {numbers}")
+    if accepted > 1 + lost:
+        wrong.append(f"{row.id} was accepted {accepted} times with {lost} attempts lost ({row.url})")
+    drips = "/drip/" in row.url
+    if row.status == DeliveryStatus.DELIVERED and not accepted and not drips:
+        wrong.append(f"{row.id} is on record as delivered, but was never accepted ({row.url})")
+    if row.status == DeliveryStatus.PENDING and row.at == "active" and row.opened_at is None:
+        wrong.append(f"{row.id} is stuck ({row.url})")
+    return wrong
+
+
+def _judge_wait(row: Any, ended_at: Micros, within: float) -> list[str]:
+    if row.status != DeliveryStatus.PENDING or row.at != "active" or row.opened_at is None:
+        return []
+    waited = (ended_at - row.since) / SECOND
+    return [f"{row.id} waited {waited:.0f} s at an open circuit ({row.url})"] * (waited > within)
+
+
+def _blocked_within(steps: Sequence[float]) -> float:
+    """Seconds after which what is behind an open circuit has failed, by its own age."""
+    return (
+        1.2 * sum(steps)  # its retries, should the circuit have opened only then
+        + ATTEMPT_SECONDS * (len(steps) + 1)
+        + longest_wait(steps) / SECOND
+        + 1.2 * (10 + 20 + 40)  # three probes, after which a sweep looks there
+        + 2 * SWEEP_EVERY  # one may be missed
+    )
