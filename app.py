@@ -3,9 +3,9 @@
 import os
 import sys
 
-from relay.core.errors import SettingsError
+from relay.bootstrap.web import build_web
+from relay.common.errors import SettingsError
 from relay.settings import load
-from relay.wiring.web import build_web
 
 GIVE_UP = 4  # the exit code at which gunicorn stops as a whole instead of starting the worker again
 

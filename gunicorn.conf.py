@@ -10,11 +10,11 @@ from gunicorn.workers.base import Worker
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # gunicorn itself adds it only after this file
 
-from relay.core.errors import SettingsError
+from relay.api import totals
+from relay.bootstrap.web import serve_fleet_metrics
+from relay.common.errors import SettingsError
 from relay.settings import load
 from relay.telemetry import configure
-from relay.web import totals
-from relay.wiring.web import serve_fleet_metrics
 
 try:
     _settings = load(os.environ)
@@ -25,7 +25,7 @@ except SettingsError as error:
 configure(_settings.log_format, "web")
 
 bind = f"0.0.0.0:{_settings.port}"
-worker_class = "relay.web.worker.Worker"
+worker_class = "relay.api.worker.Worker"
 workers = _settings.web_concurrency or len(os.sched_getaffinity(0))
 threads = 4  # a request is a short transaction: more threads only queue at the database
 timeout = 60  # seconds without a sign of life before a worker is replaced; gthread gives signs while it works

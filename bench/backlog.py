@@ -14,15 +14,15 @@ from pathlib import Path
 from sqlalchemy import create_engine, text, update
 
 from bench.support_machine import median, say, table
-from relay.core.records import SECOND
-from relay.store.delivery_choice import Room
-from relay.store.engine import Store, driver_url
-from relay.store.tables import Endpoint
-from tests.support_database import KINDS, fresh_database
-from tests.support_flow import World
+from relay.common.time import US_PER_SECOND
+from relay.db.engine import Store, driver_url
+from relay.db.tables import Endpoint
+from relay.deliveries.sql.endpoint_selection import ClaimCapacity
+from tests.support.database import KINDS, fresh_database
+from tests.support.flow import World
 
 BLOCKED = "https://blocked.example/hook"
-ROOM = Room(slots=100, unproven_slots=50, payload_bytes=1 << 27, reach=2.0)
+ROOM = ClaimCapacity(slots=100, cold_slots=50, payload_bytes=1 << 27, scan_factor=2.0)
 NUMBERS = {
     "sqlite": (
         "(WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {count}) SELECT n FROM s)"
@@ -55,13 +55,13 @@ def measure(kind: str, url: str, count: int, rounds: int) -> tuple[str, str, str
     """The ratio of a pass beside the backlog to one without, and both in milliseconds."""
     store = Store(url)
     world = World(store, now=time.time_ns() // 1000)
-    world.owe(1, BLOCKED)
+    world.enqueue(1, BLOCKED)
     store.write(
         lambda tx: tx.execute(
             update(Endpoint)
             .where(Endpoint.url == BLOCKED)
             .values(failure_streak=20, failing_since=world.now, opened_at=world.now)
-            .values(open_until=world.now + 3600 * SECOND, ready_at=world.now + 3600 * SECOND)
+            .values(open_until=world.now + 3600 * US_PER_SECOND, ready_at=world.now + 3600 * US_PER_SECOND)
         )
     )
     before = a_pass(world, rounds)
@@ -75,13 +75,13 @@ def a_pass(world: World, rounds: int) -> float:
     """The median seconds of a claim and a settle of a hundred healthy deliveries."""
     hooks = [f"https://e{number}.example/{secrets.token_hex(4)}" for number in range(20)]
     for hook in hooks:
-        world.owe(5 * rounds, hook)
-        world.set_endpoint(hook, proven=1, allowance=5, max_in_flight=5)
+        world.enqueue(5 * rounds, hook)
+        world.set_endpoint(hook, warmed_up=1, concurrency_limit=5, max_in_flight=5)
     spent = []
     for _ in range(rounds):
         started = time.perf_counter()
         taken = world.claim(ROOM).taken
-        world.settle(taken)
+        world.record(taken)
         spent.append(time.perf_counter() - started)
         assert len(taken) == 100
         world.later(0.01)

@@ -28,7 +28,7 @@ from bench.support_machine import CHECKOUT, cpu_seconds, facts, say, table, wait
 from bench.support_ratios import Bar, Figures, interleave, medians, verdicts
 from bench.support_receiver import Receiver
 from bench.support_world import World, all_done, recorded, release, span
-from relay.store.engine import Store
+from relay.db.engine import Store
 
 ENDPOINTS = 200
 RECEIVERS = {"0": "at once", "50": "50 ms"}
@@ -95,7 +95,7 @@ class Bench:
             say(f"filling a {kind} database with {count:,} deliveries")
             url = self._stack.enter_context(database.migrated(kind, self.folder))
             world = World(url)
-            world.fill(world.add_endpoints(self.urls("0"), proven=True), count)
+            world.fill(world.add_endpoints(self.urls("0"), warmed_up=True), count)
             world.analyse()
             world.close()
             self._filled[kind, count] = url

@@ -29,10 +29,10 @@ from bench.support_world import World, all_done, now, release, span
 ALONE = "alone"
 TROUBLES = {
     ALONE: Trouble(),
-    "hang-one: one hangs, 10,000 queued": Trouble(endpoints=1, queued=10_000, proven=True),
+    "hang-one: one hangs, 10,000 queued": Trouble(endpoints=1, queued=10_000, warmed_up=True),
     "hang-many: 1,000 hang": Trouble(endpoints=1000, queued=10),
     "names: 1,000 never resolve": Trouble(endpoints=1000, queued=10, unresolvable=True),
-    "hang-proven: 1,000 hang that were well until now": Trouble(endpoints=1000, queued=10, proven=True),
+    "hang-proven: 1,000 hang that were well until now": Trouble(endpoints=1000, queued=10, warmed_up=True),
 }
 FACTOR, ADDED = 2.0, 100.0  # the bar: p99 below FACTOR times its value alone plus ADDED milliseconds
 
@@ -111,7 +111,7 @@ def slow(kind: str, count: int) -> str:
         url = stack.enter_context(database.migrated(kind, folder))
         world = World(url)
         stack.callback(world.close)
-        world.fill(world.add_endpoints(urls, proven=True), count)
+        world.fill(world.add_endpoints(urls, warmed_up=True), count)
         world.analyse()
         settings = {"RELAY_MAX_IN_FLIGHT": str(SLOW)}
         with Dispatchers(url, folder, settings=settings) as dispatcher:
@@ -149,7 +149,7 @@ def idle(kind: str, seconds: float, pickups: int) -> str:
         url = stack.enter_context(database.migrated(kind, folder))
         world = World(url)
         stack.callback(world.close)
-        endpoints = world.add_endpoints([receiver.url(number, "0") for number in range(200)], proven=True)
+        endpoints = world.add_endpoints([receiver.url(number, "0") for number in range(200)], warmed_up=True)
         dispatcher = stack.enter_context(Dispatchers(url, folder))
         cpu = dispatcher.cpu()
         time.sleep(seconds)
@@ -168,7 +168,7 @@ def _pickup(world: World, receiver: Receiver, endpoints: list[str]) -> float:
     time.sleep(random.uniform(0.3, 0.7))
     receiver.reset()
     due_at = now()
-    world.owe([random.choice(endpoints)], due_at)
+    world.enqueue([random.choice(endpoints)], due_at)
     arrivals = wait_until(lambda: receiver.report()["arrivals"], 10, "the delivery has come")
     return float(arrivals[0][1] - due_at) / 1000
 

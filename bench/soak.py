@@ -30,12 +30,12 @@ from bench.support_chaos import BEHAVIOURS, Chaos
 from bench.support_machine import wait_until
 from bench.support_verdict import ATTEMPT_SECONDS, judge
 from bench.support_world import MASTER_KEY_TEXT, World, now
-from relay.core.errors import StoreUnavailable
-from relay.store.engine import Store
-from relay.store.tables import Delivery, Endpoint
-from tests.support_database import fresh_database
-from tests.support_processes import children
-from tests.support_servers import Server, private_server
+from relay.common.errors import StoreUnavailable
+from relay.db.engine import Store
+from relay.db.tables import Delivery, Endpoint
+from tests.support.database import fresh_database
+from tests.support.processes import children
+from tests.support.servers import Server, private_server
 
 ENDPOINTS = 100
 WEIGHTS = {
@@ -121,14 +121,14 @@ def main() -> int:
     parser.add_argument("--database", choices=("postgresql", "mysql", "sqlite"), default="postgresql")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     arguments = parser.parse_args()
-    dice = random.Random(arguments.seed)
+    rng = random.Random(arguments.seed)
     print(f"seed {arguments.seed}, {arguments.database}", flush=True)
     with (
         tempfile.TemporaryDirectory(prefix="relay-soak-") as name,
         _database(arguments.database, name) as place,
     ):
         url, server = place
-        return soak(url, server, arguments.minutes * 60, arguments.deliveries, dice, Path(name))
+        return soak(url, server, arguments.minutes * 60, arguments.deliveries, rng, Path(name))
 
 
 @contextlib.contextmanager
@@ -142,32 +142,32 @@ def _database(kind: str, folder: str) -> Iterator[tuple[str, Server | None]]:
 
 
 def soak(
-    url: str, server: Server | None, seconds: float, count: int, dice: random.Random, folder: Path
+    url: str, server: Server | None, seconds: float, count: int, rng: random.Random, folder: Path
 ) -> int:
     """Make trouble for so many seconds while deliveries come in, wait until all has ended, and judge."""
-    chaos = Chaos(dice.randrange(1 << 30))
+    chaos = Chaos(rng.randrange(1 << 30))
     chaos.start()
     world = World(url)
-    names = [*BEHAVIOURS, *dice.choices([*WEIGHTS], [*WEIGHTS.values()], k=ENDPOINTS - len(BEHAVIOURS))]
+    names = [*BEHAVIOURS, *rng.choices([*WEIGHTS], [*WEIGHTS.values()], k=ENDPOINTS - len(BEHAVIOURS))]
     hooks = [f"http://127.0.0.1:{chaos.port}/{name}/{number}" for number, name in enumerate(names)]
-    owners = world.add_endpoints(hooks, proven=False)
+    owners = world.add_endpoints(hooks, warmed_up=False)
     fleet = Fleet(url, folder)
     troubles: Counter[str] = Counter()
     started = time.monotonic()
-    owed, trouble_at = 0, started + 5
+    pending, trouble_at = 0, started + 5
     while (passed := time.monotonic() - started) < seconds:
         wanted = min(round(count * passed / (seconds * 0.85)), count)
-        if wanted > owed:
-            owed += _owe(world, dice.choices(owners, k=min(wanted - owed, 200)))
+        if wanted > pending:
+            pending += _owe(world, rng.choices(owners, k=min(wanted - pending, 200)))
         if time.monotonic() >= trouble_at:
-            troubles[_trouble(fleet, server, dice)] += 1
-            trouble_at = time.monotonic() + dice.uniform(4, 12)
+            troubles[_trouble(fleet, server, rng)] += 1
+            trouble_at = time.monotonic() + rng.uniform(4, 12)
         time.sleep(0.05)
     left = _wait_until_ended(world.store)
     ended_at = now()
     codes = fleet.stop()
-    print(f"{owed:,} deliveries, troubles: {dict(troubles)}, exit codes {codes}, open in the end: {left}")
-    wrong = judge(world.store, chaos, owed, ended_at, STEPS)
+    print(f"{pending:,} deliveries, troubles: {dict(troubles)}, exit codes {codes}, open in the end: {left}")
+    wrong = judge(world.store, chaos, pending, ended_at, STEPS)
     if any(codes):
         wrong.append(f"a process did not stop cleanly: {codes}")
     world.close()
@@ -180,14 +180,14 @@ def soak(
 def _owe(world: World, owners: list[str]) -> int:
     """Owe each of these a delivery; nothing while the database is away, as a caller gets a 503 then."""
     try:
-        return len(world.owe(sorted(owners), now()))
+        return len(world.enqueue(sorted(owners), now()))
     except StoreUnavailable:
         return 0
 
 
-def _trouble(fleet: Fleet, server: Server | None, dice: random.Random) -> str:
-    kind = dice.choice(("kill", "kill", "sender", "stop", "poller", "crash"))
-    one = dice.choice(("dispatcher-1", "dispatcher-2"))
+def _trouble(fleet: Fleet, server: Server | None, rng: random.Random) -> str:
+    kind = rng.choice(("kill", "kill", "sender", "stop", "poller", "crash"))
+    one = rng.choice(("dispatcher-1", "dispatcher-2"))
     match kind:
         case "kill":
             fleet.end(one, signal.SIGKILL)
@@ -199,7 +199,7 @@ def _trouble(fleet: Fleet, server: Server | None, dice: random.Random) -> str:
             fleet.end("poller", signal.SIGKILL)
         case "crash" if server is not None:
             server.crash()
-            time.sleep(dice.uniform(0, 2))
+            time.sleep(rng.uniform(0, 2))
             server.start()
         case _:
             return "none"

@@ -12,7 +12,7 @@ class Chaos:
     """Listens on a free port, on a thread of its own; `answers` counts (id, status), 0 for none."""
 
     def __init__(self, seed: int) -> None:
-        self._dice = random.Random(seed)
+        self._rng = random.Random(seed)
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self.answers: dict[str, Counter[int]] = defaultdict(Counter)
@@ -71,9 +71,9 @@ class Chaos:
         if behaviour == "drip":
             return await _drip(writer)
         await asyncio.sleep(
-            {"slow": 0.5, "late": self._dice.uniform(0, 1.4), "hang": 30.0}.get(behaviour, 0.0)
+            {"slow": 0.5, "late": self._rng.uniform(0, 1.4), "hang": 30.0}.get(behaviour, 0.0)
         )
-        return self._dice.choice(STATUSES.get(behaviour, (200,)))
+        return self._rng.choice(STATUSES.get(behaviour, (200,)))
 
 
 STATUSES = {

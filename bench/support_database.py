@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 from sqlalchemy.engine import make_url
 
-from relay.store import migrate
+from relay.db import migrate
 
 POSTGRESQL, SQLITE = "postgresql", "sqlite"
 POSTGRESQL_URL = os.environ.get("BENCH_POSTGRESQL_URL", "postgresql://postgres@127.0.0.1:5432/postgres")

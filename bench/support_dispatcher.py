@@ -14,7 +14,7 @@ from typing import Self
 
 from bench.support_machine import CHECKOUT, cpu_seconds, wait_until
 from bench.support_world import MASTER_KEY_TEXT
-from tests.support_processes import children
+from tests.support.processes import children
 
 RELAY = ("-m", "relay", "deliver")
 SETTLING_DOWN = 1.0  # seconds after its first line until a process has all it needs and only waits

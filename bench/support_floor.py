@@ -79,16 +79,14 @@ def rows(count: int) -> list[tuple[Any, ...]]:
 
 def body(number: int) -> str:
     """A webhook's body of about 2 KB, as a speech recognition's result reads."""
-    dice = random.Random(number)
+    rng = random.Random(number)
     said: list[dict[str, Any]] = []
     while (
         len(text := json.dumps({"type": "ai_job.success", "data": {"job": number, "said": said}}))
         < BODY_BYTES
     ):
-        start = dice.randrange(1_000_000)
-        said.append(
-            {"StartTime": start, "Text": " ".join(dice.choices(WORDS, k=6)), "SpeechRate": start % 97}
-        )
+        start = rng.randrange(1_000_000)
+        said.append({"StartTime": start, "Text": " ".join(rng.choices(WORDS, k=6)), "SpeechRate": start % 97})
     return text
 
 

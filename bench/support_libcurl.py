@@ -44,8 +44,8 @@ class Loop:
     def run(self) -> None:
         """Send them all."""
         while self._answers:
-            patience = -1.0 if self._due is None else max(self._due - time.monotonic(), 0.0)
-            for fd, events in self._epoll.poll(patience):
+            retry_timeout = -1.0 if self._due is None else max(self._due - time.monotonic(), 0.0)
+            for fd, events in self._epoll.poll(retry_timeout):
                 readable = pycurl.CSELECT_IN if events & ~select.EPOLLOUT else 0
                 self._multi.socket_action(
                     fd, readable | (pycurl.CSELECT_OUT if events & select.EPOLLOUT else 0)

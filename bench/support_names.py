@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from tests.support_dns import NameServer, Says
+from tests.support.dns import NameServer, Says
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """A simulated provider and a simulated relay, with a clock of their own.
 
-The policy is the product's own (`relay.core.poll_policy`, `relay.core.durations`); what is simulated is the
+The policy is the product's own (`relay.polling.rules.poll_policy`, `relay.polling.rules.durations`); what is simulated is the
 provider's jobs, the call budget and the queue of jobs, in the order in which the store claims them. Seconds.
 """
 
@@ -11,14 +11,14 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from relay.core.durations import Curve, learn, remember
-from relay.core.poll_policy import CLOSEST, Look, Plan, crowded, polls_to_plan, share_for
-from relay.core.records import SECOND
-from relay.store.policy import REFRESH as REFRESH_MICROS
-from relay.store.policy import SAMPLE
-from relay.store.poll_claims import IDS_PER_CALL as IDS
+from relay.common.time import US_PER_SECOND
+from relay.polling.rules.durations import Curve, learn, remember
+from relay.polling.rules.poll_policy import CLOSEST, Plan, Sample, crowded, polls_to_plan, quota_for
+from relay.polling.sql.poll_claims import IDS_PER_CALL as IDS
+from relay.polling.sql.poll_policies import REFRESH as REFRESH_MICROS
+from relay.polling.sql.poll_policies import SAMPLE
 
-REFRESH = REFRESH_MICROS / SECOND
+REFRESH = REFRESH_MICROS / US_PER_SECOND
 ROUND_TRIP = 0.05  # of a call
 OWNER = "one"
 
@@ -36,13 +36,13 @@ class Kind:
         """The mean duration."""
         return self.median * math.exp(self.sigma**2 / 2)
 
-    def draw(self, dice: random.Random) -> float:
+    def draw(self, rng: random.Random) -> float:
         """The duration of a new job."""
-        return dice.lognormvariate(math.log(self.median), self.sigma)
+        return rng.lognormvariate(math.log(self.median), self.sigma)
 
-    def draw_running(self, dice: random.Random) -> float:
+    def draw_running(self, rng: random.Random) -> float:
         """The duration of a job met while it runs: the longer, the likelier it is met."""
-        return dice.lognormvariate(math.log(self.median) + self.sigma**2, self.sigma)
+        return rng.lognormvariate(math.log(self.median) + self.sigma**2, self.sigma)
 
 
 MIXES = {
@@ -85,26 +85,26 @@ class Job:
         return self.found - max(self.ended, self.registered)
 
 
-def steady_jobs(mix: Sequence[Kind], in_flight: int, seconds: float, dice: random.Random) -> Iterator[Job]:
+def steady_jobs(mix: Sequence[Kind], in_flight: int, seconds: float, rng: random.Random) -> Iterator[Job]:
     """Jobs by time of registration: those in flight at 0 as in a long run, then as many as end, at random.
 
     Each new job is of each type with the same chance.
     """
     weights = [kind.mean for kind in mix]
-    for kind in dice.choices(mix, weights, k=in_flight):
-        duration = kind.draw_running(dice)
-        yield Job(kind.name, -dice.random() * duration, duration, 0.0)
-    pace = in_flight / mean_duration(mix)
-    now = dice.expovariate(pace)
+    for kind in rng.choices(mix, weights, k=in_flight):
+        duration = kind.draw_running(rng)
+        yield Job(kind.name, -rng.random() * duration, duration, 0.0)
+    health = in_flight / mean_duration(mix)
+    now = rng.expovariate(health)
     while now < seconds:
-        kind = dice.choice(mix)
-        yield Job(kind.name, now, kind.draw(dice), now)
-        now += dice.expovariate(pace)
+        kind = rng.choice(mix)
+        yield Job(kind.name, now, kind.draw(rng), now)
+        now += rng.expovariate(health)
 
 
-def fresh_jobs(mix: Sequence[Kind], in_flight: int, seconds: float, dice: random.Random) -> Iterator[Job]:
+def fresh_jobs(mix: Sequence[Kind], in_flight: int, seconds: float, rng: random.Random) -> Iterator[Job]:
     """The same load, but those in flight at 0 begin then and take what they had left: none has a past."""
-    for job in steady_jobs(mix, in_flight, seconds, dice):
+    for job in steady_jobs(mix, in_flight, seconds, rng):
         left = job.ended - job.registered
         yield Job(job.kind, job.registered, left, job.registered)
 
@@ -138,7 +138,7 @@ class Simulation:
         self,
         jobs: Iterator[Job],
         calls_per_second: float,
-        dice: random.Random,
+        rng: random.Random,
         outage: tuple[float, float] = (math.inf, math.inf),
     ) -> None:
         self.calls = 0
@@ -148,7 +148,7 @@ class Simulation:
         self._jobs = jobs
         self._next_job = next(jobs, None)
         self._interval = 1 / calls_per_second
-        self._dice = dice
+        self._rng = rng
         self._outage = outage
         self._learned = Learned()
         self._plan = Plan()
@@ -165,7 +165,7 @@ class Simulation:
         now = self._now
         while now < until:
             self._register(now)
-            self._settle(now)
+            self._record(now)
             if now >= self._refresh_at:
                 self._refresh(now)
             chosen, wait_until = self._claim(now)
@@ -224,7 +224,7 @@ class Simulation:
             job.polls += 1
         self._asked.append((now + ROUND_TRIP, chosen))
 
-    def _settle(self, now: float) -> None:
+    def _record(self, now: float) -> None:
         while self._asked and self._asked[0][0] <= now:
             at, jobs = self._asked.popleft()
             asked_at = at - ROUND_TRIP
@@ -236,7 +236,7 @@ class Simulation:
                 if job.ended <= asked_at + ROUND_TRIP / 2:
                     self._finish(job, at)
                 else:
-                    self._push(job, at + self._plan.gap(job.owner, job.kind, at - job.began))
+                    self._push(job, at + self._plan.interval(job.owner, job.kind, at - job.began))
 
     def _finish(self, job: Job, at: float) -> None:
         job.found = at
@@ -248,7 +248,7 @@ class Simulation:
             last.place = job.place
 
     def _refresh(self, now: float) -> None:
-        """As `relay.store.policy` does."""
+        """As `relay.polling.sql.poll_policies` does."""
         calls_per_second = 1 / self._interval
         seen = min(self._arrivals / REFRESH, calls_per_second * IDS) if now else 0.0
         polls = polls_to_plan(calls_per_second, IDS, min(seen, self._arrival_rate))
@@ -258,12 +258,12 @@ class Simulation:
             by_owner.setdefault(job.owner, []).append(job)
         curves = self._learned.curves()
         shares = {
-            owner: share_for(len(by_owner[owner]), self._looks(by_owner[owner]), curves, level)
+            owner: quota_for(len(by_owner[owner]), self._looks(by_owner[owner]), curves, level)
             for owner, level in crowded({owner: len(jobs) for owner, jobs in by_owner.items()}, polls).items()
         }
         self._plan = Plan(shares, curves)
         self._refresh_at = now + REFRESH
 
-    def _looks(self, jobs: list[Job]) -> list[Look]:
-        sample = self._dice.sample(jobs, min(SAMPLE, len(jobs)))
-        return [Look(job.kind, job.polled - job.began) for job in sample if job.polls]
+    def _looks(self, jobs: list[Job]) -> list[Sample]:
+        sample = self._rng.sample(jobs, min(SAMPLE, len(jobs)))
+        return [Sample(job.kind, job.polled - job.began) for job in sample if job.polls]

@@ -9,16 +9,16 @@ from pathlib import Path
 from sqlalchemy import text
 
 from bench.support_machine import median, say
-from relay.core.poll_policy import EVENLY, Plan, Share
-from relay.core.records import SECOND, JobReport
-from relay.core.states import JobStatus
-from relay.core.verdict import Answer
-from relay.store.engine import Store
-from relay.store.policy import REFRESH, Policy
-from relay.store.poll_claims import claim
-from relay.store.poll_settles import settle
-from tests.support_database import KINDS, fresh_database
-from tests.support_flow import World
+from relay.common.states import JobStatus
+from relay.common.time import US_PER_SECOND
+from relay.db.engine import Store
+from relay.polling.rules.poll_policy import EVENLY, Plan, Quota
+from relay.polling.sql.poll_claims import claim
+from relay.polling.sql.poll_policies import REFRESH, Policy
+from relay.polling.sql.poll_results import record
+from relay.provider.source import Answer, JobReport
+from tests.support.database import KINDS, fresh_database
+from tests.support.flow import World
 
 FEW, MANY = 1_000, 100_000
 CALLS = 10
@@ -41,7 +41,7 @@ class Waiting:
         with self.store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             if self.store.dialect == "postgresql":
                 connection.execute(text("VACUUM ANALYZE"))
-        self._plan = Plan({owner: Share(EVENLY, count / 100) for owner in self._owners()})
+        self._plan = Plan({owner: Quota(EVENLY, count / 100) for owner in self._owners()})
 
     def a_pass(self) -> float:
         """Seconds of a pass: the calls' claims and settles, ten jobs each, all of them still open."""
@@ -49,7 +49,11 @@ class Waiting:
         for _ in range(CALLS):
             self.world.later(0.1)
             claimed = self.store.write(
-                claim, now=self.world.now, lease=60 * SECOND, token=secrets.token_hex(16), call_interval=1
+                claim,
+                now=self.world.now,
+                lease=60 * US_PER_SECOND,
+                token=secrets.token_hex(16),
+                call_interval=1,
             )
             assert len(claimed.jobs) == 10, claimed
             reports = {
@@ -57,19 +61,19 @@ class Waiting:
                 for job in claimed.jobs
             }
             self.store.write(
-                settle,
+                record,
                 claimed,
                 Answer(reports, frozenset(), None),
                 self.world.now,
                 plan=self._plan,
-                mint=self.world.mint,
+                new_id=self.world.new_id,
                 missing_grace=0,
             )
         return time.perf_counter() - began
 
     def a_refresh(self) -> float:
         """Seconds of a refresh of the policy, which the fleet makes every ten."""
-        policy = Policy(self.store, SECOND // 10)
+        policy = Policy(self.store, US_PER_SECOND // 10)
         self.world.now += REFRESH
         began = time.perf_counter()
         policy.keep_up(self.world.now)

@@ -15,12 +15,12 @@ from sqlalchemy import select
 
 from bench.support_machine import CHECKOUT, cpu_seconds, wait_until
 from bench.support_poll import MIXES, Job, Simulation, fresh_jobs
-from relay.core.records import SECOND
-from relay.store.engine import Store
-from relay.store.tables import Job as JobRow
-from tests.support_database import fresh_database
-from tests.support_flow import World
-from tests.support_processes import Relay, free_port
+from relay.common.time import US_PER_SECOND
+from relay.db.engine import Store
+from relay.db.tables import Job as JobRow
+from tests.support.database import fresh_database
+from tests.support.flow import World
+from tests.support.processes import Relay, free_port
 
 RATE, IN_FLIGHT = 10, 1_000
 MIX = MIXES["two types"]  # the only ones that the sandbox knows
@@ -135,7 +135,7 @@ class Drive:
         requests.post(f"{self._url}/sandbox/jobs", json={"jobs": orders}, timeout=30).raise_for_status()
         now = time.time()
         self._ends |= {name: now + job.duration for name, job in zip(names, ready, strict=True)}
-        self._world.now = round(now * SECOND)
+        self._world.now = round(now * US_PER_SECOND)
         self._world.register(*(self._world.request(name) for name in names))
         self._made += len(ready)
 
@@ -143,7 +143,7 @@ class Drive:
         """How late the ends were noticed that were noticed in this span."""
         query = select(JobRow.job_id, JobRow.finished_at).where(JobRow.finished_at.is_not(None))
         found = self._world.store.read(lambda tx: tx.execute(query).all())
-        times = {row.job_id: row.finished_at / SECOND for row in found}
+        times = {row.job_id: row.finished_at / US_PER_SECOND for row in found}
         return [
             max(at - self._ends[name], 0.0) for name, at in times.items() if start <= at - self._began <= end
         ]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from statistics import NormalDist
 
 from bench.support_poll import Job, Kind, mean_duration
-from relay.core.poll_policy import CLOSEST
+from relay.polling.rules.poll_policy import CLOSEST
 
 EXACT_UP_TO = 12  # polls of a job: with more of them the continuous solution is as good, and much faster
 STEP = 20  # parts of the even gap, for the exact solution

@@ -29,11 +29,20 @@ from relay import cli
 EVERY = 0.005  # seconds between two looks
 OFFER_LOCK_EVERY = 20e-6  # seconds
 THREADS = {"MainThread": "claiming", "settler": "settling"}
-FRAMEWORK = ("relay/cli.py", "relay/loop.py", "relay/store/engine.py", "relay/deliver/dispatcher.py")
+FRAMEWORK = (
+    "relay/cli/__init__.py",
+    "relay/bootstrap/processes.py",
+    "relay/db/engine.py",
+    "relay/deliveries/dispatcher.py",
+)
 TURNING = ("Claimer.turn", "Settler.turn")
 DEPTH = 4  # of our own functions that name a stage
 DATABASE = ("psycopg/connection.py", "sqlalchemy/engine/default.py")
-RESTS = ("threading.py", "relay/net/frames.py Frames.wait", "relay/deliver/settler.py Settler._take")
+RESTS = (
+    "threading.py",
+    "relay/sending/frames.py Frames.wait",
+    "relay/deliveries/result_writer.py ResultWriter._take",
+)
 
 
 class Sampler:

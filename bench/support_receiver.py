@@ -71,7 +71,7 @@ class Server:
     def serve(self) -> None:
         """Answer until stdin ends."""
         while True:
-            for fd, _ in self._epoll.poll(self._patience()):
+            for fd, _ in self._epoll.poll(self._retry_timeout()):
                 if fd in self._connections:
                     self._read(fd)
                 elif fd in self._listeners:
@@ -154,7 +154,7 @@ class Server:
         while self._answers and self._answers[0][0] <= now:
             self._answer(heapq.heappop(self._answers)[2])
 
-    def _patience(self) -> float:
+    def _retry_timeout(self) -> float:
         return max(self._answers[0][0] - time.monotonic_ns(), 0) / 1e9 if self._answers else -1
 
     def _obey(self) -> bool:

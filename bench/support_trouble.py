@@ -15,7 +15,7 @@ from bench.support_machine import percentile
 from bench.support_names import Names
 from bench.support_receiver import Receiver, host
 from bench.support_world import World, now, release
-from relay.core.records import SECOND, Micros
+from relay.common.time import US_PER_SECOND, Micros
 
 HEALTHY = 20
 PER_TICK = 10
@@ -36,7 +36,7 @@ class Trouble:
     endpoints: int = 0
     queued: int = 0
     unresolvable: bool = False
-    proven: bool = False
+    warmed_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +73,10 @@ def run(kind: str, trouble: Trouble, seconds: float) -> Outcome:
         stack.callback(world.close)
         healthy = world.add_endpoints(
             [f"http://good-{number}.{DOMAIN}:{receiver.port}/0/e{number}" for number in range(HEALTHY)],
-            proven=True,
+            warmed_up=True,
         )
         if trouble.endpoints:
-            ailing = world.add_endpoints(_urls(trouble, receiver), proven=trouble.proven)
+            ailing = world.add_endpoints(_urls(trouble, receiver), warmed_up=trouble.warmed_up)
             world.fill(ailing, trouble.endpoints * trouble.queued)
         world.analyse()
         settings = {"RELAY_DNS_SERVERS": names.address}
@@ -111,15 +111,15 @@ def _load(world: World, healthy: Sequence[str], seconds: float) -> tuple[dict[st
     behind: list[float] = []
     owners = itertools.cycle(healthy)
     tick = now()
-    trouble_at = tick + round(WARM_UP * SECOND)
-    end = trouble_at + round(seconds * SECOND)
+    trouble_at = tick + round(WARM_UP * US_PER_SECOND)
+    end = trouble_at + round(seconds * US_PER_SECOND)
     while tick < end:
         time.sleep(max(tick - now(), 0) / 1e6)
         if tick >= trouble_at and not behind:
             release(world.store)
         ticks = range(tick, max(min(now(), end), tick + 1), TICK)
         plan = [(next(owners), at) for at in ticks for _ in range(PER_TICK)]
-        made = world.owe([owner for owner, _ in plan], tick)
+        made = world.enqueue([owner for owner, _ in plan], tick)
         if tick >= trouble_at:
             due |= {one: at for one, (_, at) in zip(made, plan, strict=True)}
             behind += [(now() - at) / 1000 for _, at in plan]

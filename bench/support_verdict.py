@@ -7,17 +7,19 @@ from typing import Any
 from sqlalchemy import select
 
 from bench.support_chaos import Chaos
-from relay.core.records import SECOND, Micros
-from relay.core.schedule import longest_wait
-from relay.core.states import DeliveryStatus, ErrorClass
-from relay.store.engine import Store
-from relay.store.tables import Attempt, Delivery, Endpoint
-from relay.tidy import SWEEP_EVERY
+from relay.common.states import DeliveryStatus, ErrorClass
+from relay.common.time import US_PER_SECOND, Micros
+from relay.db.engine import Store
+from relay.db.tables import Attempt, Delivery, Endpoint
+from relay.deliveries.rules.retry_policy import longest_wait
+from relay.housekeeping.housekeeper import OVERDUE_EVERY
 
 ATTEMPT_SECONDS = 2.0  # the soak's time-out
 
 
-def judge(store: Store, chaos: Chaos, owed: int, ended_at: Micros, steps: Sequence[float]) -> list[str]:
+def judge(
+    store: Store, chaos: Chaos, pending: int, ended_at: Micros, retry_delays: Sequence[float]
+) -> list[str]:
     """Everything that is not as the rules have it.
 
     `ended_at` is when the processes were told to stop, `steps` their retry schedule in seconds.
@@ -28,7 +30,7 @@ def judge(store: Store, chaos: Chaos, owed: int, ended_at: Micros, steps: Sequen
                 Delivery.id,
                 Delivery.status,
                 Delivery.attempt_count,
-                Delivery.since,
+                Delivery.schedule_started_at,
                 Endpoint.url,
                 Endpoint.status.label("at"),
             )
@@ -47,9 +49,9 @@ def judge(store: Store, chaos: Chaos, owed: int, ended_at: Micros, steps: Sequen
         lost[attempt.delivery_id] += attempt.error == ErrorClass.LOST
         timed_out[attempt.delivery_id] += attempt.error == ErrorClass.TIMEOUT
     print("ended as:", dict(Counter(row.status for row in rows)), f"{sum(lost.values())} attempts lost")
-    wrong = [] if len(rows) >= owed else [f"{owed} were owed, {len(rows)} are there"]
+    wrong = [] if len(rows) >= pending else [f"{pending} were pending, {len(rows)} are there"]
     repeats = after_time_out = 0
-    within = _blocked_within(steps)
+    within = _blocked_within(retry_delays)
     for row in rows:
         given = chaos.answers.get(row.id, Counter())
         accepted = sum(times for status, times in given.items() if 200 <= status <= 299)
@@ -64,8 +66,8 @@ def judge(store: Store, chaos: Chaos, owed: int, ended_at: Micros, steps: Sequen
 
 def _judge_one(row: Any, numbers: list[int], accepted: int, lost: int) -> list[str]:
     wrong = []
-    flying = row.status == DeliveryStatus.PENDING and len(numbers) == row.attempt_count - 1
-    if numbers != list(range(1, row.attempt_count + 1 - flying)):
+    in_flight = row.status == DeliveryStatus.PENDING and len(numbers) == row.attempt_count - 1
+    if numbers != list(range(1, row.attempt_count + 1 - in_flight)):
         wrong.append(f"{row.id} has {row.attempt_count} attempts, on record are {numbers}")
     if accepted > 1 + lost:
         wrong.append(f"{row.id} was accepted {accepted} times with {lost} attempts lost ({row.url})")
@@ -80,16 +82,16 @@ def _judge_one(row: Any, numbers: list[int], accepted: int, lost: int) -> list[s
 def _judge_wait(row: Any, ended_at: Micros, within: float) -> list[str]:
     if row.status != DeliveryStatus.PENDING or row.at != "active" or row.opened_at is None:
         return []
-    waited = (ended_at - row.since) / SECOND
+    waited = (ended_at - row.schedule_started_at) / US_PER_SECOND
     return [f"{row.id} waited {waited:.0f} s at an open circuit ({row.url})"] * (waited > within)
 
 
-def _blocked_within(steps: Sequence[float]) -> float:
+def _blocked_within(retry_delays: Sequence[float]) -> float:
     """Seconds after which what is behind an open circuit has failed, by its own age."""
     return (
-        1.2 * sum(steps)  # its retries, should the circuit have opened only then
-        + ATTEMPT_SECONDS * (len(steps) + 1)
-        + longest_wait(steps) / SECOND
+        1.2 * sum(retry_delays)  # its retries, should the circuit have opened only then
+        + ATTEMPT_SECONDS * (len(retry_delays) + 1)
+        + longest_wait(retry_delays) / US_PER_SECOND
         + 1.2 * (10 + 20 + 40)  # three probes, after which a sweep looks there
-        + 2 * SWEEP_EVERY  # one may be missed
+        + 2 * OVERDUE_EVERY  # one may be missed
     )

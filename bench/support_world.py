@@ -12,14 +12,16 @@ from typing import Any
 
 from sqlalchemy import func, select, text, update
 
-from relay.core.ids import RANDOM_BYTES, new_id
-from relay.core.records import Micros
-from relay.core.states import DeliveryStatus, Event, JobStatus, WatchStatus
-from relay.store import deliveries, endpoints, secrets
-from relay.store.engine import Store, Tx
-from relay.store.statements import insert_rows
-from relay.store.tables import Attempt, Delivery, Endpoint, Job, Subscriber, Watch
-from relay.store.vault import Vault
+from relay.common.ids import RANDOM_BYTES, make_id
+from relay.common.states import DeliveryStatus, Event, JobStatus, WatchStatus
+from relay.common.time import Micros
+from relay.db.engine import Store, Tx
+from relay.db.statements import insert_rows
+from relay.db.tables import Attempt, Delivery, Endpoint, Job, Subscriber, Watch
+from relay.deliveries.sql import deliveries
+from relay.endpoints.sql import endpoints
+from relay.subscribers.encryption import Encryption
+from relay.subscribers.sql import secrets
 
 MASTER_KEY = b"b" * 32
 MASTER_KEY_TEXT = base64.b64encode(MASTER_KEY).decode()
@@ -49,27 +51,27 @@ class World:
 
     def __init__(self, database_url: str) -> None:
         self.store = Store(database_url)
-        self.subscriber_id = self.mint("sub")
+        self.subscriber_id = self.new_id("sub")
         self._jobs = 0
         self.store.write(self._subscribe)
 
-    def mint(self, prefix: str) -> str:
+    def new_id(self, prefix: str) -> str:
         """A new id, as production makes them."""
-        return new_id(prefix, now(), os.urandom(RANDOM_BYTES))
+        return make_id(prefix, now(), os.urandom(RANDOM_BYTES))
 
     def _subscribe(self, tx: Tx) -> None:
         row = {"id": self.subscriber_id, "name": self.subscriber_id, "created_at": now()}
         insert_rows(tx, Subscriber, [row])
-        secrets.create(tx, self.subscriber_id, None, Vault([MASTER_KEY]), now(), self.mint)
+        secrets.create(tx, self.subscriber_id, None, Encryption([MASTER_KEY]), now(), self.new_id)
 
-    def add_endpoints(self, urls: Sequence[str], *, proven: bool, max_in_flight: int = 10) -> list[str]:
+    def add_endpoints(self, urls: Sequence[str], *, warmed_up: bool, max_in_flight: int = 10) -> list[str]:
         """New endpoints that wait for `release`; proven ones may use all their slots at once."""
         rows: list[dict[str, Any]] = []
         for url in urls:
             row = endpoints.new_row(
-                self.mint("ep"), self.subscriber_id, url, now(), max_in_flight=max_in_flight
+                self.new_id("ep"), self.subscriber_id, url, now(), max_in_flight=max_in_flight
             )
-            rows.append(row | {"proven": 1, "allowance": max_in_flight} if proven else row)
+            rows.append(row | {"warmed_up": 1, "concurrency_limit": max_in_flight} if warmed_up else row)
         self.store.write(insert_rows, Endpoint, rows)
         return [row["id"] for row in rows]
 
@@ -78,34 +80,34 @@ class World:
         for first in range(0, count, ROWS_AT_ONCE):
             numbers = range(first, min(first + ROWS_AT_ONCE, count))
             owners = [endpoint_ids[number % len(endpoint_ids)] for number in numbers]
-            self.store.write(self._insert, owners, now(), wake=False)
+            self.store.write(self._insert, owners, now(), activate=False)
 
-    def owe(self, endpoint_ids: Sequence[str], due_at: Micros) -> list[str]:
+    def enqueue(self, endpoint_ids: Sequence[str], due_at: Micros) -> list[str]:
         """One delivery to each of these endpoints, in one transaction, as a poll's settle does; their ids."""
-        return self.store.write(self._insert, endpoint_ids, due_at, wake=True)
+        return self.store.write(self._insert, endpoint_ids, due_at, activate=True)
 
-    def _insert(self, tx: Tx, owners: Sequence[str], due_at: Micros, *, wake: bool) -> list[str]:
-        jobs, watches, owed = self._rows(owners, due_at)
+    def _insert(self, tx: Tx, owners: Sequence[str], due_at: Micros, *, activate: bool) -> list[str]:
+        jobs, watches, pending = self._rows(owners, due_at)
         insert_rows(tx, Job, jobs)
         insert_rows(tx, Watch, watches)
-        if wake:
+        if activate:
             endpoints.lock_in_order(tx, owners)
-            deliveries.owe(tx, owed, due_at)
+            deliveries.enqueue(tx, pending, due_at)
         else:
-            deliveries.add(tx, owed)
-        return [row["id"] for row in owed]
+            deliveries.add(tx, pending)
+        return [row["id"] for row in pending]
 
     def _rows(self, owners: Sequence[str], due_at: Micros) -> tuple[list[dict[str, Any]], ...]:
         first = self._jobs + 1
         self._jobs += len(owners)
         jobs = [_job(number, due_at) for number in range(first, self._jobs + 1)]
         watches = [self._watch(job["id"], owner, due_at) for job, owner in zip(jobs, owners, strict=True)]
-        owed = [self._delivery(watch, due_at) for watch in watches]
-        return jobs, watches, owed
+        pending = [self._delivery(watch, due_at) for watch in watches]
+        return jobs, watches, pending
 
     def _watch(self, job: int, owner: str, at: Micros) -> dict[str, Any]:
         return {
-            "id": self.mint("wat"),
+            "id": self.new_id("wat"),
             "subscriber_id": self.subscriber_id,
             "job": job,
             "endpoint_id": owner,
@@ -120,7 +122,7 @@ class World:
 
     def _delivery(self, watch: dict[str, Any], due_at: Micros) -> dict[str, Any]:
         return deliveries.new_row(
-            self.mint("msg"),
+            self.new_id("msg"),
             subscriber_id=self.subscriber_id,
             watch_id=watch["id"],
             endpoint_id=watch["endpoint_id"],
@@ -203,10 +205,10 @@ def span(store: Store) -> tuple[int, float]:
         kept, first = tx.execute(
             select(func.count(), func.min(Attempt.started_at)).where(Attempt.response_body.is_not(None))
         ).one()
-        owed = tx.scalar(select(func.count()).select_from(Delivery)) or 0
-        if not delivered == kept == owed or first is None or last is None:
+        pending = tx.scalar(select(func.count()).select_from(Delivery)) or 0
+        if not delivered == kept == pending or first is None or last is None:
             raise RuntimeError(
-                f"of {owed} deliveries {delivered} were delivered at once, {kept} answers kept"
+                f"of {pending} deliveries {delivered} were delivered at once, {kept} answers kept"
             )
         return delivered, (last - first) / 1e6
 

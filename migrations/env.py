@@ -1,8 +1,8 @@
-"""Alembic's entry: runs the migrations on the connection that relay.store.migrate hands over."""
+"""Alembic's entry: runs the migrations on the connection that relay.db.migrate hands over."""
 
 from alembic import context
 
-from relay.store.tables import Base
+from relay.db.tables import Base
 
 connection = context.config.attributes["connection"]
 context.configure(

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import trustme
 
-from relay.core.ids import Mint
-from relay.store.clock import Clock
-from relay.store.engine import Store
-from relay.store.vault import Vault
-from tests.support_courier import MakeCourier, OneByOne, Way, couriers, server_context
-from tests.support_database import KINDS, empty, fresh_database, minting
+from relay.common.ids import NewId
+from relay.db.clock import Clock
+from relay.db.engine import Store
+from relay.subscribers.encryption import Encryption
+from tests.support.database import KINDS, empty, fresh_database, id_maker
+from tests.support.sender_client import MakeSenderClient, OneByOne, Way, sender_clients, server_context
 
 
 @pytest.fixture(scope="session", params=KINDS)
@@ -56,24 +56,24 @@ def clock(store: Store) -> Clock:
 
 
 @pytest.fixture(scope="session")
-def mint(clock: Clock) -> Mint:
-    return minting(clock.now)
+def new_id(clock: Clock) -> NewId:
+    return id_maker(clock.now)
 
 
 @pytest.fixture(scope="session")
-def vault() -> Vault:
-    return Vault([b"k" * 32])
+def encryption() -> Encryption:
+    return Encryption([b"k" * 32])
 
 
 @pytest.fixture
-def make_courier() -> Iterator[MakeCourier]:
-    with couriers() as make:
+def make_sender_client() -> Iterator[MakeSenderClient]:
+    with sender_clients() as make:
         yield make
 
 
 @pytest.fixture
-def courier(make_courier: MakeCourier) -> OneByOne:
-    return make_courier()
+def sender_client(make_sender_client: MakeSenderClient) -> OneByOne:
+    return make_sender_client()
 
 
 @pytest.fixture(scope="session")
@@ -83,11 +83,11 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture
-def trusting(make_courier: MakeCourier, authority: trustme.CA, tmp_path: Path) -> OneByOne:
+def trusting(make_sender_client: MakeSenderClient, authority: trustme.CA, tmp_path: Path) -> OneByOne:
     """A courier that trusts the tests' authority."""
     path = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(path))
-    return make_courier(ca_file=path)
+    return make_sender_client(ca_file=path)
 
 
 @pytest.fixture(params=["http", "tls"])

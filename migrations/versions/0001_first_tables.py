@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from relay.store.column_types import ascii_text, long_text, serial, short_text
+from relay.db.column_types import ascii_text, long_text, serial, short_text
 
 revision = "0001"
 down_revision = None

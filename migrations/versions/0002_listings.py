@@ -7,7 +7,7 @@ each step by itself, a run that was cut off is begun anew.
 import sqlalchemy as sa
 from alembic import op
 
-from relay.store.column_types import ascii_text
+from relay.db.column_types import ascii_text
 
 revision = "0002"
 down_revision = "0001"

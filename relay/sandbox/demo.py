@@ -16,17 +16,17 @@ from contextlib import suppress
 from json import loads
 from pathlib import Path
 
-from relay.core.errors import RelayError
-from relay.core.ids import RANDOM_BYTES, new_id
-from relay.core.states import WATCHABLE_EVENTS, WatchStatus
-from relay.core.texts import printable
-from relay.register import WatchRequest, register
+from relay.common.errors import RelayError
+from relay.common.ids import RANDOM_BYTES, make_id
+from relay.common.states import WATCHABLE_EVENTS, WatchStatus
+from relay.common.texts import printable
+from relay.db.clock import Clock
+from relay.db.engine import Store
 from relay.sandbox.demo_cases import FLAKY, FOREVER, Case, Result, batch_cases, single_cases
 from relay.sandbox.processes import Screen
 from relay.sandbox.receiver import Answer, Received, verified
-from relay.sandbox.stage import LOOK_EVERY, Api, Stage
-from relay.store.clock import Clock
-from relay.store.engine import Store
+from relay.sandbox.stack import LOOK_EVERY, Api, RelayStack
+from relay.watches.registration import WatchRequest, register
 
 DONE_WITHIN = 45.0  # seconds from the last watch to the last settled webhook; about 17 on a machine at rest
 TAIL = 10  # lines of each log that are shown when something went wrong
@@ -83,7 +83,7 @@ class Teller:
 def play(folder: Path, tell: Teller) -> list[str]:
     """Set the stage, register, wait, judge; returns what is not as it should be."""
     tell("Starting a sandbox in the provider's place, web, poller, dispatcher and a receiver.")
-    with Stage(folder, answer=tell.answer) as stage:
+    with RelayStack(folder, answer=tell.answer) as stage:
         tell(f"They are up: the API at {stage.base}/v1, the receiver at {stage.receiver.url}.")
         api = Api(stage.base, stage.subscriber["api_key"])
         watches = register_all(stage, api, tell)
@@ -99,7 +99,7 @@ def play(folder: Path, tell: Teller) -> list[str]:
 # The watches.
 
 
-def register_all(stage: Stage, api: Api, tell: Teller) -> dict[str, Case]:
+def register_all(stage: RelayStack, api: Api, tell: Teller) -> dict[str, Case]:
     """Register every watch; returns them by id."""
     mark = secrets.token_hex(3)
     watches = {}
@@ -118,7 +118,7 @@ def register_all(stage: Stage, api: Api, tell: Teller) -> dict[str, Case]:
     return watches | cancelled(stage, api, tell, mark)
 
 
-def body_of(case: Case, stage: Stage) -> dict[str, object]:
+def body_of(case: Case, stage: RelayStack) -> dict[str, object]:
     """The body that registers this watch over HTTP."""
     return {
         "job_id": case.job_id,
@@ -127,7 +127,7 @@ def body_of(case: Case, stage: Stage) -> dict[str, object]:
     }
 
 
-def cancelled(stage: Stage, api: Api, tell: Teller, mark: str) -> dict[str, Case]:
+def cancelled(stage: RelayStack, api: Api, tell: Teller, mark: str) -> dict[str, Case]:
     """Register one more watch and cancel it."""
     job_id = f"sandbox-dna-success-{FOREVER}s-{mark}-cancelled"
     case = Case("cancelled", job_id, WatchStatus.CANCELLED, attempts=0)
@@ -137,7 +137,7 @@ def cancelled(stage: Stage, api: Api, tell: Teller, mark: str) -> dict[str, Case
     return {watch_id: case}
 
 
-def register_below_the_api(stage: Stage, case: Case) -> str:
+def register_below_the_api(stage: RelayStack, case: Case) -> str:
     """Register with a timeout that the API refuses, as its own code does; returns the watch's id."""
     request = WatchRequest(
         job_id=case.job_id,
@@ -151,11 +151,11 @@ def register_below_the_api(stage: Stage, case: Case) -> str:
     store = Store(stage.database_url)
     clock = Clock(store)
 
-    def mint(prefix: str) -> str:
-        return new_id(prefix, clock.now(), os.urandom(RANDOM_BYTES))
+    def new_id(prefix: str) -> str:
+        return make_id(prefix, clock.now(), os.urandom(RANDOM_BYTES))
 
     try:
-        made = store.write(register, stage.subscriber["id"], [request], clock.now(), mint)
+        made = store.write(register, stage.subscriber["id"], [request], clock.now(), new_id)
     finally:
         store.close()
     return made[0].watch_id
@@ -164,7 +164,7 @@ def register_below_the_api(stage: Stage, case: Case) -> str:
 # What became of them.
 
 
-def wait_for_the_end(stage: Stage, api: Api, watches: dict[str, Case]) -> list[Result]:
+def wait_for_the_end(stage: RelayStack, api: Api, watches: dict[str, Case]) -> list[Result]:
     """Wait for the webhooks, then until the API calls every watch and delivery settled, or time is up."""
     due = time.monotonic() + DONE_WITHIN
     with suppress(TimeoutError):  # the table says better what did not come

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from relay.core.states import DeliveryStatus, WatchStatus
+from relay.common.states import DeliveryStatus, WatchStatus
 from relay.sandbox.receiver import Received
 
 FOREVER = 3600  # seconds of a job that is not to end in here

@@ -27,16 +27,16 @@ from typing import Annotated, Any, Literal
 from flask import Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
-from relay.core.records import SECOND, Micros
-from relay.sandbox.gate import Call, Failure
-from relay.sandbox.shapes import SHAPES, Document
+from relay.common.time import US_PER_SECOND, Micros
+from relay.sandbox.auth_check import Call, Failure
+from relay.sandbox.responses import RESPONSES, Document
 
 DROP_EVERY = 0.05  # seconds between two bytes of a dripped answer: each read succeeds, the whole never ends
 
 
 def _known_shape(name: str) -> str:
-    if name not in SHAPES:
-        raise ValueError(f"must be one of {', '.join(SHAPES)}")
+    if name not in RESPONSES:
+        raise ValueError(f"must be one of {', '.join(RESPONSES)}")
     return name
 
 
@@ -193,7 +193,7 @@ class Faults:
         """How far the clock is ahead."""
         with self._lock:
             seconds = [fault.seconds for fault in self._standing if isinstance(fault, WrongClock)]
-        return round(sum(seconds) * SECOND)
+        return round(sum(seconds) * US_PER_SECOND)
 
     def take(self, call: Call) -> list[Fault]:
         """Those that concern a call, each a time less from now on."""
@@ -214,7 +214,7 @@ def wait_out(faults: Sequence[Fault]) -> None:
 def reshaped(document: Document, faults: Sequence[Fault]) -> Document | str:
     """The answer as the first of the ordered shapes has it."""
     names = [fault.name for fault in faults if isinstance(fault, StrangeShape)]
-    return SHAPES[names[0]](document) if names else document
+    return RESPONSES[names[0]](document) if names else document
 
 
 def _drops(seconds: float) -> Iterator[str]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Literal
 
-from relay.core.provider_signing import timestamp
-from relay.core.records import SECOND, Micros
+from relay.common.time import US_PER_SECOND, Micros
+from relay.provider.list_ai_job.rules.signing import timestamp
 
 JobType = Literal["AIVideoTag", "AIMediaDNA"]
 JobOutcome = Literal["success", "fail"]
@@ -92,8 +92,8 @@ class Jobs:
             type=job_type,
             outcome=outcome,
             created_at=now,
-            processing_at=now + round(init * SECOND),
-            ended_at=now + round(max(seconds, init) * SECOND),
+            processing_at=now + round(init * US_PER_SECOND),
+            ended_at=now + round(max(seconds, init) * US_PER_SECOND),
             data=_result(job_type, job_id) if data is None else data,
         )
         with self._lock:
@@ -111,8 +111,8 @@ class Jobs:
 
 def _result(job_type: JobType, job_id: str) -> str:
     """Sample `Data` as the provider writes it: the same for the same id, another for the next."""
-    dice = random.Random(job_id)  # noqa: S311 - sample data, no secret
-    value = _video_tags(dice) if job_type == "AIVideoTag" else _video_dna(dice)
+    rng = random.Random(job_id)  # noqa: S311 - sample data, no secret
+    value = _video_tags(rng) if job_type == "AIVideoTag" else _video_dna(rng)
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -134,47 +134,47 @@ _TAGS = {
 }
 
 
-def _video_tags(dice: random.Random) -> dict[str, Any]:
-    duration = dice.randrange(10_000, 120_000)
+def _video_tags(rng: random.Random) -> dict[str, Any]:
+    duration = rng.randrange(10_000, 120_000)
     result: dict[str, Any] = {
         group: [
-            {"Tag": tag, "Times": sorted(dice.sample(range(0, duration, 40), 3))}
-            for tag in dice.sample(tags, dice.randint(1, 2))
+            {"Tag": tag, "Times": sorted(rng.sample(range(0, duration, 40), 3))}
+            for tag in rng.sample(tags, rng.randint(1, 2))
         ]
         for group, tags in _TAGS.items()
     }
     for person in result["Person"]:
-        person["FaceUrl"] = f"https://example.com/faces/{dice.randbytes(8).hex()}.jpg"
-    return result | {"OrigASRData": _speech(dice, duration)}
+        person["FaceUrl"] = f"https://example.com/faces/{rng.randbytes(8).hex()}.jpg"
+    return result | {"OrigASRData": _speech(rng, duration)}
 
 
-def _speech(dice: random.Random, duration: int) -> dict[str, Any]:
-    cuts = sorted(dice.sample(range(0, duration, 10), 2 * dice.randint(2, 6)))
+def _speech(rng: random.Random, duration: int) -> dict[str, Any]:
+    cuts = sorted(rng.sample(range(0, duration, 10), 2 * rng.randint(2, 6)))
     lines = [
         {
             "EndTime": end,
             "StartTime": start,
-            "Text": dice.choice(_SENTENCES),
+            "Text": rng.choice(_SENTENCES),
             "ChannelId": 0,
-            "SpeechRate": dice.randint(20, 200),
+            "SpeechRate": rng.randint(20, 200),
         }
         for start, end in zip(cuts[::2], cuts[1::2], strict=True)
     ]
     return {"AsrTextList": lines, "Duration": str(duration)}
 
 
-def _video_dna(dice: random.Random) -> dict[str, Any]:
+def _video_dna(rng: random.Random) -> dict[str, Any]:
     return {
         "VideoDNA": [
             {
-                "PrimaryKey": dice.randbytes(16).hex(),
-                "Similarity": f"{dice.uniform(0.5, 1):.2f}",
-                "Detail": [{"Input": _stretch(dice), "Duplication": _stretch(dice)}],
+                "PrimaryKey": rng.randbytes(16).hex(),
+                "Similarity": f"{rng.uniform(0.5, 1):.2f}",
+                "Detail": [{"Input": _stretch(rng), "Duplication": _stretch(rng)}],
             }
-            for _ in range(dice.randint(1, 3))
+            for _ in range(rng.randint(1, 3))
         ]
     }
 
 
-def _stretch(dice: random.Random) -> dict[str, str]:
-    return {"Start": f"{dice.uniform(0, 60):.1f}", "Duration": f"{dice.uniform(1, 60):.1f}"}
+def _stretch(rng: random.Random) -> dict[str, str]:
+    return {"Start": f"{rng.uniform(0, 60):.1f}", "Duration": f"{rng.uniform(1, 60):.1f}"}

@@ -26,11 +26,11 @@ from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from relay.core.provider_signing import Credentials
-from relay.core.records import SECOND, Micros
+from relay.common.time import US_PER_SECOND, Micros
+from relay.provider.list_ai_job.rules.signing import Credentials
 from relay.sandbox import faults
+from relay.sandbox.auth_check import AuthCheck, Call, Failure
 from relay.sandbox.faults import Fault, Faults
-from relay.sandbox.gate import Call, Failure, Gate
 from relay.sandbox.jobs import Job, JobOutcome, Jobs, JobType
 from relay.sandbox.server import listen
 
@@ -50,11 +50,11 @@ def build(
     *,
     credentials: Credentials = CREDENTIALS,
     clock: Callable[[], Micros] = lambda: time.time_ns() // 1_000,
-    new_id: Callable[[], UUID] = uuid4,
+    make_id: Callable[[], UUID] = uuid4,
 ) -> Flask:
     """Make the application, with its own state in memory; the clock drives jobs and judges timestamps."""
     app = Flask("relay.sandbox.listaijob", static_folder=None)
-    sandbox = _Sandbox(credentials, clock, new_id)
+    sandbox = _Sandbox(credentials, clock, make_id)
     app.add_url_rule("/", view_func=sandbox.list_ai_job, methods=["GET", "POST"])
     app.add_url_rule("/sandbox/jobs", view_func=sandbox.make_jobs, methods=["POST"])
     app.add_url_rule("/sandbox/jobs/<job_id>", view_func=sandbox.show_job)
@@ -65,7 +65,7 @@ def build(
 
     @app.after_request
     def date(response: Response) -> Response:
-        response.headers["Date"] = formatdate(sandbox.now() / SECOND, usegmt=True)
+        response.headers["Date"] = formatdate(sandbox.now() / US_PER_SECOND, usegmt=True)
         return response
 
     return app
@@ -104,11 +104,11 @@ class _Sandbox:
     """The views, over shared state."""
 
     def __init__(
-        self, credentials: Credentials, clock: Callable[[], Micros], new_id: Callable[[], UUID]
+        self, credentials: Credentials, clock: Callable[[], Micros], make_id: Callable[[], UUID]
     ) -> None:
         self._clock = clock
-        self._new_id = new_id
-        self._gate = Gate(credentials, self.now)
+        self._new_id = make_id
+        self._gate = AuthCheck(credentials, self.now)
         self._faults = Faults()
         self._jobs = Jobs(clock)
         self._lock = Lock()
@@ -247,7 +247,7 @@ def _error(failure: Failure) -> dict[str, Any]:
 
 def _shown(job: Job, now: Micros) -> dict[str, Any]:
     seconds = {"init_seconds": job.processing_at - job.created_at, "seconds": job.ended_at - job.created_at}
-    return job.as_reported(now) | {name: length / SECOND for name, length in seconds.items()}
+    return job.as_reported(now) | {name: length / US_PER_SECOND for name, length in seconds.items()}
 
 
 def _xml(name: str, value: object) -> str:

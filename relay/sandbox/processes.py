@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from relay.core.texts import printable
+from relay.common.texts import printable
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0  # seconds before a dead process is started again, doubling in between
 STEADY = 10.0  # seconds after which a process that dies is a new accident, not the old one

@@ -15,10 +15,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Self, TextIO
 
-from relay.core.records import SECOND, Micros
-from relay.core.signing import ID_HEADER, explain
-from relay.core.texts import printable
+from relay.common.texts import printable
+from relay.common.time import US_PER_SECOND, Micros
 from relay.sandbox.server import CannotListen
+from relay.sending.rules.signature import ID_HEADER, explain
 
 MAX_BODY = 8 * 1024 * 1024  # bytes; the relay's webhooks end at 1 MiB
 MAX_SHOWN = 4000  # characters of a body that are printed
@@ -263,7 +263,7 @@ def described(received: Received, answer: Answer, *, verifies: bool) -> str:
         verdict = f"REFUSED: {received.problem}"
     else:
         verdict = "signature verified" if verifies else "signature not checked"
-    clock = time.strftime("%H:%M:%S", time.localtime(received.timestamp // SECOND))
+    clock = time.strftime("%H:%M:%S", time.localtime(received.timestamp // US_PER_SECOND))
     repeated = f", repeated: came {received.repeats} times before" if received.repeats else ""
     name = received.id or "(no webhook-id)"
     answered = f"  answered {answer.status}{_after(answer.delay)}" if answer != Answer() else ""

@@ -26,7 +26,7 @@ from relay.sandbox.processes import Process, Screen, read_procfile, stop_all
 STATE = Path(".relay")
 KEY_FILE = STATE / "dev-key.json"
 GRACE = 25.0  # seconds for a drain: an attempt's whole time (15) and its settling, with some room
-READY_HINT = 60.0  # seconds after which a start is slow enough for a word
+READY_NOTE = 60.0  # seconds after which a start is slow enough for a word
 PATHS = ("/ui", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics")
 CREDENTIALS = (
     "ALIBABA_CLOUD_ACCESS_KEY_ID",
@@ -167,7 +167,7 @@ def environment(given: Mapping[str, str], port: int, sandbox_port: int | None) -
 
 def wait_until_ready(base: str) -> None:
     """Wait until /readyz says yes; a slow start gets one word, as the processes' own lines say why."""
-    slow_at = time.monotonic() + READY_HINT
+    slow_at = time.monotonic() + READY_NOTE
     while status_of(f"{base}/readyz") != 200:
         if time.monotonic() > slow_at:
             screen.show(f"{base}/readyz is not ready yet; the lines above should say why. Still waiting.")

@@ -12,7 +12,7 @@ from flask import Flask
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Response
 
-from relay.core.errors import RelayError
+from relay.common.errors import RelayError
 
 BACKLOG = 128  # connections that wait to be taken
 

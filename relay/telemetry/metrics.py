@@ -65,11 +65,13 @@ DELIVERIES = _Total("relay_deliveries_total", "Deliveries that ended, by their l
 WATCHES = _Total("relay_watches_registered_total", "New watches.")
 CALLS = _Total("relay_upstream_calls_total", "ListAIJob calls by what came of them.", "outcome")
 IDS = _Total("relay_upstream_ids_total", "Job ids asked for in ListAIJob calls.")
-ENDPOINT_TURNS = _Total(
+ENDPOINT_CHANGES = _Total(
     "relay_endpoint_turns_total", "Endpoints whose circuit opened or closed, or that were disabled.", "became"
 )
-HINTS = _Total("relay_hints_total", "Event notifications from VOD by what they were good for.", "outcome")
-TOTALS = (ATTEMPTS, DELIVERIES, WATCHES, CALLS, IDS, HINTS, ENDPOINT_TURNS)
+PROVIDER_EVENTS = _Total(
+    "relay_hints_total", "Event notifications from VOD by what they were good for.", "outcome"
+)
+TOTALS = (ATTEMPTS, DELIVERIES, WATCHES, CALLS, IDS, PROVIDER_EVENTS, ENDPOINT_CHANGES)
 
 ATTEMPT_DURATION = Histogram(
     "relay_attempt_duration_seconds",

@@ -1,0 +1,177 @@
+"""Builds the parts from the settings: the only place that knows them all.
+
+What only the web needs is in `wiring.web`: without Flask a poller or dispatcher takes less memory.
+"""
+
+import os
+import random
+import secrets
+from functools import partial
+from pathlib import Path
+
+from relay import __version__, telemetry
+from relay.common.errors import SettingsError
+from relay.common.ids import RANDOM_BYTES, NewId, NewIds, make_id, make_ids
+from relay.common.time import US_PER_SECOND
+from relay.db.clock import Clock
+from relay.db.engine import Store
+from relay.deliveries import DeliveryConfig, Dispatcher
+from relay.deliveries.signing_keys import Keyring
+from relay.housekeeping.housekeeper import Housekeeper
+from relay.polling.poller import Poller, PollerConfig
+from relay.provider.list_ai_job.client import ListAIJob
+from relay.provider.list_ai_job.credentials import CredentialsProvider, Fetch, Renewal, static
+from relay.provider.list_ai_job.roles import ecs_role, oidc_role, sts_url
+from relay.sending.sender_client import SenderClient
+from relay.settings import Settings
+from relay.subscribers.encryption import Encryption, kept_key, key_beside
+
+WORKER_RETRY_TIMEOUT = 10.0  # seconds a stage tries one transaction again before its turn ends
+DAY = 86_400 * US_PER_SECOND
+NO_CREDENTIALS = (
+    "ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET must be set to poll the provider,"
+    " or a role: ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN, ALIBABA_CLOUD_OIDC_TOKEN_FILE,"
+    " or ALIBABA_CLOUD_ECS_METADATA."
+)
+
+
+def build_store(settings: Settings, *, retry_timeout: float = WORKER_RETRY_TIMEOUT) -> Store:
+    """The database of the settings."""
+    return Store(settings.database_url.get_secret_value(), retry_timeout=retry_timeout)
+
+
+def build_clock(store: Store) -> Clock:
+    """The database's clock, which warns when the machine's is far from it."""
+    return Clock(store, telemetry.clock_disagrees)
+
+
+def build_encryption(settings: Settings) -> Encryption:
+    """The ring of RELAY_MASTER_KEY; with SQLite, the key that lies beside the database stands behind it.
+
+    So whoever moves from that file to the variable can still open everything, and seal it anew.
+    """
+    keys = list(settings.master_keys.keys)
+    path = sqlite_path(settings)
+    if path is not None:
+        keys += _keys_beside(path, make=not keys)
+    if not keys:
+        raise SettingsError(["RELAY_MASTER_KEY: must be set when the database is shared"])
+    return Encryption(keys)
+
+
+def _keys_beside(database: Path, *, make: bool) -> list[bytes]:
+    if not make:
+        kept = kept_key(database)
+        return [] if kept is None else [kept]
+    key, made = key_beside(database)
+    if made is not None:
+        telemetry.master_key_made(made)
+    return [key]
+
+
+def sqlite_path(settings: Settings) -> Path | None:
+    """The file of a SQLite database; None for a server."""
+    scheme, _, path = settings.database_url.get_secret_value().partition(":///")
+    return Path(path) if scheme == "sqlite" else None
+
+
+def id_maker(clock: Clock) -> NewId:
+    """Makes ids from the database's clock and the system's randomness."""
+    return lambda prefix: make_id(prefix, clock.now(), os.urandom(RANDOM_BYTES))
+
+
+def ids_maker(clock: Clock) -> NewIds:
+    """Makes many ids at once, at the cost of few."""
+    return lambda prefix, count: make_ids(prefix, clock.now(), os.urandom(count * RANDOM_BYTES))
+
+
+def new_token() -> str:
+    """The token of one claim."""
+    return secrets.token_hex(16)
+
+
+def build_provider(settings: Settings) -> ListAIJob:
+    """The client of ListAIJob; raises SettingsError when no credentials are set."""
+    return ListAIJob(
+        settings.upstream_url,
+        build_credentials(settings),
+        signature=settings.upstream_signature,
+        on_clock_skew=telemetry.upstream_clock_skewed,
+    )
+
+
+def build_credentials(settings: Settings) -> CredentialsProvider:
+    """The first credentials that are set: a key, a pod's role (RRSA), an instance's role."""
+    if settings.access_key_id is not None and settings.access_key_secret is not None:
+        token = settings.security_token
+        return static(
+            settings.access_key_id.get_secret_value(),
+            settings.access_key_secret.get_secret_value(),
+            token.get_secret_value() if token else None,
+        )
+    renewal = Renewal(
+        _role(settings),
+        random.random,
+        on_renewed=telemetry.credentials_renewed,
+        on_failed=telemetry.credentials_not_renewed,
+    )
+    renewal.start()
+    return renewal
+
+
+def _role(settings: Settings) -> Fetch:
+    if settings.role_arn and settings.oidc_provider_arn and settings.oidc_token_file:
+        return oidc_role(
+            sts_url(settings.sts_region, vpc=settings.vpc_endpoint),
+            role_arn=settings.role_arn,
+            provider_arn=settings.oidc_provider_arn,
+            token_file=settings.oidc_token_file,
+            session_name=settings.role_session_name,
+        )
+    if settings.ecs_role:
+        return ecs_role(None if settings.ecs_role.lower() == "true" else settings.ecs_role)
+    raise SettingsError([NO_CREDENTIALS])
+
+
+def build_poller(settings: Settings, store: Store, clock: Clock) -> Poller:
+    """The stage that asks the provider."""
+    config = PollerConfig(
+        lease=round(settings.lease_seconds * US_PER_SECOND),
+        call_interval=round(US_PER_SECOND / settings.upstream_rate),
+        missing_grace=round(settings.missing_grace * US_PER_SECOND),
+        new_id=id_maker(clock),
+        new_token=new_token,
+        rng=random.random,
+    )
+    provider = build_provider(settings)
+    return Poller(store, clock, provider.ask, config, provider.why_not)
+
+
+def build_housekeeper(settings: Settings, store: Store, clock: Clock) -> Housekeeper:
+    """Housekeeping."""
+    retention = round(settings.retention_days * DAY)
+    return Housekeeper(store, clock, retention, settings.retry_schedule, id_maker(clock))
+
+
+def build_dispatcher(settings: Settings, store: Store, clock: Clock) -> Dispatcher:
+    """The stage that sends."""
+    make_sender_client = partial(
+        SenderClient,
+        schemes=settings.callback_schemes,
+        allow=settings.callback_allow,
+        ca_file=settings.callback_ca_file,
+        dns_servers=settings.dns_servers,
+        max_connections=settings.max_connections,
+    )
+    config = DeliveryConfig(
+        lease=round(settings.lease_seconds * US_PER_SECOND),
+        attempt_seconds=settings.attempt_timeout,
+        retry_delays=settings.retry_schedule,
+        max_in_flight=settings.max_in_flight,
+        user_agent=f"relay/{__version__}",
+        new_id=id_maker(clock),
+        new_ids=ids_maker(clock),
+        new_token=new_token,
+        rng=random.random,
+    )
+    return Dispatcher(store, clock, make_sender_client, Keyring(store, build_encryption(settings)), config)

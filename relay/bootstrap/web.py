@@ -1,0 +1,42 @@
+"""Builds the web from the settings."""
+
+from wsgiref.simple_server import WSGIServer
+
+from flask import Flask
+
+from relay import __version__, telemetry
+from relay.api import AppContext, create_app, fleet_numbers
+from relay.bootstrap import build_clock, build_encryption, build_store
+from relay.settings import Settings
+
+WEB_RETRY_TIMEOUT = 5.0  # seconds a caller waits for a busy database before a 503
+
+
+def build_web(settings: Settings) -> Flask:
+    """The HTTP API."""
+    store = build_store(settings, retry_timeout=WEB_RETRY_TIMEOUT)
+    return create_app(
+        AppContext(
+            settings=settings,
+            store=store,
+            clock=build_clock(store),
+            encryption=build_encryption(settings),
+            version=__version__,
+        )
+    )
+
+
+def serve_fleet_metrics(settings: Settings) -> WSGIServer | None:
+    """Serve the fleet's metrics at RELAY_METRICS_ADDR; one process does so for all workers of a web."""
+    if settings.metrics_addr is None:
+        return None
+    store = build_store(settings, retry_timeout=WEB_RETRY_TIMEOUT)
+    clock = build_clock(store)
+
+    def read() -> telemetry.FleetNumbers:
+        try:
+            return fleet_numbers(store, clock)
+        finally:
+            store.close()  # workers that are forked meanwhile must not share a connection
+
+    return telemetry.serve_metrics(settings.metrics_addr, telemetry.register_fleet(read))

@@ -1,0 +1,65 @@
+"""The clock that leases are measured by: the database's, so that machines that disagree break nothing.
+
+`now` is the database's clock as last asked plus monotonic time since. A machine's wall clock that jumps does
+nothing, but where it is the database's, as with SQLite: then time follows when the database is asked again.
+Timestamps are made from it too, and receivers refuse those that are minutes wrong.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+
+from relay.common.time import US_PER_SECOND, Micros
+from relay.db.engine import Store, Tx
+from relay.db.statements import database_now
+
+REFRESH_AFTER = 60.0  # seconds: quartz drifts by some microseconds a second, far below any lease
+WORTH_SAYING = 5 * US_PER_SECOND  # a machine's clock this far from the database's is warned of
+
+
+class Clock:
+    """Tells the database's time. `on_disagreement` is called with seconds when the machine's is far off."""
+
+    def __init__(
+        self, store: Store, on_disagreement: Callable[[float], None] = lambda _seconds: None
+    ) -> None:
+        self._store = store
+        self._on_disagreement = on_disagreement
+        self._lock = threading.Lock()
+        self._offset: Micros | None = None  # database time minus monotonic time
+        self._asked_at = 0.0
+
+    def now(self) -> Micros:
+        """Microseconds since the epoch; asks the database at the start and each minute."""
+        monotonic = time.monotonic()
+        with self._lock:
+            if self._offset is None:
+                self._ask()
+            elif monotonic - self._asked_at > REFRESH_AFTER:
+                self._ask_if_it_answers()
+            assert self._offset is not None
+            return time.monotonic_ns() // 1000 + self._offset
+
+    def _ask_if_it_answers(self) -> None:
+        """Keep the last offset while the database is away: it drifts by far less than a lease."""
+        try:
+            self._ask()
+        except Exception:  # noqa: BLE001 - whoever uses the database next says what is wrong with it
+            self._asked_at = time.monotonic()
+
+    def _ask(self) -> None:
+        self._offset, apart = self._store.read(_compare)
+        self._asked_at = time.monotonic()
+        if abs(apart) > WORTH_SAYING:
+            self._on_disagreement(apart / US_PER_SECOND)
+
+
+def _compare(tx: Tx) -> tuple[Micros, Micros]:
+    """The database's time minus the monotonic and minus the machine's.
+
+    Only the answer itself is timed: half of what connecting and trying again take would be the clock's error.
+    """
+    before = time.monotonic_ns()
+    database_time = database_now(tx)
+    after = time.monotonic_ns()
+    return database_time - (before + after) // 2000, database_time - time.time_ns() // 1000

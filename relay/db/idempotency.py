@@ -1,0 +1,77 @@
+"""Idempotency-Key in SQL: key, effect and answer are committed by one transaction.
+
+`begin` inserts the key's row, the first lock of its transaction. Whoever comes with the same key meanwhile
+waits there until that transaction ends, and then finds the answer, or takes the key over where it was rolled
+back. On SQLite the write lock itself lets one through at a time.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
+
+from relay.common.errors import Conflict, Fault, Invalid
+from relay.common.time import Micros
+from relay.db.engine import Tx, waited_for_a_lock
+from relay.db.statements import insert_if_absent
+from relay.db.tables import IdempotentAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotentRequest:
+    """A POST with a key: `row` is the hash of whose key it is and for what, `body` the body's hash."""
+
+    row: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResponse:
+    """The answer that a key has led to; `text` opens with the vault, for the key's row, where `sealed`."""
+
+    status: int
+    text: str = field(repr=False)
+    sealed: bool
+
+
+def keyed(subscriber_id: str, method: str, path: str, key: str, body: bytes) -> IdempotentRequest:
+    """The key belongs to subscriber, method and path; what it stands for is the exact body."""
+    scope = json.dumps([subscriber_id, method, path, key])
+    return IdempotentRequest(hashlib.sha256(scope.encode()).hexdigest(), hashlib.sha256(body).hexdigest())
+
+
+def begin(tx: Tx, post: IdempotentRequest, now: Micros) -> StoredResponse | None:
+    """Take the key, or return the answer that it has led to already.
+
+    Raises:
+        Invalid: it was used with another body.
+        Conflict: a request with this key has been at work for as long as a lock is waited for.
+    """
+    row = {"key": post.row, "body_sha256": post.body, "sealed": 0, "created_at": now}
+    try:
+        insert_if_absent(tx, IdempotentAnswer, [row])
+    except OperationalError as error:
+        if waited_for_a_lock(error):
+            raise Conflict(
+                "a request with this Idempotency-Key is still at work; send it again later"
+            ) from None
+        raise
+    kept = tx.execute(select(IdempotentAnswer.__table__).where(IdempotentAnswer.key == post.row)).one()
+    if kept.status is None:  # ours: others' rows are seen only when they are committed, with their answer
+        return None
+    if kept.body_sha256 != post.body:
+        raise Invalid(
+            [Fault("", "this Idempotency-Key came with another body before; use a new key for a new request")]
+        )
+    return StoredResponse(kept.status, kept.answer, bool(kept.sealed))
+
+
+def finish(tx: Tx, post: IdempotentRequest, answer: StoredResponse) -> None:
+    """Keep the answer with the effect that this transaction had."""
+    tx.execute(
+        update(IdempotentAnswer)
+        .where(IdempotentAnswer.key == post.row)
+        .values(status=answer.status, answer=answer.text, sealed=int(answer.sealed))
+    )

@@ -1,0 +1,1 @@
+"""Pure rules of deliveries: no I/O, no clock, no randomness."""

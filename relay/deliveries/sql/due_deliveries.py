@@ -1,0 +1,153 @@
+"""The due rows of chosen endpoints: each looked up in the index of its endpoint, whatever its backlog is."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import Text, TextClause, bindparam, select, text
+
+from relay.common.time import Micros
+from relay.db.engine import Tx
+from relay.db.leases import POISON_AFTER
+from relay.db.statements import lock
+from relay.db.tables import Delivery
+from relay.deliveries.sql.delivery_payloads import Due
+
+TESTS_PER_CLAIM = 10
+MOST_BRANCHES = 256  # of one UNION: SQLite takes 500
+
+
+class Branch(NamedTuple):
+    """A stretch of one endpoint's due rows: those due after `after` and until `until`, `most` of them."""
+
+    endpoint_id: str
+    after: Micros
+    until: Micros
+    most: int
+
+
+def first_due(
+    tx: Tx, visited: Sequence[Any], granted: Mapping[str, int], now: Micros, *, poison: bool
+) -> list[Due]:
+    """The rows to take of each endpoint visited, as many as it was granted, with or without suspects.
+
+    Locks none.
+    """
+    return _merge(_due_rows(tx, _branches(visited, granted, now), poison=poison), visited, granted)
+
+
+def due_tests(tx: Tx, now: Micros) -> list[Due]:
+    """Tests that are to be sent now, locked: they go whatever their endpoint's state is."""
+    return [_due(row) for row in tx.execute(_TESTS, {"now": now})]
+
+
+def is_poison(row: Due) -> bool:
+    """Two processes in a row died with this row in hand, counting the lease that has just run out."""
+    return row.lost_count + (row.token is not None) >= POISON_AFTER
+
+
+def _due(row: Any) -> Due:
+    return Due(*row)
+
+
+DUE_COLUMNS = (
+    Delivery.id,
+    Delivery.endpoint_id,
+    Delivery.token,
+    Delivery.attempt_count,
+    Delivery.lost_count,
+    Delivery.cancel_requested,
+    Delivery.payload_bytes,
+    Delivery.due_at,
+)
+_DUE_NAMES = ", ".join(column.key for column in DUE_COLUMNS)
+_TESTS = lock(
+    select(*DUE_COLUMNS)
+    .where(Delivery.solo_at <= bindparam("now"))
+    .order_by(Delivery.solo_at)
+    .limit(TESTS_PER_CLAIM),
+    skip=True,
+)
+
+
+def _branches(visited: Sequence[Any], granted: Mapping[str, int], now: Micros) -> list[Branch]:
+    """What to look up: an endpoint that recovers has its backlog and what came since looked up apart."""
+    branches = []
+    for row in visited:
+        if granted[row.id] > 0:
+            split = row.recovered_at or 0
+            if split:
+                branches.append(Branch(row.id, -1, split, granted[row.id]))
+            branches.append(Branch(row.id, split or -1, now, granted[row.id]))
+    return branches
+
+
+def _due_rows(tx: Tx, wanted: Sequence[Branch], *, poison: bool) -> list[Due]:
+    """The first due rows of several endpoints, each by a look into the index."""
+    if not wanted:
+        return []
+    if tx.dialect.name == "postgresql":
+        parameters = {"branches": json.dumps([branch._asdict() for branch in wanted])}
+        return [_due(row) for row in tx.execute(_lateral(poison=poison), parameters).all()]
+    if len(wanted) > MOST_BRANCHES:
+        first, rest = wanted[:MOST_BRANCHES], wanted[MOST_BRANCHES:]
+        return _due_rows(tx, first, poison=poison) + _due_rows(tx, rest, poison=poison)
+    size = 1
+    while size < len(wanted):  # few different texts, so that prepared statements are found again
+        size *= 4
+    padded = (*wanted, *(Branch("", 0, 0, 0) for _ in range(size - len(wanted))))
+    values = tuple(value for branch in padded for value in branch)
+    return [
+        _due(row) for row in tx.exec_driver_sql(_union(tx.dialect.name, size, poison=poison), values).all()
+    ]
+
+
+NOT_POISON = f" AND lost_count + CASE WHEN token IS NULL THEN 0 ELSE 1 END < {POISON_AFTER}"
+
+
+@cache
+def _lateral(*, poison: bool) -> TextClause:
+    return text(
+        "SELECT d.* FROM json_to_recordset(CAST(:branches AS json))"  # noqa: S608 - our own names
+        " AS b(endpoint_id text, after bigint, until bigint, most int) CROSS JOIN LATERAL"
+        f" (SELECT {_DUE_NAMES} FROM deliveries WHERE endpoint_id = b.endpoint_id"
+        f" AND due_at > b.after AND due_at <= b.until{'' if poison else NOT_POISON}"
+        " ORDER BY due_at LIMIT b.most) AS d"
+    ).bindparams(bindparam("branches", type_=Text))
+
+
+@cache
+def _union(dialect: str, branches: int, *, poison: bool) -> str:
+    """The same where there is no LATERAL, or not in every version."""
+    one = (
+        f"SELECT * FROM (SELECT {_DUE_NAMES} FROM deliveries WHERE endpoint_id = ?"  # noqa: S608 - our own names
+        f" AND due_at > ? AND due_at <= ?{'' if poison else NOT_POISON} ORDER BY due_at LIMIT ?) AS d{{0}}"
+    )
+    statement = " UNION ALL ".join(one.format(index) for index in range(branches))
+    return statement if dialect == "sqlite" else statement.replace("?", "%s")
+
+
+def _merge(rows: Sequence[Due], visited: Sequence[Any], granted: Mapping[str, int]) -> list[Due]:
+    """Oldest first; at an endpoint that recovers, every second slot is for what came since.
+
+    So its backlog goes in order, and what is new does not wait for hours behind it.
+    """
+    recovered_at = {row.id: row.recovered_at or 0 for row in visited}
+    old: dict[str, list[Due]] = {row.id: [] for row in visited}
+    new: dict[str, list[Due]] = {row.id: [] for row in visited}
+    for row in rows:
+        is_new = (row.due_at or 0) > recovered_at[row.endpoint_id]
+        (new if is_new else old)[row.endpoint_id].append(row)
+    merged: list[Due] = []
+    for endpoint_id, slots in ((row.id, granted[row.id]) for row in visited):
+        backlog, fresh = old[endpoint_id], new[endpoint_id]
+        for_fresh = max((slots + _odd(fresh)) // 2, slots - len(backlog)) if backlog else slots
+        merged += fresh[:for_fresh]
+        merged += backlog[: slots - min(for_fresh, len(fresh))]
+    return merged
+
+
+def _odd(fresh: Sequence[Due]) -> int:
+    """Whose turn the odd slot is: it changes with the first fresh row, so that neither side starves."""
+    return int(fresh[0].id[-1], 16) % 2 if fresh else 0

@@ -1,0 +1,1 @@
+"""Endpoints: what they allow, how healthy they are, which addresses may be reached."""

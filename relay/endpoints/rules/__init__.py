@@ -1,0 +1,1 @@
+"""Pure rules of endpoints: no I/O, no clock, no randomness."""

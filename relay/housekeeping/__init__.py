@@ -1,0 +1,1 @@
+"""The worker that expires, prunes and notifies."""

@@ -1,0 +1,84 @@
+"""The numbers of the whole fleet: what is owed and due now, and the totals its processes have counted."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import case, func, select
+
+from relay.common.states import EndpointStatus
+from relay.common.time import US_PER_SECOND, Micros
+from relay.db.engine import Tx
+from relay.db.tables import Counter, Delivery, Endpoint, Job, Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """One look at the fleet. Held deliveries count as held only; `totals` are by (name, label)."""
+
+    deliveries_pending: int
+    deliveries_held: int
+    deliveries_due: int
+    oldest_due_seconds: float
+    endpoints_open: int
+    endpoints_paused: int
+    endpoints_disabled: int
+    jobs_open: int
+    jobs_due: int
+    watches_waiting: int
+    totals: dict[tuple[str, str], int]
+
+
+def numbers(tx: Tx, now: Micros) -> Numbers:
+    """Count what is open, by indexes that hold open rows only, and the endpoints that are not well."""
+    pending = {row.sends: row for row in _pending(tx, now)}
+    sending, held = pending.get(1), pending.get(0)
+    unwell = _unwell(tx)
+    jobs = tx.execute(
+        select(func.count().label("open"), _count_if(Job.due_at <= now).label("due")).where(
+            Job.due_at.is_not(None)
+        )
+    ).one()
+    return Numbers(
+        deliveries_pending=sending.pending if sending else 0,
+        deliveries_held=held.pending if held else 0,
+        deliveries_due=int(sending.due) if sending else 0,
+        oldest_due_seconds=max(now - sending.oldest, 0) / US_PER_SECOND if sending else 0.0,
+        endpoints_open=unwell.get(EndpointStatus.ACTIVE, 0),
+        endpoints_paused=unwell.get(EndpointStatus.PAUSED, 0),
+        endpoints_disabled=unwell.get(EndpointStatus.DISABLED, 0),
+        jobs_open=jobs.open,
+        jobs_due=int(jobs.due or 0),
+        watches_waiting=tx.execute(select(func.count()).where(Watch.due_at.is_not(None))).scalar_one(),
+        totals={(row.name, row.label): row.value for row in tx.execute(select(Counter.__table__))},
+    )
+
+
+def _pending(tx: Tx, now: Micros) -> Any:
+    """Pending deliveries of endpoints that may send (1) and of the others (0)."""
+    sends = case((Endpoint.status == EndpointStatus.ACTIVE, 1), else_=0).label("sends")
+    return tx.execute(
+        select(
+            sends,
+            func.count().label("pending"),
+            _count_if(Delivery.due_at <= now).label("due"),
+            func.min(Delivery.due_at).label("oldest"),
+        )
+        .join(Endpoint, Endpoint.id == Delivery.endpoint_id)
+        .where(Delivery.due_at.is_not(None), Endpoint.deleted_at.is_(None))
+        .group_by(sends)
+    )
+
+
+def _unwell(tx: Tx) -> dict[str, int]:
+    """How many endpoints are paused and disabled, and how many of the active ones have an open circuit."""
+    is_unwell = (Endpoint.status != EndpointStatus.ACTIVE) | Endpoint.opened_at.is_not(None)
+    counted = (
+        select(Endpoint.status, func.count().label("number"))
+        .where(is_unwell, Endpoint.deleted_at.is_(None))
+        .group_by(Endpoint.status)
+    )
+    return {row.status: row.number for row in tx.execute(counted)}
+
+
+def _count_if(condition: Any) -> Any:
+    return func.sum(case((condition, 1), else_=0))

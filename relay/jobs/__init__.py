@@ -1,0 +1,1 @@
+"""The jobs that are polled, each once, however many watches wait for it."""

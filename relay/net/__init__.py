@@ -1,1 +1,0 @@
-"""The only outgoing traffic: ListAIJob through requests, callbacks through libcurl."""

@@ -1,0 +1,1 @@
+"""Pure rules of polling: no I/O, no clock, no randomness."""

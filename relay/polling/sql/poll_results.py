@@ -1,0 +1,123 @@
+"""The settle of a poll in SQL: what an answer says of the claimed jobs, or that there was none.
+
+Guarded by the claim's token: a job whose lease ran out meanwhile is left to whoever claimed it next. The
+budget's row is locked first, where a settle changes it for sure, then jobs, endpoints, deliveries.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from relay.common.ids import NewId
+from relay.common.states import JobStatus, WatchStatus
+from relay.common.time import Micros
+from relay.db.engine import Tx
+from relay.jobs.sql import jobs
+from relay.polling.rules.durations import age_of, duration_of, type_key
+from relay.polling.rules.poll_policy import CLOSEST_POLLS, Plan, next_poll
+from relay.polling.sql import provider_events, rate_limiter
+from relay.polling.sql.poll_claims import PollClaim
+from relay.provider.source import Answer, JobReport
+from relay.watches.sql import watches
+
+MISSING_POLLS = 3  # answers that a job does not exist, before its watch ends as missing
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What one call brought; `durations` are (type, seconds) of the jobs that ended, `lost` JobIds."""
+
+    ended: int = 0
+    missing: int = 0
+    lost: list[str] = field(default_factory=list)
+    durations: list[tuple[str, float]] = field(default_factory=list)
+
+
+def record(
+    tx: Tx, claim: PollClaim, answer: Answer, now: Micros, *, plan: Plan, new_id: NewId, missing_grace: Micros
+) -> Tally:
+    """Store what an answer says of the jobs that are still ours, and owe the waiting watches their webhooks.
+
+    A job named in neither list of the answer was not answered for: it is asked again. `plan` says when a job
+    that is still open is asked again; one that the provider does not know is given `missing_grace`.
+    """
+    live = _lock(tx, claim)
+    names = {key: row.job_id for key, row in live.items()}
+    said = {key: answer.reports[name] for key, name in names.items() if name in answer.reports}
+    ended = {key: report for key, report in said.items() if report.status is not JobStatus.OPEN}
+    missing = {key for key, name in names.items() if name in answer.missing}
+    due = {key: _next_poll(row, said.get(key), plan, now) for key, row in live.items()}
+    due = provider_events.follow_up(tx, live, due, ended, now)
+    jobs.finish(tx, ended, now)
+    jobs.reschedule(tx, {key: said[key] for key in said if key not in ended}, due)
+    jobs.reschedule_silent(tx, {key: due[key] for key in live if key not in said}, missing)
+    _end_watches(tx, ended, missing, now, new_id, missing_grace)
+    if claim.is_news:
+        rate_limiter.answered(tx, now)
+    return Tally(len(ended), len(missing), _lost(claim, live), _durations(claim, live, ended, now))
+
+
+def give_back(tx: Tx, claim: PollClaim, now: Micros) -> list[str]:
+    """Nothing was learned: the jobs are due again as soon as they may be asked; returns the lost JobIds."""
+    live = _lock(tx, claim)
+    provider_events.was_not_asked(tx, live)
+    due = {key: None if row.deadline is None else now + CLOSEST_POLLS for key, row in live.items()}
+    jobs.reschedule_silent(tx, due)
+    return _lost(claim, live)
+
+
+def _lock(tx: Tx, claim: PollClaim) -> dict[int, Any]:
+    return jobs.lock_claimed(tx, claim.token, {job.key: job.number for job in claim.jobs})
+
+
+def _lost(claim: PollClaim, live: Mapping[int, Any]) -> list[str]:
+    return [job.job_id for job in claim.jobs if job.key not in live]
+
+
+def _next_poll(row: Any, report: JobReport | None, plan: Plan, now: Micros) -> Micros | None:
+    if row.deadline is None:
+        return None
+    creation_time = (report and report.creation_time) or row.creation_time
+    job_type = (report and report.type) or row.type
+    age = age_of(creation_time, row.created_at, now)
+    return next_poll(now, row.deadline, plan.interval(row.owner or "", type_key(job_type), age))
+
+
+def _end_watches(
+    tx: Tx, ended: Mapping[int, JobReport], missing: set[int], now: Micros, new_id: NewId, grace: Micros
+) -> None:
+    """End the watches on jobs that have ended, and those that waited long enough for jobs nobody knows."""
+    endings = [
+        (
+            watches.waiting_for(tx, [key for key, report in ended.items() if report.status is status]),
+            WatchStatus(status),
+        )
+        for status in (JobStatus.SUCCESS, JobStatus.FAIL)
+    ]
+    if missing:
+        unknown = watches.waited_in_vain(
+            tx, sorted(missing), registered_before=now - grace, polls=MISSING_POLLS
+        )
+        endings.append((unknown, WatchStatus.MISSING))
+    sizes = {key: len((report.data or "").encode()) for key, report in ended.items()}
+    watches.end(tx, endings, now, new_id, data_bytes=sizes)
+    jobs.suspend(tx, missing)
+
+
+def _durations(
+    claim: PollClaim, live: Mapping[int, Any], ended: Mapping[int, JobReport], now: Micros
+) -> list[tuple[str, float]]:
+    """How long the jobs took that have ended; ends that are not the provider's have no type."""
+    polled_before = {job.key: job.polled_at for job in claim.jobs}
+    took = {
+        key: duration_of(
+            report.creation_time,
+            report.complete_time,
+            registered_at=live[key].created_at,
+            last_open_at=polled_before[key],
+            now=now,
+        )
+        for key, report in ended.items()
+        if report.type
+    }
+    return [(type_key(ended[key].type), seconds) for key, seconds in took.items() if seconds is not None]

@@ -1,0 +1,172 @@
+"""The provider as the whole fleet sees it: one budget of calls (burst 1), and whether it answers.
+
+Throttling halves the rate at once, and each few seconds of answers give a step back (additive increase,
+multiplicative decrease). After a failure calls go one by one, each a probe, until one is answered.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import case, func, null, select, update
+
+from relay.common.time import US_PER_SECOND, Micros
+from relay.db.engine import Tx
+from relay.db.statements import insert_if_absent, lock
+from relay.db.tables import Upstream
+from relay.provider.source import SOURCE
+
+ANSWERED_EVERY = 5 * US_PER_SECOND  # so that settles do not queue for the budget's row
+RATE_STEP = 0.05  # of the rate, given back each time: from half to whole takes 50 s
+LEAST_RATE = 1 / 32  # of the rate: a call every few seconds finds out when throttling is over
+PROBE_LASTS = (
+    15 * US_PER_SECOND
+)  # beyond any call's time-out: the fleet waits for a probe's end, not for ever
+# A call may be made up for being late by this part of the interval: else all the moments by which pollers
+# wake up too late would be lost to the rate. In no second are there more than rate + 1 calls all the same.
+MADE_UP = 4
+
+_HERE = Upstream.source == SOURCE
+_LOCKED = lock(
+    select(
+        Upstream.next_call_at,
+        Upstream.rate_factor,
+        Upstream.last_owner,
+        Upstream.failure_streak,
+        Upstream.failed_at,
+        Upstream.slowed_at,
+        Upstream.down_since,
+        Upstream.answered_at,
+    ).where(_HERE)
+)
+
+
+def lock_rate_limiter(tx: Tx) -> Any:
+    """Lock the budget, before any job; its row says when the next call may be made, and at which rate."""
+    row = tx.execute(_LOCKED).one_or_none()
+    if row is None:
+        fresh = {"rate_factor": 1.0, "last_owner": "", "next_call_at": 0, "slowed_at": 0, "failed_at": 0}
+        insert_if_absent(tx, Upstream, [fresh | {"source": SOURCE, "failure_streak": 0}])
+        row = tx.execute(_LOCKED).one()
+    return row
+
+
+def spend_call(tx: Tx, row: Any, now: Micros, call_interval: Micros, last_owner: str = "") -> Micros:
+    """Take the next call, which is locked and free; returns when the one after it may be made.
+
+    `turn` is the owner who got its last place, empty where everybody had room.
+    """
+    interval = round(call_interval / row.rate_factor)
+    next_call_at: Micros = max(row.next_call_at, now - interval // MADE_UP) + interval
+    if row.failure_streak:
+        next_call_at = now + PROBE_LASTS
+    tx.execute(
+        update(Upstream)
+        .where(_HERE)
+        .values(next_call_at=next_call_at, last_owner=last_owner or row.last_owner)
+    )
+    return next_call_at
+
+
+def take_call(tx: Tx, now: Micros, call_interval: Micros) -> Micros | None:
+    """Take one more call for what is claimed already; None if it was free, else when it will be.
+
+    While the fleet waits for a probe's end, it is the probe that asks, and it need not wait for itself.
+    """
+    row = lock_rate_limiter(tx)
+    if row.failure_streak:
+        return None
+    if row.next_call_at > now:
+        return int(row.next_call_at)
+    spend_call(tx, row, now, call_interval)
+    return None
+
+
+def wants_news(row: Any, now: Micros) -> bool:
+    """Whether the next answer has to be noted with `answered`."""
+    return row.down_since is not None or (row.answered_at or 0) < now - ANSWERED_EVERY
+
+
+def answered(tx: Tx, now: Micros) -> None:
+    """The provider has answered: whatever was wrong is over. Written at most every few seconds."""
+    stale = Upstream.answered_at.is_(None) | (Upstream.answered_at < now - ANSWERED_EVERY)
+    slowed = (Upstream.rate_factor < 1) & (Upstream.slowed_at < now - ANSWERED_EVERY) & stale
+    raised = case((Upstream.rate_factor < 1 - RATE_STEP, Upstream.rate_factor + RATE_STEP), else_=1.0)
+    probe_ends = case(
+        ((Upstream.failure_streak > 0) & (Upstream.next_call_at > now), now), else_=Upstream.next_call_at
+    )
+    tx.execute(
+        update(Upstream)
+        .where(_HERE, Upstream.down_since.is_not(None) | stale)
+        .ordered_values(  # MySQL reads what it has just set: what is looked at comes first
+            (Upstream.next_call_at, probe_ends),
+            (Upstream.rate_factor, case((slowed, raised), else_=Upstream.rate_factor)),
+            (Upstream.failure_streak, 0),
+            (Upstream.down_since, null()),
+            (Upstream.error_code, null()),
+            (Upstream.error_detail, null()),
+            (Upstream.answered_at, now),
+        )
+    )
+
+
+def throttled(tx: Tx, now: Micros, *, asked_at: Micros, code: str, detail: str, wait: Micros) -> None:
+    """The provider wants fewer calls, and none for `wait`: half the rate from now on, for the whole fleet.
+
+    Calls that were made before the rate was last halved tell nothing new.
+    """
+    row = lock_rate_limiter(tx)
+    factor = max(row.rate_factor / 2, LEAST_RATE) if asked_at > row.slowed_at else row.rate_factor
+    tx.execute(
+        update(Upstream)
+        .where(_HERE)
+        .values(
+            rate_factor=factor,
+            slowed_at=now,
+            next_call_at=max(row.next_call_at, now + wait),
+            down_since=func.coalesce(Upstream.down_since, now),
+            error_code=code[:200],
+            error_detail=detail[:500],
+        )
+    )
+
+
+def failed(
+    tx: Tx, now: Micros, *, asked_at: Micros, code: str, detail: str, hold: Callable[[int], Micros]
+) -> None:
+    """The provider did not answer: the fleet's calls wait as long as `hold` says of the failures in a row.
+
+    Calls that were under way when the last failure was noted belong to it: they lengthen no run.
+    """
+    row = lock_rate_limiter(tx)
+    is_new = row.failure_streak == 0 or asked_at > row.failed_at
+    streak = row.failure_streak + is_new
+    held_until = now + hold(streak)
+    tx.execute(
+        update(Upstream)
+        .where(_HERE)
+        .values(
+            failure_streak=streak,
+            failed_at=now if is_new else row.failed_at,
+            down_since=func.coalesce(Upstream.down_since, now),
+            error_code=code[:200],
+            error_detail=detail[:500],
+            # A probe that has failed is over: what was kept free for it is not waited for.
+            next_call_at=held_until if is_new and row.failure_streak else max(row.next_call_at, held_until),
+        )
+    )
+
+
+def not_asked(tx: Tx, now: Micros, *, code: str, detail: str) -> None:
+    """One poller can't ask the provider: that is shown until an answer comes, and holds back nobody."""
+    lock_rate_limiter(tx)
+    down_since = func.coalesce(Upstream.down_since, now)
+    tx.execute(
+        update(Upstream)
+        .where(_HERE)
+        .values(down_since=down_since, error_code=code[:200], error_detail=detail[:500])
+    )
+
+
+def state(tx: Tx) -> Any:
+    """The row that says how the provider is doing; None before the first poll."""
+    return tx.execute(select(Upstream.__table__).where(_HERE)).one_or_none()

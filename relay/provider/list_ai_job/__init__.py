@@ -1,0 +1,1 @@
+"""Alibaba Cloud VOD, asked through ListAIJob."""

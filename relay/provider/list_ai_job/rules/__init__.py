@@ -1,0 +1,1 @@
+"""Pure rules of ListAIJob: signing, and what its answers mean."""

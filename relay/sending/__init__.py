@@ -1,0 +1,1 @@
+"""The process that sends webhooks: bodies, signatures, libcurl, names, the SSRF filter."""

@@ -1,0 +1,103 @@
+"""The body of a webhook: Standard Webhooks' `type`, `timestamp` and `data`, rendered when it is sent.
+
+A body is the same bytes at every attempt: it is made only from what no longer changes. The provider's `Data`
+is spliced in verbatim where it is strict JSON (reading and writing it again would change numbers and drop
+duplicate keys), else it is a JSON string.
+"""
+
+from json.encoder import encode_basestring
+from typing import NamedTuple
+
+from relay.common.states import Event, JobStatus
+from relay.common.time import Micros, rfc3339
+
+BODY_LIMIT = 1 << 20  # bytes of a whole body; beyond it `data` is left out and fetched over the API
+DATA_LIMIT = BODY_LIMIT  # bytes of `Data` beyond which no body can hold it
+
+_ENDED = (Event.JOB_SUCCESS, Event.JOB_FAIL)
+
+
+class Ended(NamedTuple):
+    """Tells of a watch's end; all of it plain values, as they are stored.
+
+    `event` is one of `Event`; `metadata` is the JSON text the subscriber gave. From `job_id` on it is what a
+    JobReport says. `data_bytes` is the stored length of the provider's `Data`; where `data` is None although
+    it is not 0, the data was too large to be read.
+    """
+
+    event: str
+    created_at: Micros
+    watch_id: str
+    metadata: str
+    job_id: str
+    status: str
+    type: str | None
+    code: str | None
+    message: str | None
+    media_id: str | None
+    creation_time: str | None
+    complete_time: str | None
+    data: str | None
+    data_is_json: int
+    data_bytes: int
+
+
+class Notice(NamedTuple):
+    """Tells of something else; `content` is its `data` as JSON text."""
+
+    event: str
+    created_at: Micros
+    content: str
+
+
+Message = Ended | Notice
+
+
+def render(message: Message) -> bytes:
+    """The body of the webhook that carries a message; the same bytes each time."""
+    match message:
+        case Ended():
+            return _render_ended(message)
+        case Notice(event, created_at, content):
+            return f'{{"type":"{event}","timestamp":"{rfc3339(created_at)}","data":{content}}}'.encode()
+
+
+def _render_ended(message: Ended) -> bytes:
+    if message.event not in _ENDED:
+        # What the provider says of such a job may still change; that it is open is what was true then.
+        return _body(message, f'{{"job_id":{_text(message.job_id)},"status":"{JobStatus.OPEN}"}}')
+    facts = _facts(message)
+    if message.data is not None or message.data_bytes == 0:
+        body = _body(message, f'{{{facts},"data":{_data_text(message)}}}')
+        if len(body) <= BODY_LIMIT:
+            return body
+    omitted = f'"data_omitted":true,"data_url":{_text(f"/v1/jobs/{message.job_id}")}'
+    return _body(message, f"{{{facts},{omitted}}}")
+
+
+def _facts(job: Ended) -> str:
+    """The members that tell of a job, as JSON text without the braces."""
+    return (
+        f'"job_id":{_text(job.job_id)},"type":{_text(job.type)},"status":{_text(job.status)}'
+        f',"code":{_text(job.code)},"message":{_text(job.message)},"media_id":{_text(job.media_id)}'
+        f',"creation_time":{_text(job.creation_time)},"complete_time":{_text(job.complete_time)}'
+    )
+
+
+def _data_text(job: Ended) -> str:
+    """The JSON text that stands for the provider's `Data`."""
+    if job.data is None:
+        return "null"
+    return job.data.strip(" \t\r\n") if job.data_is_json else _text(job.data)
+
+
+def _body(message: Ended, job: str) -> bytes:
+    """Put the parts together; the metadata and `job` are JSON texts already."""
+    timestamp, watch_id = rfc3339(message.created_at), message.watch_id
+    head = f'{{"type":"{message.event}","timestamp":"{timestamp}","data":{{"watch_id":"{watch_id}"'
+    return f'{head},"metadata":{message.metadata},"job":{job}}}}}'.encode()
+
+
+def _text(value: str | None) -> str:
+    """A JSON string, or null. An encoder for whole objects costs three times as much for so few members."""
+    return "null" if value is None else encode_basestring(value)

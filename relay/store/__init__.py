@@ -1,1 +1,0 @@
-"""The only SQL. Every transaction is one function, retried as a whole."""

@@ -1,0 +1,1 @@
+"""Pure rules of subscribers: no I/O, no clock, no randomness."""

@@ -1,0 +1,102 @@
+"""Sealing every secret anew under the first key of the ring, batch by batch, while everything goes on.
+
+Processes that run with the old ring can't open what is sealed under a key they lack: give every process the
+new ring (new key first, old ones behind it) before this runs, and take the old keys away after it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import bindparam, select, update
+
+from relay.common.errors import SettingsError
+from relay.db.engine import Store, Tx
+from relay.db.statements import update_rows
+from relay.db.tables import Endpoint, IdempotentAnswer, SigningSecret
+from relay.subscribers.encryption import Encryption
+
+BATCH = 200  # rows of one transaction: they are locked while it runs
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A column of sealed texts: `name` for people, the key that binds each, and which rows are sealed."""
+
+    name: str
+    key: Any
+    text: Any
+    conditions: Sequence[Any] = ()
+
+
+KINDS = (
+    Kind("signing secrets", SigningSecret.id, SigningSecret.sealed),
+    Kind("endpoints' headers", Endpoint.id, Endpoint.headers_sealed),
+    Kind("kept answers", IdempotentAnswer.key, IdempotentAnswer.answer, (IdempotentAnswer.sealed == 1,)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reencrypted:
+    """How many texts were sealed anew, and a sentence for each that does not open.
+
+    `last` is the key behind which there may be more, None at the end.
+    """
+
+    count: int
+    unopened: list[str]
+    last: str | None = None
+
+
+def reencrypt(store: Store, encryption: Encryption, kind: Kind) -> Reencrypted:
+    """Go through all texts of a kind, again and again until a whole round finds nothing to seal anew."""
+    total = 0
+    while True:
+        result = _round(store, encryption, kind)
+        total += result.count
+        if result.count == 0:
+            return Reencrypted(total, result.unopened)
+
+
+def _round(store: Store, encryption: Encryption, kind: Kind) -> Reencrypted:
+    total, after = 0, ""
+    unopened: list[str] = []
+    while True:
+        batch = store.write(_batch, encryption, kind, after)
+        total += batch.count
+        unopened += batch.unopened
+        if batch.last is None:
+            return Reencrypted(total, unopened)
+        after = batch.last
+
+
+def _batch(tx: Tx, encryption: Encryption, kind: Kind, after: str) -> Reencrypted:
+    rows = tx.execute(
+        select(kind.key.label("row"), kind.text.label("old"))
+        .where(kind.key > after, kind.text.is_not(None), *kind.conditions)
+        .where(~kind.text.startswith(f"{encryption.first}:"))
+        .order_by(kind.key)
+        .limit(BATCH)
+    ).all()
+    unopened = []
+    changes = []
+    for row in rows:
+        try:
+            changes.append(
+                {
+                    "row": row.row,
+                    "old": row.old,
+                    "new": encryption.seal(row.row, encryption.open(row.row, row.old)),
+                }
+            )
+        except SettingsError as error:
+            unopened += error.problems
+    statement = (
+        update(kind.key.class_)
+        .where(
+            kind.key == bindparam("row"), kind.text == bindparam("old")
+        )  # changed since: sealed anew already
+        .values({kind.text.key: bindparam("new")})
+    )
+    update_rows(tx, statement, changes)
+    return Reencrypted(len(changes), unopened, rows[-1].row if len(rows) == BATCH else None)

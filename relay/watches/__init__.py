@@ -1,0 +1,1 @@
+"""Watches: registration, expiry, cancelling."""

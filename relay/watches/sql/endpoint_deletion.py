@@ -1,0 +1,54 @@
+"""Deletes an endpoint: cancels its waiting watches and its pending deliveries; history stays."""
+
+from sqlalchemy import func, null, select, update
+
+from relay.common.states import EndpointStatus, WatchStatus
+from relay.common.time import Micros
+from relay.db.engine import Tx
+from relay.db.statements import among
+from relay.db.tables import Endpoint, Watch
+from relay.deliveries.sql import deliveries
+from relay.endpoints.sql import endpoints
+from relay.jobs.sql import jobs
+
+CHUNK = 500  # jobs of one statement: few enough parameters for every database
+
+
+def delete(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
+    """Delete an endpoint: its watches that wait and what it is still owed are cancelled, history stays.
+
+    What is in flight finishes and is then not sent again. Of a long backlog the first part is cancelled here,
+    the rest by the tidier, and all of it reads as cancelled. A watch that is being registered at this very
+    moment is cancelled when its job ends.
+
+    Raises:
+        NotFound: the endpoint is not the subscriber's.
+    """
+    waiting = (Watch.endpoint_id == endpoint_id) & Watch.due_at.is_not(None)
+    mine = waiting & (Watch.subscriber_id == subscriber_id)
+    keys = sorted(set(tx.scalars(select(Watch.job).where(mine))))
+    chunks = [keys[start : start + CHUNK] for start in range(0, len(keys), CHUNK)]
+    for chunk in chunks:
+        jobs.lock_in_order(tx, chunk)
+    endpoints.lock_own(tx, subscriber_id, endpoint_id)
+    for chunk in chunks:
+        tx.execute(
+            update(Watch)
+            .where(waiting, among(tx, Watch.job, chunk))
+            .values(status=WatchStatus.CANCELLED, due_at=null(), waiting_key=null(), finished_at=now)
+        )
+        jobs.suspend(tx, chunk)
+    deliveries.cancel_of_endpoint(tx, endpoint_id, now)
+    deliveries.cancel_tests(tx, endpoint_id, now)
+    tx.execute(
+        update(Endpoint)
+        .where(Endpoint.id == endpoint_id)
+        .values(
+            deleted_at=now,
+            url_key=null(),
+            ready_at=null(),
+            status=EndpointStatus.DISABLED,
+            held_at=func.coalesce(Endpoint.held_at, now),
+            notice_at=null(),
+        )
+    )

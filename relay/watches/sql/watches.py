@@ -1,0 +1,179 @@
+"""Watches in SQL. Whoever changes a job's watches holds the job's lock, so none is missed while it ends."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import func, null, select, update
+
+from relay.common.ids import NewId
+from relay.common.states import EVENT_OF, WatchStatus
+from relay.common.time import Micros
+from relay.db.engine import Tx
+from relay.db.statements import among, insert_rows
+from relay.db.tables import Job, Watch
+from relay.deliveries.sql import deliveries
+from relay.endpoints.sql import endpoints
+from relay.sending.rules.webhook import DATA_LIMIT
+
+CHUNK = 500  # rows of one statement: few enough parameters for every database
+
+
+def waiting_key(job: int, endpoint_id: str, query: str | None, events: str, metadata: str) -> str:
+    """The hash of what makes two watches equal; the order of the metadata's members does not count."""
+    canonical = json.dumps(json.loads(metadata), sort_keys=True)
+    parts = json.dumps([job, endpoint_id, query, events, canonical])
+    return hashlib.sha256(parts.encode()).hexdigest()
+
+
+def waiting_by_key(tx: Tx, keys: Sequence[str]) -> dict[str, str]:
+    """Waiting key → watch id, for those that wait."""
+    found: dict[str, str] = {}
+    for start in range(0, len(keys), CHUNK):
+        rows = tx.execute(
+            select(Watch.waiting_key, Watch.id).where(
+                among(tx, Watch.waiting_key, keys[start : start + CHUNK])
+            )
+        )
+        found |= {row.waiting_key: row.id for row in rows if row.waiting_key is not None}
+    return found
+
+
+def insert_all(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert new watches; equal ones that wait are refused by the UNIQUE key."""
+    insert_rows(tx, Watch, rows)
+
+
+def count_waiting(tx: Tx, subscriber_id: str) -> int:
+    """How many of the subscriber's watches wait."""
+    return tx.execute(
+        select(func.count()).where(Watch.subscriber_id == subscriber_id, Watch.due_at.is_not(None))
+    ).scalar_one()
+
+
+_COLUMNS = (
+    Watch.id,
+    Watch.subscriber_id,
+    Watch.job,
+    Watch.endpoint_id,
+    Watch.events,
+    Watch.created_at,
+    Watch.missing_base,
+    func.length(Watch.user_metadata).label("metadata_bytes"),
+)
+
+
+def waiting_for(tx: Tx, jobs: Sequence[int]) -> list[Any]:
+    """Every watch that waits for these jobs, which are locked."""
+    if not jobs:
+        return []
+    return list(
+        tx.execute(
+            select(*_COLUMNS)
+            .where(among(tx, Watch.job, sorted(jobs)), Watch.due_at.is_not(None))
+            .order_by(Watch.id)
+        )
+    )
+
+
+def waited_in_vain(tx: Tx, jobs: Sequence[int], *, registered_before: Micros, polls: int) -> list[Any]:
+    """Those of the watches on these jobs for which the provider has denied the job often and long enough."""
+    return list(
+        tx.execute(
+            select(*_COLUMNS)
+            .join(Job, Job.id == Watch.job)
+            .where(
+                among(tx, Watch.job, jobs),
+                Watch.due_at.is_not(None),
+                Watch.created_at <= registered_before,
+                Job.missing_count - Watch.missing_base >= polls,
+            )
+            .order_by(Watch.id)
+        )
+    )
+
+
+def overdue(tx: Tx, now: Micros, limit: int) -> list[Any]:
+    """Watches past their deadline, oldest first: id and job."""
+    return list(
+        tx.execute(select(Watch.id, Watch.job).where(Watch.due_at <= now).order_by(Watch.due_at).limit(limit))
+    )
+
+
+def still_waiting(tx: Tx, ids: Sequence[str]) -> list[Any]:
+    """Those of these watches that still wait; their jobs are locked."""
+    if not ids:
+        return []
+    return list(
+        tx.execute(
+            select(*_COLUMNS)
+            .where(among(tx, Watch.id, sorted(ids)), Watch.due_at.is_not(None))
+            .order_by(Watch.id)
+        )
+    )
+
+
+def next_deadline(tx: Tx) -> Micros | None:
+    """The earliest deadline of a watch that waits."""
+    return tx.scalar(select(Watch.due_at).where(Watch.due_at.is_not(None)).order_by(Watch.due_at).limit(1))
+
+
+def end(
+    tx: Tx,
+    endings: Sequence[tuple[Sequence[Any], WatchStatus]],
+    now: Micros,
+    new_id: NewId,
+    *,
+    data_bytes: Mapping[int, int] | None = None,
+) -> None:
+    """End watches, whose jobs are locked, each with its status, and owe each that wants the event a delivery.
+
+    All that end in one transaction end in one call, so that their endpoints are locked in one order. A watch
+    whose endpoint was deleted ends as cancelled. `data_bytes` is each job's length of data.
+    """
+    owners = endpoints.lock_in_order(tx, (row.endpoint_id for rows, _ in endings for row in rows))
+    for rows, status in endings:
+        gone = [row for row in rows if owners[row.endpoint_id].deleted_at is not None]
+        here = [row for row in rows if owners[row.endpoint_id].deleted_at is None]
+        event = EVENT_OF.get(status)
+        wanted = [row for row in here if event is not None and event in row.events.split(",")]
+        _close(tx, gone, WatchStatus.CANCELLED, now)
+        _close(tx, here, status, now)
+        pending = [_delivery_of(row, str(event), data_bytes or {}, now, new_id) for row in wanted]
+        deliveries.enqueue(tx, pending, now)
+
+
+def _close(tx: Tx, rows: Sequence[Any], status: WatchStatus, now: Micros) -> None:
+    for start in range(0, len(rows), CHUNK):
+        ids = [row.id for row in rows[start : start + CHUNK]]
+        tx.execute(
+            update(Watch)
+            .where(among(tx, Watch.id, ids))
+            .values(status=status, due_at=null(), waiting_key=null(), finished_at=now)
+        )
+
+
+def _delivery_of(
+    row: Any, event: str, data_bytes: Mapping[int, int], now: Micros, new_id: NewId
+) -> dict[str, Any]:
+    data = data_bytes.get(row.job, 0)
+    return deliveries.new_row(
+        new_id("msg"),
+        subscriber_id=row.subscriber_id,
+        watch_id=row.id,
+        endpoint_id=row.endpoint_id,
+        event=event,
+        payload_bytes=row.metadata_bytes + (data if data <= DATA_LIMIT else 0),
+        now=now,
+    )
+
+
+def job_of(tx: Tx, subscriber_id: str, watch_id: str) -> int | None:
+    """The key of the job that this watch of the subscriber is on."""
+    return tx.scalar(select(Watch.job).where(Watch.id == watch_id, Watch.subscriber_id == subscriber_id))
+
+
+def cancel(tx: Tx, watch_id: str, now: Micros) -> None:
+    """Cancel a watch if it waits; its job is locked."""
+    _close(tx, still_waiting(tx, [watch_id]), WatchStatus.CANCELLED, now)

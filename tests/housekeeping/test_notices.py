@@ -1,0 +1,126 @@
+"""`endpoint.disabled` goes to the subscriber's other endpoints that are named for it."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from relay.common.states import DisabledReason, ErrorClass, Event
+from relay.common.time import rfc3339
+from relay.db.engine import Store
+from relay.db.tables import Delivery
+from relay.endpoints.sql import endpoint_changes, endpoints
+from relay.housekeeping.sql import notices
+from relay.sending.rules.webhook import Notice, render
+from tests.support.care import HOOK, tidier_of
+from tests.support.emptied import empty, private_store
+from tests.support.flow import World
+
+DESK, SHELF = "https://desk.example.com/hook", "https://shelf.example.com/hook"
+
+
+@pytest.fixture(scope="module")
+def private(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with private_store(database_url, tmp_path_factory.mktemp("notices")) as store:
+        yield store
+
+
+@pytest.fixture
+def world(private: Store) -> World:
+    return World(empty(private))
+
+
+def listen_at(world: World, *urls: str) -> None:
+    for url in urls:
+        world.watch(url=url)
+        world.set_endpoint(url, notices=1)
+
+
+def give_up(world: World) -> None:
+    """Answer 410 to a delivery, as the endpoint itself would."""
+    world.enqueue(1)
+    world.record(world.claim().taken, 410, ErrorClass.HTTP_4XX)
+
+
+def told(world: World) -> list[Any]:
+    return world.rows(Delivery, Delivery.event == Event.ENDPOINT_DISABLED)
+
+
+def test_a_disabled_endpoint_is_told_of_where_the_subscriber_wants_it(world: World) -> None:
+    listen_at(world, DESK, SHELF)
+    stranger = World(world.store, world.now)
+    listen_at(stranger, DESK)
+    give_up(world)
+    tidier_of(world).run_once()
+    assert {row.endpoint_id for row in told(world)} == {world.endpoint(DESK).id, world.endpoint(SHELF).id}
+    disabled = world.endpoint()
+    for row in told(world):
+        body = json.loads(render(Notice(row.event, row.created_at, row.content)))
+        assert body == {
+            "type": "endpoint.disabled",
+            "timestamp": rfc3339(row.created_at),
+            "data": {
+                "endpoint_id": disabled.id,
+                "description": None,
+                "reason": "gone",
+                "disabled_at": rfc3339(world.now),
+                "failing_since": rfc3339(disabled.failing_since),
+                "last_error": "http_4xx: it did not work",
+            },
+        }
+    assert len(world.claim().taken) == 2
+
+
+def test_it_is_told_once_however_many_tidiers_look(world: World) -> None:
+    listen_at(world, DESK)
+    give_up(world)
+    with ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(tidier_of(world).run_once) for _ in range(4)]:
+            future.result(60)
+    tidier_of(world).run_once()
+    assert len(told(world)) == 1
+    assert world.store.read(notices.pending) == []
+
+
+def test_an_endpoint_does_not_hear_of_itself_nor_a_deleted_one_of_anything(world: World) -> None:
+    listen_at(world, DESK)
+    world.watch()
+    world.set_endpoint(HOOK, notices=1)
+    world.set_endpoint(DESK, deleted_at=world.now, url_key=None, ready_at=None)
+    give_up(world)
+    tidier_of(world).run_once()
+    assert told(world) == []
+    assert world.endpoint().notice_at is None
+
+
+def test_one_that_was_resumed_meanwhile_is_not_told_of(world: World) -> None:
+    listen_at(world, DESK)
+    give_up(world)
+    (pending,) = world.store.read(notices.pending)
+    world.store.write(endpoint_changes.resume, world.subscriber_id, pending, world.now)
+    assert world.store.write(notices.give, pending, world.now, world.new_id) == 0
+    assert told(world) == []
+
+
+def test_a_paused_listener_hears_of_it_when_it_is_resumed(world: World) -> None:
+    listen_at(world, DESK)
+    listener = world.endpoint(DESK).id
+    world.store.write(endpoint_changes.pause, world.subscriber_id, listener, world.now)
+    give_up(world)
+    tidier_of(world).run_once()
+    assert world.claim().taken == []
+    world.store.write(endpoint_changes.resume, world.subscriber_id, listener, world.now)
+    (claimed,) = world.claim().taken
+    assert (claimed.event, claimed.endpoint_id) == (Event.ENDPOINT_DISABLED, listener)
+
+
+def test_listeners_that_fall_together_tell_each_other_and_no_more(world: World) -> None:
+    listen_at(world, DESK, SHELF)
+    for url in (DESK, SHELF):
+        world.store.write(endpoints.disable, world.endpoint(url).id, DisabledReason.FAILING, world.now)
+    for _ in range(3):
+        tidier_of(world).run_once()
+    assert len(told(world)) == 2
+    assert world.claim().taken == []

@@ -1,0 +1,160 @@
+"""A small world at the level of the store: subscribers, watches and deliveries, without HTTP."""
+
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import insert, select, update
+
+from relay.common.ids import NewId
+from relay.common.states import ErrorClass, JobStatus, WatchStatus
+from relay.common.time import US_PER_SECOND, Micros
+from relay.db.engine import Store, Tx
+from relay.db.tables import Attempt, Delivery, Endpoint, Job, Subscriber, Watch
+from relay.deliveries.sql import delivery_claims, delivery_results
+from relay.deliveries.sql.attempt_records import Done, Recorded
+from relay.deliveries.sql.delivery_claims import Claim
+from relay.deliveries.sql.delivery_payloads import Claimed
+from relay.deliveries.sql.endpoint_selection import ClaimCapacity
+from relay.jobs.sql import jobs
+from relay.provider.source import JobReport
+from relay.sending.rules.outbound import Reply
+from relay.watches import registration
+from relay.watches.registration import Registered, WatchRequest
+from relay.watches.sql import watches
+from tests.support.database import id_maker
+
+ALL_EVENTS = "ai_job.success,ai_job.fail,ai_job.missing,watch.expired"
+LEASE = 60 * US_PER_SECOND
+ROOM = ClaimCapacity(slots=1000, cold_slots=1000, payload_bytes=1 << 27)
+STEPS = (5.0, 300.0, 1800.0)
+
+
+def fresh_job_id() -> str:
+    return secrets.token_hex(16)
+
+
+@dataclass
+class World:
+    """One subscriber of a database, with a clock that only moves when told to."""
+
+    store: Store
+    now: Micros = 1_700_000_000 * US_PER_SECOND
+    subscriber_id: str = ""
+    new_id: NewId = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.new_id = id_maker(lambda: self.now)
+        self.subscriber_id = self.new_subscriber()
+
+    def new_subscriber(self) -> str:
+        subscriber_id = self.new_id("sub")
+        row = {"id": subscriber_id, "name": subscriber_id, "created_at": self.now}
+        self.store.write(lambda tx: tx.execute(insert(Subscriber), row))
+        return subscriber_id
+
+    def later(self, seconds: float) -> Micros:
+        self.now += round(seconds * US_PER_SECOND)
+        return self.now
+
+    def request(self, job_id: str, url: str = "https://example.com/hook", **changes: Any) -> WatchRequest:
+        values: dict[str, Any] = {
+            "job_id": job_id,
+            "endpoint_id": None,
+            "endpoint_url": url,
+            "query": None,
+            "events": ALL_EVENTS,
+            "metadata": "{}",
+            "timeout": 86_400,
+        }
+        return WatchRequest(**(values | changes))
+
+    def register(self, *requests: WatchRequest) -> list[Registered]:
+        return self.store.write(registration.register, self.subscriber_id, requests, self.now, self.new_id)
+
+    def watch(self, job_id: str | None = None, url: str = "https://example.com/hook", **changes: Any) -> str:
+        return self.register(self.request(job_id or fresh_job_id(), url, **changes))[0].watch_id
+
+    def end_job(self, watch_id: str, data: str | None = '{"a":1}') -> None:
+        """End the job of a watch as a poll's settle does, without a poll."""
+
+        def work(tx: Tx) -> None:
+            key = tx.scalars(select(Watch.job).where(Watch.id == watch_id)).one()
+            jobs.lock_in_order(tx, [key])
+            job_id = tx.scalars(select(Job.job_id).where(Job.id == key)).one()
+            report = JobReport(
+                job_id, JobStatus.SUCCESS, "AIVideoTag", "0", "OK", data=data, data_is_json=data is not None
+            )
+            jobs.finish(tx, {key: report}, self.now)
+            rows = watches.waiting_for(tx, [key])
+            watches.end(tx, [(rows, WatchStatus.SUCCESS)], self.now, self.new_id)
+
+        self.store.write(work)
+
+    def enqueue(self, count: int = 1, url: str = "https://example.com/hook") -> list[str]:
+        """So many pending deliveries to one endpoint; returns their ids, oldest first."""
+        made = self.register(*(self.request(fresh_job_id(), url) for _ in range(count)))
+        for one in made:
+            self.end_job(one.watch_id)
+        ids = [one.watch_id for one in made]
+        return list(
+            self.store.read(
+                lambda tx: tx.scalars(
+                    select(Delivery.id).where(Delivery.watch_id.in_(ids)).order_by(Delivery.id)
+                ).all()
+            )
+        )
+
+    def claim(self, capacity: ClaimCapacity = ROOM, token: str | None = None) -> Claim:
+        return self.store.write(
+            delivery_claims.claim,
+            now=self.now,
+            lease=LEASE,
+            token=token or secrets.token_hex(16),
+            capacity=capacity,
+            new_id=self.new_id,
+        )
+
+    def record(
+        self, claimed: Sequence[Claimed], status: int | None = 200, error: ErrorClass | None = None
+    ) -> list[Recorded]:
+        batch = [self.done(one, status, error) for one in claimed]
+        return self.store.write(delivery_results.record, batch, now=self.now, retry_delays=STEPS).recorded
+
+    def done(
+        self,
+        one: Claimed,
+        status: int | None = 200,
+        error: ErrorClass | None = None,
+        retry_after: str | None = None,
+    ) -> Done:
+        detail = None if error is None else "it did not work"
+        reply = Reply(one.id, status, error, detail, b"ok", 1000, retry_after)
+        return Done(one.attempt(self.now), reply, self.new_id("att"), 0.5)
+
+    def rows(self, table: Any, *conditions: Any) -> list[Any]:
+        return list(self.store.read(lambda tx: tx.execute(select(table).where(*conditions)).all()))
+
+    def delivery(self, delivery_id: str) -> Any:
+        return self.rows(Delivery, Delivery.id == delivery_id)[0]
+
+    def attempts(self, delivery_id: str) -> list[Any]:
+        return sorted(self.rows(Attempt, Attempt.delivery_id == delivery_id), key=lambda row: row.number)
+
+    def endpoint(self, url: str = "https://example.com/hook") -> Any:
+        return self.rows(Endpoint, Endpoint.url == url, Endpoint.subscriber_id == self.subscriber_id)[0]
+
+    def set_endpoint(self, url: str, **values: Any) -> None:
+        self.store.write(
+            lambda tx: tx.execute(
+                update(Endpoint)
+                .where(Endpoint.url == url, Endpoint.subscriber_id == self.subscriber_id)
+                .values(**values)
+            )
+        )
+
+
+def random_bytes() -> bytes:
+    return os.urandom(8)

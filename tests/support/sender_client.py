@@ -1,0 +1,149 @@
+"""Sending single parcels through a real courier, to receivers on loopback."""
+
+import socket
+import ssl
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+from threading import Thread
+from time import monotonic
+from typing import Protocol
+
+import trustme
+
+from relay.common.states import Event
+from relay.endpoints.rules.addresses import Network
+from relay.sending import sender
+from relay.sending.rules.outbound import OutboundRequest, Reply
+from relay.sending.rules.webhook import Notice
+from relay.sending.sender_client import SenderClient
+from tests.support.chaos import Chaos, Script
+
+LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+KEY = b"k" * 32
+
+
+class OneByOne(SenderClient):
+    """A courier whose replies can be had one by one."""
+
+    _had: deque[Reply]
+
+    def start(self) -> None:
+        self._had = deque()
+        super().start()
+
+    def reply(self, timeout: float = 30) -> Reply:
+        give_up_at = monotonic() + timeout
+        while not self._had:
+            left = give_up_at - monotonic()
+            if left < 0:
+                raise TimeoutError(f"no reply within {timeout:g} s")
+            self._had.extend(self.replies(left))
+        return self._had.popleft()
+
+
+class InThisProcess(OneByOne):
+    """A courier whose sender is a thread of the tests, so that its code can be made to fail."""
+
+    def _launch(self, theirs: socket.socket) -> None:
+        self._thread = Thread(target=sender.serve, args=(theirs.dup(),))
+        self._thread.start()
+
+    def stop(self) -> None:
+        super().stop()
+        self._thread.join(10)
+
+
+class MakeSenderClient(Protocol):
+    """Starts a courier that is stopped when the test ends; loopback is allowed unless said otherwise."""
+
+    def __call__(
+        self,
+        *,
+        kind: type[OneByOne] = OneByOne,
+        schemes: tuple[str, ...] = ("http", "https"),
+        allow: tuple[Network, ...] = LOOPBACK,
+        ca_file: Path | None = None,
+        dns: tuple[str, ...] = (),
+        connect_timeout: float = 5.0,
+    ) -> OneByOne: ...
+
+
+@contextmanager
+def sender_clients() -> Iterator[MakeSenderClient]:
+    """Makes couriers, and stops them in the end."""
+    made: list[OneByOne] = []
+
+    def make(
+        *,
+        kind: type[OneByOne] = OneByOne,
+        schemes: tuple[str, ...] = ("http", "https"),
+        allow: tuple[Network, ...] = LOOPBACK,
+        ca_file: Path | None = None,
+        dns: tuple[str, ...] = (),
+        connect_timeout: float = 5.0,
+    ) -> OneByOne:
+        sender_client = kind(
+            schemes=schemes,
+            allow=allow,
+            ca_file=ca_file,
+            dns_servers=dns,
+            max_connections=4000,
+            connect_timeout=connect_timeout,
+        )
+        made.append(sender_client)
+        sender_client.start()
+        return sender_client
+
+    yield make
+    for sender_client in made:
+        sender_client.stop()
+
+
+def outbound(
+    url: str,
+    *,
+    key: str = "msg_1",
+    deadline: float = 10.0,
+    content: str = "{}",
+    headers: tuple[tuple[str, str], ...] = (),
+) -> OutboundRequest:
+    message = Notice(Event.TEST.value, 0, content)
+    return OutboundRequest(key, url, "msg_1", 1_700_000_000, message, (KEY,), headers, "relay/test", deadline)
+
+
+def send(sender_client: OneByOne, url: str, *, deadline: float = 10.0, content: str = "{}") -> Reply:
+    sender_client.submit(outbound(url, deadline=deadline, content=content))
+    return sender_client.reply()
+
+
+def server_context(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    """TLS of a receiver with this certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    return context
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A courier, and the way from it to receivers: plain HTTP, or TLS with this context."""
+
+    sender_client: OneByOne
+    tls: ssl.SSLContext | None = None
+
+    def receiver(self, script: Script) -> Chaos:
+        return Chaos(script, tls=self.tls)
+
+    def exchange(self, script: Script, *, deadline: float = 10.0) -> Reply:
+        """Send one parcel to a receiver that runs this script."""
+        with self.receiver(script) as receiver:
+            return send(self.sender_client, receiver.url, deadline=deadline)
+
+
+def exchange(sender_client: OneByOne, script: Script, *, deadline: float = 10.0) -> Reply:
+    """Send one parcel over plain HTTP to a receiver that runs this script."""
+    return Way(sender_client).exchange(script, deadline=deadline)

@@ -1,0 +1,271 @@
+"""Telemetry: lines that machines and terminals can take, metrics that agree with the fleet's totals."""
+
+import json
+import logging
+import socket
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay import telemetry
+from relay.common.errors import whereabouts
+from relay.common.states import DeliveryStatus, ErrorClass
+from relay.telemetry.log_format import Line, Repeats, as_json, as_text
+
+NUMBERS = telemetry.FleetNumbers(
+    deliveries_pending=5,
+    deliveries_held=2,
+    deliveries_due=1,
+    oldest_due_seconds=1.5,
+    endpoints_open=6,
+    endpoints_paused=8,
+    endpoints_disabled=11,
+    jobs_open=4,
+    jobs_due=3,
+    watches_waiting=9,
+    totals={
+        ("relay_attempts_total", "delivered"): 7,
+        ("relay_upstream_ids_total", ""): 12,
+        ("gone_total", "x"): 1,
+    },
+)
+
+
+class Stderr:
+    """What was written to stderr since the last look."""
+
+    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
+        self._capture = capture
+
+    def getvalue(self) -> str:
+        return self._capture.readouterr().err
+
+
+@pytest.fixture
+def stderr(capsys: pytest.CaptureFixture[str]) -> Iterator[Stderr]:
+    """Collect stderr; logging is put back afterwards."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield Stderr(capsys)
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+
+
+def attempt(**changes: object) -> None:
+    """Tell of an attempt that was delivered, but for `changes`."""
+    said: dict[str, object] = {
+        "delivery_id": "msg_1",
+        "endpoint_id": "ep_1",
+        "number": 1,
+        "status_code": 200,
+        "error": None,
+        "duration": 12_345,
+        "outcome": DeliveryStatus.DELIVERED,
+        "next_attempt_at": None,
+    }
+    ended = telemetry.AttemptEnded(**(said | changes))  # type: ignore[arg-type]  # one literal for all types
+    telemetry.attempts_ended([ended])
+
+
+def test_a_json_line_holds_time_level_process_event_sentence_and_fields(stderr: Stderr) -> None:
+    telemetry.configure("json", "dispatcher")
+    attempt(
+        status_code=503,
+        error=ErrorClass.HTTP_5XX,
+        outcome=DeliveryStatus.PENDING,
+        next_attempt_at=1_767_323_045_678_000,
+    )
+    line = json.loads(stderr.getvalue())
+    assert line.pop("ts").endswith("Z")
+    assert line == {
+        "level": "info",
+        "process": "dispatcher",
+        "event": "attempt_ended",
+        "message": "Attempt 1 of msg_1 was answered 503 in 12 ms: next at 2026-01-02T03:04:05.678Z.",
+        "delivery_id": "msg_1",
+        "endpoint_id": "ep_1",
+        "number": 1,
+        "status_code": 503,
+        "error": "http_5xx",
+        "duration_ms": 12,
+        "outcome": "pending",
+        "next_attempt_at": "2026-01-02T03:04:05.678Z",
+    }
+
+
+def test_a_text_line_is_readable(stderr: Stderr) -> None:
+    telemetry.configure("text", "poller")
+    telemetry.upstream_down("Forbidden.RAM", "the key may not call ListAIJob.")
+    assert stderr.getvalue()[13:] == (
+        "error   poller: The provider refuses our calls (Forbidden.RAM): the key may not call ListAIJob.\n"
+    )
+    telemetry.upstream_recovered()
+
+
+def test_auto_is_json_where_no_terminal_is(stderr: Stderr) -> None:
+    telemetry.configure("auto", "web")
+    telemetry.process_stopping("SIGTERM")
+    assert json.loads(stderr.getvalue())["event"] == "process_stopping"
+
+
+@given(st.text())
+def test_K2_a_line_is_one_line_without_control_characters(text: str) -> None:
+    line = Line(0, "info", "web", "event", text, {"trace": text, "field": text})
+    for written in (as_text(line), as_json(line)):
+        assert written.isprintable()
+    assert json.loads(as_json(line))["message"] == text
+
+
+def fail(text: str) -> BaseException:
+    try:
+        int(text)
+    except ValueError as inner:
+        error = RuntimeError(text)
+        error.__cause__ = inner
+    return error
+
+
+def test_an_exception_is_told_by_classes_and_places_never_by_its_text(stderr: Stderr) -> None:
+    telemetry.configure("json", "poller")
+    error = fail("hush-secret")
+    telemetry.iteration_failed("poll-a", error, 0.5)
+    logging.getLogger("some.library").error("It broke.", exc_info=error)
+    written = stderr.getvalue()
+    assert "hush" not in written
+    assert written.count("ValueError at telemetry/test_telemetry.py:") == 2
+    assert whereabouts(error).index("ValueError") < whereabouts(error).index("RuntimeError")
+
+
+def test_the_same_surprise_is_told_once_a_minute(stderr: Stderr) -> None:
+    telemetry.configure("json", "poller")
+    for _ in range(5):
+        telemetry.iteration_failed("poll-b", KeyError("x"), 1)
+    telemetry.iteration_failed("poll-b", ValueError("x"), 1)
+    assert [json.loads(line)["error"] for line in stderr.getvalue().splitlines()] == [
+        "KeyError",
+        "ValueError",
+    ]
+
+
+def test_a_repeated_line_says_how_many_were_held_back() -> None:
+    now = [0.0]
+    repeats = Repeats(lambda: now[0])
+    assert [repeats.let_through("a") for _ in range(4)] == [0, None, None, None]
+    assert repeats.let_through("b") == 0
+    now[0] = 60.0
+    assert [repeats.let_through("a"), repeats.let_through("a")] == [3, None]
+
+
+def test_an_uneventful_poll_is_not_told(stderr: Stderr) -> None:
+    telemetry.configure("json", "poller")
+    told = {"asked": 10, "answered": 10, "missing": 0, "duration": 1}
+    telemetry.poll_ended(**told, ended=0, outcome="answered")
+    telemetry.poll_ended(**told | {"missing": 3}, ended=0, outcome="answered")
+    assert stderr.getvalue() == ""
+    telemetry.poll_ended(**told, ended=1, outcome="answered")
+    telemetry.poll_ended(**told, ended=0, outcome="throttled")
+    assert [json.loads(line)["level"] for line in stderr.getvalue().splitlines()] == ["info", "warning"]
+
+
+def test_what_was_counted_is_drained_once_and_can_be_given_back() -> None:
+    telemetry.drain_totals()
+    attempt()
+    attempt(status_code=None, error=ErrorClass.DNS, outcome=DeliveryStatus.PENDING)
+    attempt(status_code=404, error=ErrorClass.HTTP_4XX, outcome=DeliveryStatus.FAILED)
+    telemetry.attempts_lost(2)
+    telemetry.poll_ended(asked=7, answered=7, ended=0, missing=0, outcome="answered", duration=1)
+    telemetry.watch_registered(3, 2)
+    counted = telemetry.drain_totals()
+    assert counted == {
+        ("relay_attempts_total", "delivered"): 1,
+        ("relay_attempts_total", "dns"): 1,
+        ("relay_attempts_total", "http_4xx"): 1,
+        ("relay_attempts_total", "lost"): 2,
+        ("relay_deliveries_total", "delivered"): 1,
+        ("relay_deliveries_total", "failed"): 1,
+        ("relay_upstream_calls_total", "answered"): 1,
+        ("relay_upstream_ids_total", ""): 7,
+        ("relay_watches_registered_total", ""): 2,
+    }
+    assert telemetry.drain_totals() == {}
+    telemetry.restore_totals(counted)
+    attempt()
+    assert telemetry.drain_totals()["relay_attempts_total", "delivered"] == 2
+
+
+def test_the_fleet_is_rendered_from_its_numbers() -> None:
+    body, content_type = telemetry.render(telemetry.register_fleet(lambda: NUMBERS))
+    text = body.decode()
+    assert content_type.startswith("text/plain")
+    for line in (
+        "relay_deliveries_pending 5.0",
+        "relay_deliveries_held 2.0",
+        "relay_deliveries_due 1.0",
+        "relay_oldest_due_seconds 1.5",
+        "relay_endpoints_open 6.0",
+        "relay_endpoints_paused 8.0",
+        "relay_endpoints_disabled 11.0",
+        "relay_jobs_open 4.0",
+        "relay_jobs_due 3.0",
+        "relay_watches_waiting 9.0",
+        'relay_attempts_total{outcome="delivered"} 7.0',
+        "relay_upstream_ids_total 12.0",
+    ):
+        assert f"\n{line}\n" in f"\n{text}"
+    assert "gone" not in text
+
+
+def test_the_fleet_is_read_at_most_every_five_seconds() -> None:
+    now, reads = [100.0], [0]
+
+    def read() -> telemetry.FleetNumbers:
+        reads[0] += 1
+        return replace(NUMBERS, jobs_open=reads[0])
+
+    fleet = telemetry.register_fleet(read, clock=lambda: now[0])
+    for at in (100.0, 104.9, 105.0):
+        now[0] = at
+        body, _ = telemetry.render(fleet)
+    assert b"relay_jobs_open 2.0" in body
+
+
+def test_a_database_that_is_down_fails_the_scrape_and_not_the_next() -> None:
+    answers: list[telemetry.FleetNumbers | None] = [None, NUMBERS]
+
+    def read() -> telemetry.FleetNumbers:
+        numbers = answers.pop(0)
+        if numbers is None:
+            raise ConnectionError
+        return numbers
+
+    fleet = telemetry.register_fleet(read)
+    with pytest.raises(ConnectionError):
+        telemetry.render(fleet)
+    assert b"relay_jobs_open 4.0" in telemetry.render(fleet)[0]
+
+
+def test_a_process_serves_its_own_metrics() -> None:
+    attempt()
+    server = telemetry.serve_metrics("127.0.0.1:0")
+    assert server is not None
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert 'relay_attempts_total{outcome="delivered"}' in text
+    assert "relay_attempt_duration_seconds_bucket" in text
+    assert "process_open_fds" in text
+
+
+def test_metrics_on_a_busy_address_are_told_and_done_without(stderr: Stderr) -> None:
+    telemetry.configure("json", "dispatcher")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert telemetry.serve_metrics(f"127.0.0.1:{taken.getsockname()[1]}") is None
+    line = json.loads(stderr.getvalue())
+    assert (line["event"], line["level"]) == ("metrics_not_served", "warning")
+    assert "RELAY_METRICS_ADDR" in line["message"]
