@@ -1,8 +1,8 @@
 """What a claim costs while another endpoint is blocked with a backlog: none, and up to a million rows.
 
-Twenty healthy endpoints are claimed from and settled, a hundred deliveries at a time, beside one endpoint
-whose circuit is open. The same is measured before and after its backlog is there, on every database that
-TEST_DATABASE_URLS names, and SQLite.
+Twenty healthy endpoints are claimed from and settled, a hundred deliveries at a time, beside one
+endpoint whose circuit is open. The same is measured before and after its backlog is there, on every
+database that TEST_DATABASE_URLS names, and SQLite.
 """
 
 import argparse

@@ -2,9 +2,10 @@
 
 ./dev bench deliver [--rounds N] [--quick] [--only WORD …]
 
-Each delivery is 2 KB, signed, recorded by an attempt row that keeps the answer; 200 endpoints, receivers that
-answer at once and ones that take 50 ms. Beside the relay, in the same rounds: (a) claim and settle alone, (b)
-libcurl alone, (c) Celery. Then a profile of where a dispatcher's time goes.
+Each delivery is 2 KB, signed, recorded by an attempt row that keeps the answer; 200 endpoints,
+receivers that answer at once and ones that take 50 ms. Beside the relay, in the same rounds: (a)
+claim and settle alone, (b) libcurl alone, (c) Celery. Then a profile of where a dispatcher's time
+goes.
 """
 
 import argparse

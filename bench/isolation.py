@@ -2,8 +2,8 @@
 
 ./dev bench isolation [--rounds N] [--quick] [--only WORD …] [--database KIND]
 
-20 healthy endpoints at a steady 200 deliveries a second, alone and beside trouble; 2,000 receivers that take
-a second each; and a dispatcher with nothing to do.
+20 healthy endpoints at a steady 200 deliveries a second, alone and beside trouble; 2,000 receivers
+that take a second each; and a dispatcher with nothing to do.
 """
 
 import argparse

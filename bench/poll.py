@@ -2,9 +2,10 @@
 
     ./dev bench poll [--quick] [--only simulation|poller|passes] [--rounds N] [--seed N]
 
-Three parts: a simulated provider with a clock of its own, against polling at a fixed interval with the same
-calls and against the theoretical optimum; the real poller against the sandbox, against the simulation of the
-same jobs; what a poll pass costs the database with 1,000 and with 100,000 jobs that wait.
+Three parts: a simulated provider with a clock of its own, against polling at a fixed interval with
+the same calls and against the theoretical optimum; the real poller against the sandbox, against the
+simulation of the same jobs; what a poll pass costs the database with 1,000 and with 100,000 jobs
+that wait.
 """
 
 import argparse

@@ -1,12 +1,12 @@
 """Ten minutes of trouble: processes killed and stopped, the database crashed, receivers that misbehave.
 
-50,000 deliveries to a hundred endpoints come in while it lasts. In the end every delivery must be delivered,
-failed by its rules, or waiting where its rules say so (held at a disabled endpoint, or behind an open
-circuit, for no longer than the rule allows); none lost, none stuck; and no webhook-id may have been answered
-with a 2xx more often than once and once more for each attempt that was lost with its process, or whose 2xx
-came after the attempt had timed out (which a busy machine can bring about: they are counted apart).
-`--database` is postgresql, mysql (private servers, which are crashed) or sqlite. Prints what happened; exit
-code 1 if anything is wrong.
+50,000 deliveries to a hundred endpoints come in while it lasts. In the end every delivery must be
+delivered, failed by its rules, or waiting where its rules say so (held at a disabled endpoint, or
+behind an open circuit, for no longer than the rule allows); none lost, none stuck; and no
+webhook-id may have been answered with a 2xx more often than once and once more for each attempt
+that was lost with its process, or whose 2xx came after the attempt had timed out (which a busy
+machine can bring about: they are counted apart). `--database` is postgresql, mysql (private
+servers, which are crashed) or sqlite. Prints what happened; exit code 1 if anything is wrong.
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """Rival (c), seen from the benchmark: Celery with Redis in a virtual environment of its own.
 
-It is made under a temporary folder from bench/requirements-celery.txt, and is gone afterwards. Where Redis
-does not answer or the packages can't be had, `missing` says so and the benchmark goes on without.
+It is made under a temporary folder from bench/requirements-celery.txt, and is gone afterwards.
+Where Redis does not answer or the packages can't be had, `missing` says so and the benchmark goes
+on without.
 """
 
 import os

@@ -1,8 +1,8 @@
 """Rival (c), what runs in Celery's own virtual environment: the task, and filling and emptying its queue.
 
-Written as a Python team would: a prefork worker, one session of `requests` and one connection of psycopg for
-each process, acknowledged late so that a killed worker loses nothing, and one INSERT for each attempt.
-Run as a program: `support_celery_tasks fill COUNT` (URLs on stdin), or `clean`.
+Written as a Python team would: a prefork worker, one session of `requests` and one connection of
+psycopg for each process, acknowledged late so that a killed worker loses nothing, and one INSERT
+for each attempt. Run as a program: `support_celery_tasks fill COUNT` (URLs on stdin), or `clean`.
 """
 
 import base64

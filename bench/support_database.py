@@ -61,7 +61,8 @@ def _sqlite(path: Path, copy_of: str | None) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _postgresql(name: str, copy_of: str | None) -> Iterator[str]:
-    # file_copy ends in a checkpoint, so that none falls due because of the copy in the middle of a run.
+    # file_copy ends in a checkpoint, so that none falls due because of the copy in the middle of a
+    # run.
     template = f" TEMPLATE {name_of(copy_of)} STRATEGY file_copy" if copy_of is not None else ""
     try:
         _administer(f"CREATE DATABASE {name}{template}")

@@ -1,9 +1,9 @@
 """Rival (a): the least that claim and settle can cost, without HTTP. FROZEN: it is the yardstick.
 
-What a competent minimal queue on SQL does: claims of 100 by SKIP LOCKED under a lease and a token, the 2 KB
-bodies read in the claim, settles of 100 guarded by the token with an attempt row each. No endpoints, no pace,
-no HTTP. Straight on the drivers. Run as a program: `support_floor URL COUNT` makes its
-tables, works them off and prints JSON: seconds and processor seconds.
+What a competent minimal queue on SQL does: claims of 100 by SKIP LOCKED under a lease and a token,
+the 2 KB bodies read in the claim, settles of 100 guarded by the token with an attempt row each. No
+endpoints, no pace, no HTTP. Straight on the drivers. Run as a program: `support_floor URL COUNT`
+makes its tables, works them off and prints JSON: seconds and processor seconds.
 """
 
 import json

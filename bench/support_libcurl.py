@@ -1,8 +1,9 @@
 """Rival (b): a bare libcurl loop, without SQL: what sending alone can reach from one thread of Python.
 
-The multi interface on epoll with reused handles; every POST carries 2 KB and a signature of its own, and its
-answer is kept. No guard, no names, no deadline logic beyond libcurl's own. Run as a program: `support_libcurl
-COUNT AT_ONCE` reads the URLs from stdin, sends, and prints JSON: seconds, processor seconds, memory.
+The multi interface on epoll with reused handles; every POST carries 2 KB and a signature of its
+own, and its answer is kept. No guard, no names, no deadline logic beyond libcurl's own. Run as a
+program: `support_libcurl COUNT AT_ONCE` reads the URLs from stdin, sends, and prints JSON: seconds,
+processor seconds, memory.
 """
 
 import base64

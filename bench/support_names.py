@@ -1,7 +1,7 @@
 """The tests' scripted name server in a process of its own, so that it takes no time from the load.
 
-Run as a program it reads from stdin one JSON object, name → addresses or null for one that is never answered,
-prints its address, and serves until its stdin ends.
+Run as a program it reads from stdin one JSON object, name → addresses or null for one that is never
+answered, prints its address, and serves until its stdin ends.
 """
 
 import json

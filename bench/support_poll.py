@@ -1,7 +1,8 @@
 """A simulated provider and a simulated relay, with a clock of their own.
 
-The policy is the product's own (`relay.polling.rules.poll_policy`, `relay.polling.rules.durations`); what is simulated is the
-provider's jobs, the call budget and the queue of jobs, in the order in which the store claims them. Seconds.
+The policy is the product's own (`relay.polling.rules.poll_policy`,
+`relay.polling.rules.durations`); what is simulated is the provider's jobs, the call budget and the
+queue of jobs, in the order in which the store claims them. Seconds.
 """
 
 import heapq

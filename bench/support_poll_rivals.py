@@ -1,8 +1,8 @@
 """What the poll policy is measured by: polling at a fixed interval, and the theoretical optimum.
 
-Both ask each job once when it is registered, as the relay does: its type is not known before, and it may have
-ended long ago. Both are given what no real poller has: a budget that may be used at any moment and an answer
-that takes no time; the optimum also knows every type and its distribution.
+Both ask each job once when it is registered, as the relay does: its type is not known before, and
+it may have ended long ago. Both are given what no real poller has: a budget that may be used at any
+moment and an answer that takes no time; the optimum also knows every type and its distribution.
 """
 
 import math
@@ -21,8 +21,8 @@ TAIL = 3.5  # standard deviations beyond which nothing is left to save
 def even_polling(jobs: Sequence[Job], running_time: float, polls_per_job: float) -> tuple[float, list[float]]:
     """The fixed interval that costs as many polls a job, at least the closest allowed, and each job's delay.
 
-    `running_time` is the mean time a job runs after its registration. A job costs the first poll, one for
-    each interval it runs, and half of one more: n = 1 + time / interval + 1/2.
+    `running_time` is the mean time a job runs after its registration. A job costs the first poll,
+    one for each interval it runs, and half of one more: n = 1 + time / interval + 1/2.
     """
     interval = max(running_time / max(polls_per_job - 1.5, 0.01), CLOSEST)
     left = [job.ended - job.registered for job in jobs]

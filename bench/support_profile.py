@@ -1,10 +1,10 @@
 """Where a dispatcher's time goes: runs `relay deliver` with a sampler and a stop-watch on every statement.
 
-SIGUSR1 starts the measurement, SIGUSR2 ends it and writes it as JSON to the file named by the only argument.
-The sampler is a thread that looks at the others' stacks 200 times a second. So that it need not wait for
-somebody to let go of the interpreter's lock (which would see mostly I/O), the lock is offered every 20 µs
-instead of 5 ms while it measures: that slows the whole down, so only shares count. The processor time of each
-thread is the kernel's, and exact.
+SIGUSR1 starts the measurement, SIGUSR2 ends it and writes it as JSON to the file named by the only
+argument. The sampler is a thread that looks at the others' stacks 200 times a second. So that it
+need not wait for somebody to let go of the interpreter's lock (which would see mostly I/O), the
+lock is offered every 20 µs instead of 5 ms while it measures: that slows the whole down, so only
+shares count. The processor time of each thread is the kernel's, and exact.
 """
 
 import json
@@ -35,7 +35,7 @@ FRAMEWORK = (
     "relay/db/engine.py",
     "relay/deliveries/dispatcher.py",
 )
-TURNING = ("Claimer.turn", "Settler.turn")
+TURNING = ("Claimer.run_once", "ResultWriter.run_once")
 DEPTH = 4  # of our own functions that name a stage
 DATABASE = ("psycopg/connection.py", "sqlalchemy/engine/default.py")
 RESTS = (

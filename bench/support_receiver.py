@@ -1,8 +1,9 @@
 """A webhook receiver far cheaper than any sender: one thread on raw epoll, in a process of its own.
 
-How it behaves is in the path: `/0/…` is answered at once, `/50/…` after 50 ms, `/never/…` not at all. It
-listens on many addresses of 127.0.0.0/8 and one port, so that endpoints can be hosts of their own without any
-name. Run as a program it serves until its stdin ends; `report` and `reset` on stdin ask it for figures.
+How it behaves is in the path: `/0/…` is answered at once, `/50/…` after 50 ms, `/never/…` not at
+all. It listens on many addresses of 127.0.0.0/8 and one port, so that endpoints can be hosts of
+their own without any name. Run as a program it serves until its stdin ends; `report` and `reset` on
+stdin ask it for figures.
 """
 
 import argparse
@@ -226,7 +227,8 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     if hasattr(os, "SCHED_BATCH"):
-        # It stands for other machines: what arrives must not take the sender's processor in mid-work.
+        # It stands for other machines: what arrives must not take the sender's processor in
+        # mid-work.
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     server = Server(arguments.hosts, record=arguments.record)
     print(json.dumps({"port": server.port}), flush=True)

@@ -43,8 +43,8 @@ class Trouble:
 class Outcome:
     """Of the healthy endpoints' webhooks: how many were due, and how late those came that came, in ms.
 
-    `owed_late` is the p99 of how late this benchmark itself was to write them down: part of their lateness,
-    but nothing that a dispatcher could change, so a run in which it is large says little.
+    `owed_late` is the p99 of how late this benchmark itself was to write them down: part of their
+    lateness, but nothing that a dispatcher could change, so a run in which it is large says little.
     """
 
     due: int
@@ -104,8 +104,9 @@ def _urls(trouble: Trouble, receiver: Receiver) -> list[str]:
 def _load(world: World, healthy: Sequence[str], seconds: float) -> tuple[dict[str, Micros], list[float]]:
     """Owe at a steady rate; of those due since the trouble began, id → when; and how late each was owed (ms).
 
-    Each is due when the plan says so, also where this loop is late: nobody's delay may hide another's. What
-    has become due meanwhile is owed in one transaction, so that a load that fell behind catches up.
+    Each is due when the plan says so, also where this loop is late: nobody's delay may hide
+    another's. What has become due meanwhile is owed in one transaction, so that a load that fell
+    behind catches up.
     """
     due: dict[str, Micros] = {}
     behind: list[float] = []

@@ -15,10 +15,11 @@ The flow, in the order in which a job passes through it:
                  settles: an attempt row each, and delivered, due later or failed
     tidy         expires watches at their deadline, prunes what is old
 
-Stages never import each other: they meet in the database (store). What they decide is pure (core), what
-they send goes through net, what they say through telemetry. wiring builds the parts from the settings, loop
-runs them, cli is the command line. A claim is a lease; a settle is guarded by the claim's token: a process
-that dies leaves rows that fall due again, and a late one can't overwrite its successor.
+Stages never import each other: they meet in the database (store). What they decide is pure (core),
+what they send goes through net, what they say through telemetry. wiring builds the parts from the
+settings, loop runs them, cli is the command line. A claim is a lease; a settle is guarded by the
+claim's token: a process that dies leaves rows that fall due again, and a late one can't overwrite
+its successor.
 """
 
 __version__ = "0.1.0"

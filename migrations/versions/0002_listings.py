@@ -1,7 +1,7 @@
 """Deliveries are listed in a table of their own, so that moving one costs no index of the lists.
 
-Nothing else may run: what an older process inserts meanwhile would not be listed. On MySQL, which commits
-each step by itself, a run that was cut off is begun anew.
+Nothing else may run: what an older process inserts meanwhile would not be listed. On MySQL, which
+commits each step by itself, a run that was cut off is begun anew.
 """
 
 import sqlalchemy as sa

@@ -1,8 +1,8 @@
 """Attempts refer to their delivery by its id alone: the foreign key was half of what inserting one cost.
 
-Each is inserted in the transaction that changes its delivery, and pruning deletes both. The way back fails
-where an attempt has no delivery. On MySQL, which commits each step by itself, an upgrade that was cut off can
-be begun anew.
+Each is inserted in the transaction that changes its delivery, and pruning deletes both. The way
+back fails where an attempt has no delivery. On MySQL, which commits each step by itself, an upgrade
+that was cut off can be begun anew.
 """
 
 from alembic import op

@@ -1,8 +1,8 @@
 """Endpoints remember since when they have been blocked, beyond recoveries of less than an hour.
 
-Nothing else may run: what an older process opens meanwhile has no `blocked_since` (it counts as blocked since
-that opening). Where a circuit is open, it has been since it opened. On MySQL, which commits each step by
-itself, an upgrade that was cut off can be begun anew.
+Nothing else may run: what an older process opens meanwhile has no `blocked_since` (it counts as
+blocked since that opening). Where a circuit is open, it has been since it opened. On MySQL, which
+commits each step by itself, an upgrade that was cut off can be begun anew.
 """
 
 import sqlalchemy as sa

@@ -20,7 +20,8 @@ RENAMED = {
     "upstreams": {"turn": "last_owner"},
     "poll_policies": {"shares": "quotas"},
 }
-# The CHECKs that name such a column. The databases rewrite them, but for MySQL, which refuses to rename.
+# The CHECKs that name such a column. The databases rewrite them, but for MySQL, which refuses to
+# rename.
 CHECKS = {
     "endpoints": ("ck_endpoints_pace", "{allowance} >= 1 AND max_in_flight >= 1"),
     "jobs": ("ck_jobs_hint", "({hinted_at} IS NULL) = ({hint_polls} IS NULL)"),

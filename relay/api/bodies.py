@@ -1,8 +1,8 @@
 """From a request's bytes to strict JSON (RFC 8259, and I-JSON in what two readers could read differently).
 
-Refused with 400: bytes that are not UTF-8, names that come twice, NaN, Infinity and numbers out of range,
-lone surrogates, nesting beyond what any message needs. Refused with 413: what is longer than its limit, also
-where no length was announced.
+Refused with 400: bytes that are not UTF-8, names that come twice, NaN, Infinity and numbers out of
+range, lone surrogates, nesting beyond what any message needs. Refused with 413: what is longer than
+its limit, also where no length was announced.
 """
 
 import json

@@ -1,6 +1,7 @@
 """For machines that watch: liveness, readiness, metrics.
 
-The provider's health is in the body of `/readyz` and never in its status: the API takes watches all the same.
+The provider's health is in the body of `/readyz` and never in its status: the API takes watches all
+the same.
 """
 
 import threading

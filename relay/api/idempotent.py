@@ -57,7 +57,8 @@ def run_idempotent(effect: Effect) -> Response:
     now = here.clock.now()
     post = _keyed()
     if post is None:
-        # Without a key nothing tells a second run from the first: the caller says whether to try again.
+        # Without a key nothing tells a second run from the first: the caller says whether to try
+        # again.
         answer = here.store.write_once(effect, now)
     else:
         answer = here.store.write(_once, post, effect, now, here.encryption)

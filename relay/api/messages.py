@@ -1,7 +1,7 @@
 """The bodies that the API takes, as strict models; what is wrong becomes pointers with sentences of our own.
 
-pydantic's messages may quote the input, so none of them is passed on: a member that fails is explained by its
-own description here. A pointer never holds a name that the caller chose.
+pydantic's messages may quote the input, so none of them is passed on: a member that fails is
+explained by its own description here. A pointer never holds a name that the caller chose.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,7 @@
 """Problem documents (RFC 9457): every refusal and every surprise, in words, echoing nothing that was sent.
 
-A pointer names the wrong member of the body; for a wrong query parameter it reads as if the query were an
-object.
+A pointer names the wrong member of the body; for a wrong query parameter it reads as if the query
+were an object.
 """
 
 import json

@@ -1,7 +1,8 @@
 """`POST /hooks/vod`: VOD's event notifications, as hints of which jobs to ask about next.
 
-The provider wants exactly 200, within 5 seconds, and tries only three times. So whatever a signed body holds
-is answered 200, after one short transaction and without asking the provider; what it says is never believed.
+The provider wants exactly 200, within 5 seconds, and tries only three times. So whatever a signed
+body holds is answered 200, after one short transaction and without asking the provider; what it
+says is never believed.
 """
 
 from collections.abc import Sequence

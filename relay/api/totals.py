@@ -1,6 +1,7 @@
 """Writing what this process has counted to SQL, where the fleet's metrics are read from.
 
-It is done every few seconds, after an answer has gone out, so that no caller waits for it; and at the end.
+It is done every few seconds, after an answer has gone out, so that no caller waits for it; and at
+the end.
 """
 
 import threading

@@ -1,7 +1,7 @@
 """What the routes of `/v1` share: who may call, how a body and an id are read, how a document is answered.
 
-A route reads its body or query, then runs one transaction: a view, or an effect with the view of what it
-made.
+A route reads its body or query, then runs one transaction: a view, or an effect with the view of
+what it made.
 """
 
 from typing import TypeVar

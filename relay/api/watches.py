@@ -102,5 +102,6 @@ def get_job(job_id: str) -> Response:
         raise NotFound("you watch no such job") from None
     facts, data = context.current().store.read(job_views.job, subscriber(), job_id)
     facts["result"] = results.view(facts["type"], data)
-    # The provider's text is spliced in, as in webhooks: reading and writing it would change numbers.
+    # The provider's text is spliced in, as in webhooks: reading and writing it would change
+    # numbers.
     return json_response(f'{write_json(facts)[:-1]},"data":{data}}}')

@@ -1,7 +1,7 @@
 """gunicorn's threaded worker, for what happens before Flask: malformed requests, and clients that stall.
 
-gunicorn by itself quotes a malformed header to its log and in an HTML page, and waits for a stalled body for
-as long as the client likes.
+gunicorn by itself quotes a malformed header to its log and in an HTML page, and waits for a stalled
+body for as long as the client likes.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """Running processes: turns and the waits between them, signals, and the way out.
 
-SIGTERM or SIGINT: stop taking, finish what has begun. A second one: leave now; nothing is lost, leases run
-out and others go on.
+SIGTERM or SIGINT: stop taking, finish what has begun. A second one: leave now; nothing is lost,
+leases run out and others go on.
 """
 
 import os
@@ -27,8 +27,8 @@ FLUSH_TOTALS_EVERY = 5.0  # seconds: what a kill -9 can cost the totals, never t
 def stopping_on_signals() -> Iterator[threading.Event]:
     """An event that is set by the first SIGTERM or SIGINT; the second one ends the process at once.
 
-    The handler only puts into a queue, which is safe wherever the signal finds the main thread; setting an
-    event or writing a log line there could wait for a lock that this very thread holds.
+    The handler only puts into a queue, which is safe wherever the signal finds the main thread;
+    setting an event or writing a log line there could wait for a lock that this very thread holds.
     """
     stop = threading.Event()
     signals: SimpleQueue[int] = SimpleQueue()

@@ -2,8 +2,8 @@
 
 Exit codes: 0 done, 1 it could not be done (a sentence says why), 2 wrong usage or settings.
 
-What only one command needs, and is large (Flask in the sandbox, Alembic), is imported by that command: a
-dispatcher is not to carry it.
+What only one command needs, and is large (Flask in the sandbox, Alembic), is imported by that
+command: a dispatcher is not to carry it.
 """
 
 import argparse

@@ -81,7 +81,8 @@ class QuotaExceeded(Refusal):
 def whereabouts(error: BaseException) -> str:
     """Name the class of an error and of its causes, and where each was raised, innermost last.
 
-    The errors' own texts are left out: a driver or a library may have put a URL, a row or a secret into them.
+    The errors' own texts are left out: a driver or a library may have put a URL, a row or a secret
+    into them.
     """
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     before = f"{whereabouts(cause)}, then " if cause is not None else ""

@@ -12,8 +12,8 @@ RANDOM_BYTES = 8
 def make_id(prefix: str, now: Micros, random: bytes) -> str:
     """`prefix_` and 32 hex digits: 48 bits of milliseconds, 12 of the rest of the microsecond, 62 random.
 
-    The 12 bits after the version are the fraction of the millisecond (RFC 9562, section 6.2, method 3), so
-    that ids made in one millisecond by one process still sort by time. `random` is 8 bytes.
+    The 12 bits after the version are the fraction of the millisecond (RFC 9562, section 6.2, method
+    3), so that ids made in one millisecond by one process still sort by time. `random` is 8 bytes.
     """
     milliseconds, rest = divmod(now, 1000)
     fraction = rest * 4096 // 1000

@@ -1,8 +1,9 @@
 """The clock that leases are measured by: the database's, so that machines that disagree break nothing.
 
-`now` is the database's clock as last asked plus monotonic time since. A machine's wall clock that jumps does
-nothing, but where it is the database's, as with SQLite: then time follows when the database is asked again.
-Timestamps are made from it too, and receivers refuse those that are minutes wrong.
+`now` is the database's clock as last asked plus monotonic time since. A machine's wall clock that
+jumps does nothing, but where it is the database's, as with SQLite: then time follows when the
+database is asked again. Timestamps are made from it too, and receivers refuse those that are
+minutes wrong.
 """
 
 import threading
@@ -57,7 +58,8 @@ class Clock:
 def _compare(tx: Tx) -> tuple[Micros, Micros]:
     """The database's time minus the monotonic and minus the machine's.
 
-    Only the answer itself is timed: half of what connecting and trying again take would be the clock's error.
+    Only the answer itself is timed: half of what connecting and trying again take would be the
+    clock's error.
     """
     before = time.monotonic_ns()
     database_time = database_now(tx)

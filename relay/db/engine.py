@@ -1,11 +1,12 @@
 """Connections and transactions.
 
-How the three databases differ is known here, in `statements` and in `column_types`, and nowhere else.
+How the three databases differ is known here, in `statements` and in `column_types`, and nowhere
+else.
 
-A transaction is one function of a `Tx`, run by `Store.write` or `Store.read` and retried as a whole when the
-database says that trying again is right: deadlock, serialization failure, lock wait, busy, lost connection.
-So such a function must be safe to run again after a commit whose answer was lost: settles are guarded by
-their token, registrations by their unique keys.
+A transaction is one function of a `Tx`, run by `Store.write` or `Store.read` and retried as a whole
+when the database says that trying again is right: deadlock, serialization failure, lock wait, busy,
+lost connection. So such a function must be safe to run again after a commit whose answer was lost:
+settles are guarded by their token, registrations by their unique keys.
 """
 
 import contextlib
@@ -46,17 +47,19 @@ LOCK_TIMEOUT = 5  # seconds; transactions are short, so a longer wait is a fault
 CONNECT_TIMEOUT = 5  # seconds
 READ_ONLY = "relay_read_only"
 
-# SQLSTATEs and classes of them: connection lost, serialization failure, deadlock, lock not available,
-# statement time-out, server going or coming, idle too long, no disk or connections left, read-only (standby).
+# SQLSTATEs and classes of them: connection lost, serialization failure, deadlock, lock not
+# available, statement time-out, server going or coming, idle too long, no disk or connections left,
+# read-only (standby).
 POSTGRES_AGAIN = ("08", "40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "25P03", "53", "25006")
-# Lock wait time-out, deadlock, statement time-outs (MySQL, MariaDB), read-only while failing over, too many
-# connections, out of disk (two codes), shutting down, connection killed; 2000 to 2999 are the client's own:
-# it lost its server or never had one.
+# Lock wait time-out, deadlock, statement time-outs (MySQL, MariaDB), read-only while failing over,
+# too many connections, out of disk (two codes), shutting down, connection killed; 2000 to 2999 are
+# the client's own: it lost its server or never had one.
 MYSQL_AGAIN = (1205, 1213, 3024, 1969, 1290, 1040, 1021, 1114, 1053, 1927, *range(2000, 3000))
 LOCK_WAITS = ("55P03", 1205)  # lock_not_available (PostgreSQL), ER_LOCK_WAIT_TIMEOUT (MySQL, MariaDB)
 # Busy, locked, read-only, I/O error, full, can't open, WAL lock.
 SQLITE_AGAIN = (5, 6, 8, 10, 13, 14, 15)
-# Where messages quote values: "Duplicate entry '…' for key", "Incorrect value: '…'", "invalid input: \"…\"".
+# Where messages quote values: "Duplicate entry '…' for key", "Incorrect value: '…'", "invalid
+# input: \"…\"".
 QUOTED_VALUE = re.compile(r"'.*'(?= for (?:key|column))|(?<=: )(['\"]).*\1", re.DOTALL)
 
 
@@ -170,7 +173,8 @@ class Store:
         self.engine = connect(database_url, pool_size=pool_size)
         self.dialect = self.engine.dialect.name
         self._retry_timeout = retry_timeout
-        # SQLite has one writer: queueing for it here is fair and keeps p99 low, its own busy wait is not.
+        # SQLite has one writer: queueing for it here is fair and keeps p99 low, its own busy wait
+        # is not.
         self._one_writer = threading.Lock() if self.dialect == "sqlite" else contextlib.nullcontext()
 
     def write(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -180,8 +184,8 @@ class Store:
     def write_once(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` as `write` does, but never again once its commit may have happened.
 
-        For what nothing in the database guards against a second run: then the caller must say whether to try
-        again. Raises StoreUnavailable there.
+        For what nothing in the database guards against a second run: then the caller must say
+        whether to try again. Raises StoreUnavailable there.
         """
         returned = False
 
@@ -264,7 +268,8 @@ def hide_values(error: DBAPIError | PoolTimeout) -> None:
     origin = getattr(error, "orig", None)
     if origin is None or not origin.args:
         return
-    # PostgreSQL quotes whole rows in DETAIL; its primary message names the constraint and is enough.
+    # PostgreSQL quotes whole rows in DETAIL; its primary message names the constraint and is
+    # enough.
     *code, said = origin.args
     text_ = getattr(getattr(origin, "diag", None), "message_primary", None) or str(said)
     origin.args = (*code, QUOTED_VALUE.sub("'…'", text_))

@@ -1,8 +1,8 @@
 """Idempotency-Key in SQL: key, effect and answer are committed by one transaction.
 
-`begin` inserts the key's row, the first lock of its transaction. Whoever comes with the same key meanwhile
-waits there until that transaction ends, and then finds the answer, or takes the key over where it was rolled
-back. On SQLite the write lock itself lets one through at a time.
+`begin` inserts the key's row, the first lock of its transaction. Whoever comes with the same key
+meanwhile waits there until that transaction ends, and then finds the answer, or takes the key over
+where it was rolled back. On SQLite the write lock itself lets one through at a time.
 """
 
 import hashlib

@@ -25,7 +25,8 @@ TIMEOUT = 3600  # seconds, of one statement and of the wait for another's migrat
 def upgrade(database_url: str) -> tuple[str | None, str]:
     """Migrate to the newest revision; returns the revisions before and after.
 
-    Several processes may do this at once: the first migrates, the others wait and find nothing to do.
+    Several processes may do this at once: the first migrates, the others wait and find nothing to
+    do.
     """
     with _alone(database_url) as connection:
         before = _revision(connection)
@@ -72,8 +73,8 @@ def _revision(connection: Connection) -> str | None:
 def _alone(database_url: str) -> Iterator[Connection]:
     """A connection with a transaction that no other migration shares.
 
-    On SQLite foreign keys are off: batch mode copies a table and drops the old one, and with cascades on
-    that drop deletes child rows. They are checked before the commit instead.
+    On SQLite foreign keys are off: batch mode copies a table and drops the old one, and with
+    cascades on that drop deletes child rows. They are checked before the commit instead.
     """
     engine = connect(database_url, pool_size=1, statement_timeout=TIMEOUT, lock_timeout=TIMEOUT)
     try:

@@ -1,7 +1,8 @@
 """Lists of what a subscriber reads: newest first, page by page, and how the rows' times are shown.
 
-Ids sort by time, so a page goes on below the last id of the one before; attempts, which are numbered, go by
-number. What belongs to another subscriber is not found. A document is a plain dict in the API's shape.
+Ids sort by time, so a page goes on below the last id of the one before; attempts, which are
+numbered, go by number. What belongs to another subscriber is not found. A document is a plain dict
+in the API's shape.
 """
 
 import base64

@@ -68,8 +68,8 @@ def insert_rows(tx: Tx, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
 def insert_many(tx: Tx, table: Any, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
     """Insert rows given as tuples of these columns: what `insert_rows` does, with less work for each row.
 
-    For columns of integers and of text. On PostgreSQL each travels as one text, so no value may hold NUL; it
-    has no place for it anyway.
+    For columns of integers and of text. On PostgreSQL each travels as one text, so no value may
+    hold NUL; it has no place for it anyway.
     """
     if not rows:
         return
@@ -122,8 +122,8 @@ def among(tx: Tx, column: Any, values: Sequence[Any]) -> ColumnElement[bool]:
 def listed(dialect: str, column: Any, name: str) -> ColumnElement[bool]:
     """`column` is one of the texts that parameter `name` lists, as `packed` packs them.
 
-    For statements that are built once and run often: their text does not change with the number of values,
-    and one text goes to the server (an array is written value by value, in Python).
+    For statements that are built once and run often: their text does not change with the number of
+    values, and one text goes to the server (an array is written value by value, in Python).
     """
     match dialect:
         case "postgresql":
@@ -150,8 +150,8 @@ def packed(dialect: str, values: Iterable[str]) -> Any:
 def lock(statement: Select[*Columns], *, skip: bool = False) -> Select[*Columns]:
     """Lock the rows read, for an update that leaves their keys alone; `skip` passes over locked ones.
 
-    On PostgreSQL this is FOR NO KEY UPDATE, which lets others insert rows that refer to them. SQLite ignores
-    it: a write transaction there is alone.
+    On PostgreSQL this is FOR NO KEY UPDATE, which lets others insert rows that refer to them.
+    SQLite ignores it: a write transaction there is alone.
     """
     return statement.with_for_update(key_share=True, skip_locked=skip)
 

@@ -1,8 +1,8 @@
 """Every table, its indexes and the rows that the database refuses.
 
-Times are BIGINT microseconds. Ids, hashes, states and tokens are ASCII compared byte by byte, so that `abC1`
-and `ABc1` are two jobs on every database. A row that is finished has `due_at` NULL: the indexes of claims
-hold only what is open (partial where the database can).
+Times are BIGINT microseconds. Ids, hashes, states and tokens are ASCII compared byte by byte, so
+that `abC1` and `ABc1` are two jobs on every database. A row that is finished has `due_at` NULL: the
+indexes of claims hold only what is open (partial where the database can).
 """
 
 from typing import Any
@@ -96,15 +96,15 @@ class ApiKey(Base):
 class Endpoint(Base):
     """A callback URL of a subscriber: the unit of pace, health and pause.
 
-    `ready_at` says when it may send next: NULL when there is nothing to do, or it is paused, disabled or
-    deleted. It is never later than the first moment at which something could be done. `not_before` (its
-    rate) and `open_until` (its circuit) hold it back. `concurrency_limit` is how many may be in flight
-    now (slow start); `warmed_up` is 0 until it has answered, and again after a run of failures.
-    `opened_at` and `probe_count` belong to an open circuit; while it is open, what waits counts from
-    `blocked_since`, which outlives recoveries of less than an hour (`endpoints.rules.circuit_breaker`).
-    What was due before `recovered_at` is its backlog. `held_at` is when it was paused or disabled.
-    `notices` marks where the subscriber wants to hear of its other endpoints; `notice_at` says that it is
-    still to be told of this one's end.
+    `ready_at` says when it may send next: NULL when there is nothing to do, or it is paused,
+    disabled or deleted. It is never later than the first moment at which something could be done.
+    `not_before` (its rate) and `open_until` (its circuit) hold it back. `concurrency_limit` is how
+    many may be in flight now (slow start); `warmed_up` is 0 until it has answered, and again after
+    a run of failures. `opened_at` and `probe_count` belong to an open circuit; while it is open,
+    what waits counts from `blocked_since`, which outlives recoveries of less than an hour
+    (`endpoints.rules.circuit_breaker`). What was due before `recovered_at` is its backlog.
+    `held_at` is when it was paused or disabled. `notices` marks where the subscriber wants to hear
+    of its other endpoints; `notice_at` says that it is still to be told of this one's end.
     """
 
     __tablename__ = "endpoints"
@@ -174,11 +174,11 @@ class SigningSecret(Base):
 class Job(Base):
     """One AI job at the provider; polled once, however many watch it.
 
-    `due_at` is NULL once it has ended or while nobody waits for it. `token` marks a claim, whose lease
-    ends at `due_at`. `missing_count` counts the answers that said it does not exist. `provider_event_at`
-    is when VOD last said that it may have ended, NULL once that is used up; `provider_event_polls` counts
-    the polls begun since. `owner` is the subscriber of the earliest watch that waits, to whom its polls
-    are charged; NULL while nobody waits.
+    `due_at` is NULL once it has ended or while nobody waits for it. `token` marks a claim, whose
+    lease ends at `due_at`. `missing_count` counts the answers that said it does not exist.
+    `provider_event_at` is when VOD last said that it may have ended, NULL once that is used up;
+    `provider_event_polls` counts the polls begun since. `owner` is the subscriber of the earliest
+    watch that waits, to whom its polls are charged; NULL while nobody waits.
     """
 
     __tablename__ = "jobs"
@@ -228,8 +228,9 @@ class Job(Base):
 class Watch(Base):
     """Tell this endpoint when this job ends.
 
-    `query` is what the callback URL had after its `?`. `waiting_key` is the hash of what makes two watches
-    equal; it stands only while the watch waits. `missing_base` is the job's `missing_count` at registration.
+    `query` is what the callback URL had after its `?`. `waiting_key` is the hash of what makes two
+    watches equal; it stands only while the watch waits. `missing_base` is the job's `missing_count`
+    at registration.
     """
 
     __tablename__ = "watches"
@@ -268,17 +269,17 @@ class Watch(Base):
 class Delivery(Base):
     """One webhook message to one endpoint; its id is the `webhook-id`.
 
-    `token` marks a claim, whose lease ends at `due_at`; in flight is what has a live lease. `retry_count`
-    counts the retries used of the schedule, which began at `schedule_started_at`. `lost_count` counts
-    attempts in a row whose process died. `payload_bytes` is about how long the body will be, so that a
-    claim can keep to its memory.
+    `token` marks a claim, whose lease ends at `due_at`; in flight is what has a live lease.
+    `retry_count` counts the retries used of the schedule, which began at `schedule_started_at`.
+    `lost_count` counts attempts in a row whose process died. `payload_bytes` is about how long the
+    body will be, so that a claim can keep to its memory.
 
-    A test is sent by itself, whatever its endpoint's state: its due time is `solo_at`, and `due_at` is NULL.
-    `content` is the `data` of a message that does not tell of a watch.
+    A test is sent by itself, whatever its endpoint's state: its due time is `solo_at`, and `due_at`
+    is NULL. `content` is the `data` of a message that does not tell of a watch.
 
-    On PostgreSQL every move of a row makes a new entry in each index of its table, so this one has only those
-    of what is open. By subscriber, endpoint or watch a row is found through its `Listing`, which has the
-    foreign keys too.
+    On PostgreSQL every move of a row makes a new entry in each index of its table, so this one has
+    only those of what is open. By subscriber, endpoint or watch a row is found through its
+    `Listing`, which has the foreign keys too.
     """
 
     __tablename__ = "deliveries"
@@ -347,8 +348,9 @@ class Listing(Base):
 class BulkRetry(Base):
     """An order to send again all deliveries that match, worked off in batches by id.
 
-    It takes those that had ended when it was given, so what fails anew meanwhile is not taken twice.
-    `after_id` is how far it has come; `due_at` is when it was last worked on, NULL once it is done.
+    It takes those that had ended when it was given, so what fails anew meanwhile is not taken
+    twice. `after_id` is how far it has come; `due_at` is when it was last worked on, NULL once it
+    is done.
     """
 
     __tablename__ = "bulk_retries"
@@ -372,8 +374,8 @@ class BulkRetry(Base):
 class Attempt(Base):
     """One HTTP POST of a delivery and what came of it; `number` is the claim's `attempt_count`.
 
-    No foreign key guards `delivery_id`: it made up half of an insert's cost. Whoever inserts changes the
-    delivery in the same transaction, and pruning deletes both.
+    No foreign key guards `delivery_id`: it made up half of an insert's cost. Whoever inserts
+    changes the delivery in the same transaction, and pruning deletes both.
     """
 
     __tablename__ = "attempts"
@@ -405,10 +407,10 @@ class IdempotentAnswer(Base):
 class Upstream(Base):
     """The provider as the whole fleet sees it: the call budget and whether it answers.
 
-    `next_call_at` is the earliest moment of the next call (burst 1); a claim moves it in its transaction.
-    `rate_factor` is the part of the rate that is used: halved by throttling (last at `slowed_at`), raised
-    step by step. `last_owner` is the owner who got the last place in a call that had no place for all
-    that were due.
+    `next_call_at` is the earliest moment of the next call (burst 1); a claim moves it in its
+    transaction. `rate_factor` is the part of the rate that is used: halved by throttling (last at
+    `slowed_at`), raised step by step. `last_owner` is the owner who got the last place in a call
+    that had no place for all that were due.
     """
 
     __tablename__ = "upstreams"
@@ -434,8 +436,8 @@ class Upstream(Base):
 class PollPolicy(Base):
     """By what all pollers choose when a job is asked again; one of them refreshes it every ten seconds.
 
-    `quotas` is a JSON object: owner to gain and longest gap. `newest_job` and `new_jobs` (a second) measure
-    how many jobs come.
+    `quotas` is a JSON object: owner to gain and longest gap. `newest_job` and `new_jobs` (a second)
+    measure how many jobs come.
     """
 
     __tablename__ = "poll_policies"
@@ -460,7 +462,8 @@ class JobType(Base):
 class Counter(Base):
     """Totals of what the fleet's processes have done, so that any web process can show them.
 
-    One is more than shown: by the number of rotations (`secrets.ROTATIONS`) dispatchers notice them.
+    One is more than shown: by the number of rotations (`secrets.ROTATIONS`) dispatchers notice
+    them.
     """
 
     __tablename__ = "counters"

@@ -6,9 +6,9 @@
     flights      what is in flight, which both of them must know
     rules        what the settings say
 
-Rendering, signing and sending are done behind `net.courier`, in a process of its own that never touches SQL:
-a loop held up by a database would report answers that were there as time-outs. Claims and settles each wait
-for the database most of their time, so they wait on two threads side by side.
+Rendering, signing and sending are done behind `net.courier`, in a process of its own that never
+touches SQL: a loop held up by a database would report answers that were there as time-outs. Claims
+and settles each wait for the database most of their time, so they wait on two threads side by side.
 """
 
 from relay.deliveries.config import DeliveryConfig

@@ -107,7 +107,8 @@ class Claimer:
     def _is_waiting_for_endpoints(self, taken: int) -> bool:
         """Whether it is endpoints that have no slots, and not this dispatcher: then settles make room.
 
-        Claiming again at once would find less still: several dispatchers send to the same endpoints.
+        Claiming again at once would find less still: several dispatchers send to the same
+        endpoints.
         """
         return taken < WORTH_A_CLAIM / 2 and self._registry.slots_left > self._config.max_in_flight / 2
 

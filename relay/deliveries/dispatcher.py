@@ -47,7 +47,8 @@ class Dispatcher:
     def run(self, stop: Flag) -> int:
         """Deliver until told to stop, then finish what is in flight and settle it.
 
-        Returns how many attempts had to be abandoned; their leases run out and others make them again.
+        Returns how many attempts had to be abandoned; their leases run out and others make them
+        again.
 
         Raises:
             SenderDied: the sender is gone; what it had answered by then is settled.

@@ -86,8 +86,8 @@ class InFlightRegistry:
     ) -> ClaimCapacity:
         """What can be taken on now, `most` at once, and of unproven endpoints if there are any ready.
 
-        `turns`, `tests`, `suspects` and `reach` are as in `Room`. Where silent endpoints hold their whole
-        share, it is only for the others.
+        `turns`, `tests`, `suspects` and `reach` are as in `Room`. Where silent endpoints hold their
+        whole share, it is only for the others.
         """
         now = time.monotonic()
         with self._lock:

@@ -1,8 +1,8 @@
 """Where suspects are sent: one at a time, by a sender of its own, beside everything else that flies.
 
-A suspect is a delivery with which processes died. Here it can take no other down with it, and one that hangs
-keeps nobody waiting. If its sender dies, the attempt stays unsettled: its lease runs out, and it is found
-lost.
+A suspect is a delivery with which processes died. Here it can take no other down with it, and one
+that hangs keeps nobody waiting. If its sender dies, the attempt stays unsettled: its lease runs
+out, and it is found lost.
 """
 
 import time
@@ -21,7 +21,8 @@ KEPT = 30.0  # seconds for which a sender waits for the next suspect
 class IsolatedSender:
     """For the thread that claims, which calls `turn` often.
 
-    It waits only where a sender starts slowly and its suspect is large, or one is stuck and must be ended.
+    It waits only where a sender starts slowly and its suspect is large, or one is stuck and must be
+    ended.
     """
 
     def __init__(self, make_sender_client: Callable[[], SenderClient], registry: InFlightRegistry) -> None:

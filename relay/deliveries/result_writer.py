@@ -138,8 +138,8 @@ class ResultWriter:
     def _is_hopeless(self, batch: list[Done]) -> bool:
         """Note on which delivery our own code failed; say whether there is no use in trying it again.
 
-        If another succeeds and it fails again, it is let go: its lease runs out, and it counts as lost. If
-        all fail, something is wrong with them all, and nothing more is claimed.
+        If another succeeds and it fails again, it is let go: its lease runs out, and it counts as
+        lost. If all fail, something is wrong with them all, and nothing more is claimed.
         """
         if len(batch) > 1:
             return False

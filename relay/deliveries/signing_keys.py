@@ -1,7 +1,7 @@
 """What dispatchers sign with and send along: opened secrets and custom headers, kept for a minute at most.
 
-Each claim reads how often secrets were rotated. When that number has changed all is forgotten and read anew,
-so what is claimed after a rotation is signed as the rotation says.
+Each claim reads how often secrets were rotated. When that number has changed all is forgotten and
+read anew, so what is claimed after a rotation is signed as the rotation says.
 """
 
 import contextlib
@@ -37,7 +37,8 @@ class Keyring:
     def fetch(self, claimed: Sequence[Claimed], now: Micros) -> None:
         """Have the secrets of these deliveries' endpoints at hand; `now` is the database's time.
 
-        One that does not open is left out: it costs only its own deliveries, when `secrets` is asked for it.
+        One that does not open is left out: it costs only its own deliveries, when `secrets` is
+        asked for it.
         """
         if not claimed:
             return

@@ -1,8 +1,9 @@
 """Housekeeping: whatever happens because time has passed, not because an answer came.
 
-Watches expire at their deadline, subscribers are told of disabled endpoints, orders to send again are worked
-off, what was held or blocked for too long fails, old records are pruned. It runs beside the poller on a
-thread and connection of its own, in any number: every step locks what it changes and looks again.
+Watches expire at their deadline, subscribers are told of disabled endpoints, orders to send again
+are worked off, what was held or blocked for too long fails, old records are pruned. It runs beside
+the poller on a thread and connection of its own, in any number: every step locks what it changes
+and looks again.
 """
 
 import time

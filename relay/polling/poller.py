@@ -1,7 +1,8 @@
 """The poll: claim due jobs and a call of the budget, ask ListAIJob, settle what it said.
 
-One turn claims; asking and settling go on beside it, so that a slow answer does not waste the budget. The
-settle is guarded by the claim's token. No transaction is open while the provider is asked.
+One turn claims; asking and settling go on beside it, so that a slow answer does not waste the
+budget. The settle is guarded by the claim's token. No transaction is open while the provider is
+asked.
 """
 
 import threading
@@ -194,8 +195,8 @@ class Poller:
     def _outcome(self, job_ids: Sequence[str]) -> Outcome:
         """Ask; where ids poison the batch, split it until they are found.
 
-        A provider that has answered nothing yet and refuses each of several ids alike refuses the call, not
-        the ids: a wrong setting must end no job. Once it has answered, it is the ids.
+        A provider that has answered nothing yet and refuses each of several ids alike refuses the
+        call, not the ids: a wrong setting must end no job. Once it has answered, it is the ids.
         """
         outcome = self._ask(job_ids)
         if not (isinstance(outcome, Refused) and outcome.kind is RefusalKind.BAD_IDS):

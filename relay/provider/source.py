@@ -16,9 +16,9 @@ SOURCE = "default"  # one provider account and region for now
 class JobReport(NamedTuple):
     """What one ListAIJob answer says of one job.
 
-    Texts are the provider's own, None where absent, with NUL and lone surrogates replaced by U+FFFD so that
-    every database takes them. `data` is the provider's `Data` text; `data_is_json` says that it is strict
-    JSON no deeper than 200 levels, so that a webhook may carry it verbatim.
+    Texts are the provider's own, None where absent, with NUL and lone surrogates replaced by U+FFFD
+    so that every database takes them. `data` is the provider's `Data` text; `data_is_json` says
+    that it is strict JSON no deeper than 200 levels, so that a webhook may carry it verbatim.
     """
 
     job_id: str

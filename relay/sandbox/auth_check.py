@@ -1,7 +1,7 @@
 """Lets in to the local ListAIJob who the provider would let in: key, clock, signature, nonce, action, ids.
 
-Codes and their order follow the provider's gateway. Nonces are remembered for as long as their timestamps
-are good.
+Codes and their order follow the provider's gateway. Nonces are remembered for as long as their
+timestamps are good.
 """
 
 from collections.abc import Callable
@@ -142,7 +142,8 @@ class AuthCheck:
         return None
 
     def _forget_old_nonces(self) -> None:
-        # A timestamp may lie ahead by the tolerance when it comes, and is good until it lies behind by it.
+        # A timestamp may lie ahead by the tolerance when it comes, and is good until it lies behind
+        # by it.
         oldest_good = self._clock() - 2 * TOLERANCE
         while self._nonces and self._nonces[first := next(iter(self._nonces))] < oldest_good:
             del self._nonces[first]

@@ -1,7 +1,8 @@
 """What `./dev demo` does: the whole relay at work on one machine in under a minute, and a verdict on it.
 
-Watches that end in every way there is, each step said as it happens, then a table of what became of each.
-Everything lives in a folder that is removed at the end; it stays, for its logs, if something went wrong.
+Watches that end in every way there is, each step said as it happens, then a table of what became of
+each. Everything lives in a folder that is removed at the end; it stays, for its logs, if something
+went wrong.
 """
 
 import os

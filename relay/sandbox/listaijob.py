@@ -5,11 +5,13 @@
                            makes jobs that end after `seconds` → {"job_ids": [...]}
     GET  /sandbox/jobs/ID  the job as it is now, and its timetable
     GET  /sandbox/calls    what was asked so far → {"calls", "ids", "ids_per_call", "at"}: of the last 10,000
-                           calls the ids and when they came, in seconds of a clock that only goes forward
+                           calls the ids and when they came, in seconds of a clock that only goes
+                           forward
     POST /sandbox/raw      {"body", "content_type", "status"?, "times"?}: the next calls answer exactly this
     POST /sandbox/faults   faults on demand; GET shows, DELETE clears them: see `faults`
 
-An id like `sandbox-tag-success-20s-anything` needs no control API: its time starts when it is first asked.
+An id like `sandbox-tag-success-20s-anything` needs no control API: its time starts when it is first
+asked.
 """
 
 import json

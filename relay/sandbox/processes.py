@@ -63,7 +63,8 @@ class Screen:
 class Process:
     """One program that is started again whenever it dies, until it is told to stop.
 
-    It leads a process group of its own: a Ctrl-C at the terminal reaches only the one who looks after it.
+    It leads a process group of its own: a Ctrl-C at the terminal reaches only the one who looks
+    after it.
     """
 
     def __init__(self, name: str, command: Sequence[str], environ: Mapping[str, str], screen: Screen) -> None:

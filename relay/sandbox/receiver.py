@@ -1,7 +1,7 @@
 """A webhook receiver on this machine: verifies what comes, keeps it, and prints it for people.
 
-`serve` is what the command `listen` runs. `Receiver` is the same inside a process, for the demo and for
-tests. What it answers is one function, so that a caller may make it fail, slow or gone.
+`serve` is what the command `listen` runs. `Receiver` is the same inside a process, for the demo and
+for tests. What it answers is one function, so that a caller may make it fail, slow or gone.
 """
 
 import itertools
@@ -29,8 +29,8 @@ IDLE_SECONDS = 60  # a kept-alive connection that says nothing is closed after t
 class Received:
     """One POST: `id` is its `webhook-id` ("" if it has none), `timestamp` when it came, in microseconds.
 
-    Header names are in lower case. `problem` says why its signature fails; None if it verifies, or if the
-    receiver knows no secret. `repeats` counts how often its id came before.
+    Header names are in lower case. `problem` says why its signature fails; None if it verifies, or
+    if the receiver knows no secret. `repeats` counts how often its id came before.
     """
 
     id: str
@@ -68,8 +68,8 @@ def rehearsal(
 ) -> Callable[[Received], Answer]:
     """Answer in a way that a subscriber wants to see the relay cope with.
 
-    With `times`, only the first so many; the others are answered as by `verified`. So is everything without
-    a `status`, but for the `delay`, in seconds.
+    With `times`, only the first so many; the others are answered as by `verified`. So is everything
+    without a `status`, but for the `delay`, in seconds.
     """
     turns = itertools.count()
     headers = {} if retry_after is None else {"retry-after": retry_after}

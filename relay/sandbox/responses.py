@@ -1,6 +1,7 @@
 """The strange shapes in which an answer of ListAIJob may come, each made of the answer as it should be.
 
-Those that the provider's page, SDKs and sister calls show come first; then what no program should trust.
+Those that the provider's page, SDKs and sister calls show come first; then what no program should
+trust.
 """
 
 import json

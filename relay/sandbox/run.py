@@ -1,7 +1,7 @@
 """What `./dev run` does: everything on one machine, with a sandbox where there are no provider credentials.
 
-Migrate, start the processes of the Procfile and look after them, make an API key, say what to do next, and
-stop them all in good order at Ctrl-C or SIGTERM.
+Migrate, start the processes of the Procfile and look after them, make an API key, say what to do
+next, and stop them all in good order at Ctrl-C or SIGTERM.
 """
 
 import json

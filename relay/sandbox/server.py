@@ -1,7 +1,8 @@
 """A small HTTP/1.1 server with keep-alive for the local stand-ins.
 
-werkzeug's own handler closes every connection after one answer, because it can't tell where an unread body
-ends. Here the whole body is read before the application is called, so the connection can stay.
+werkzeug's own handler closes every connection after one answer, because it can't tell where an
+unread body ends. Here the whole body is read before the application is called, so the connection
+can stay.
 """
 
 import os

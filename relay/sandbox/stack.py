@@ -1,7 +1,7 @@
 """A whole relay on this machine for a while: real processes in a folder of their own, and a receiver.
 
-The sandbox stands in the provider's place. Nothing of the environment's settings gets in, so that it never
-touches a real database or a real account.
+The sandbox stands in the provider's place. Nothing of the environment's settings gets in, so that
+it never touches a real database or a real account.
 """
 
 import json
@@ -151,7 +151,8 @@ class Api:
         """Call, and return what is answered.
 
         Raises:
-            StageFailed: nobody answered, or not with a 2xx; the answer's own words are in the sentence.
+            StageFailed: nobody answered, or not with a 2xx; the answer's own words are in the
+            sentence.
         """
         try:
             answer = self._session.request(method, f"{self._base}{path}", json=body, timeout=10)

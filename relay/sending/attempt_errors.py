@@ -1,7 +1,7 @@
 """What the end of an attempt means: libcurl's codes and the receiver's status, as a class and a sentence.
 
-The sentences are for the people who run the receiver. They hold no path, query, header or body, and never
-libcurl's or OpenSSL's own text, which may.
+The sentences are for the people who run the receiver. They hold no path, query, header or body, and
+never libcurl's or OpenSSL's own text, which may.
 """
 
 import errno
@@ -41,8 +41,9 @@ _STATUS_CLASSES = {1: ErrorClass.HTTP_1XX, 4: ErrorClass.HTTP_4XX, 5: ErrorClass
 class Failure:
     """How libcurl saw a transfer fail before the headers came whole.
 
-    `code` and `message` are libcurl's; `verify_result` is OpenSSL's X509_V_… code, `os_error` the last errno;
-    `connected` says whether a connection stood. `deadline` and `connect_timeout` are in seconds.
+    `code` and `message` are libcurl's; `verify_result` is OpenSSL's X509_V_… code, `os_error` the
+    last errno; `connected` says whether a connection stood. `deadline` and `connect_timeout` are in
+    seconds.
     """
 
     code: int
@@ -72,8 +73,8 @@ def of_failure(failure: Failure) -> AttemptError:
 def code_of_end(code: int, message: str, *, begun: bool) -> int:
     """Read the end of a receiver that closed TLS without goodbye as plain HTTP would: libcurl's code of it.
 
-    Many do, and all whose process dies; for libcurl that is a failure to receive. `begun` says whether the
-    status of an answer had come, and not of an interim one alone.
+    Many do, and all whose process dies; for libcurl that is a failure to receive. `begun` says
+    whether the status of an answer had come, and not of an interim one alone.
     """
     if code != pycurl.E_RECV_ERROR or "unexpected eof" not in message:
         return code
@@ -129,8 +130,8 @@ _CHAIN = f"{_UNTRUSTED}, or it does not send its intermediate certificates"
 
 _OTHER_NAME = "the receiver's certificate is for another host name"
 
-# OpenSSL's X509_V_ERR_… codes (x509_vfy.h). With 0, ok, or 1, not said, OpenSSL had nothing against the
-# chain: then it was libcurl's own check of the name that failed.
+# OpenSSL's X509_V_ERR_… codes (x509_vfy.h). With 0, ok, or 1, not said, OpenSSL had nothing against
+# the chain: then it was libcurl's own check of the name that failed.
 _CERTIFICATES = {
     0: _OTHER_NAME,
     1: _OTHER_NAME,

@@ -1,7 +1,8 @@
 """Parcels, replies and options as bytes, between a dispatcher and the process that sends for it.
 
-What comes back is from a process that reads strangers' answers: replies are plain values, and reading them
-can call nothing. What goes out the sender takes as it is, from the end that has the database and the keys.
+What comes back is from a process that reads strangers' answers: replies are plain values, and
+reading them can call nothing. What goes out the sender takes as it is, from the end that has the
+database and the keys.
 """
 
 import io

@@ -1,7 +1,7 @@
 """Whole messages over one end of a socket pair, between a dispatcher and the process that sends for it.
 
-A message is bytes, of which `wire` knows the meaning. Nothing here waits unless it is told to: a sender that
-waited for a dispatcher held up by SQL would let answers rot.
+A message is bytes, of which `wire` knows the meaning. Nothing here waits unless it is told to: a
+sender that waited for a dispatcher held up by SQL would let answers rot.
 """
 
 import select

@@ -1,9 +1,10 @@
 """What libcurl is told of hosts: every transfer brings its host's addresses, and what is not used goes again.
 
-libcurl looks up no name here: it is told every address (CURLOPT_RESOLVE) and keeps it in a cache of its own.
-Entries that age would have it walk through that whole cache at each transfer's end (measured: 19 ns for each
-host it knows). So ours do not age: that a host was told is noted here, and what was noted long ago is taken
-out, once no attempt can be under way that told it and may open its connection anew.
+libcurl looks up no name here: it is told every address (CURLOPT_RESOLVE) and keeps it in a cache of
+its own. Entries that age would have it walk through that whole cache at each transfer's end
+(measured: 19 ns for each host it knows). So ours do not age: that a host was told is noted here,
+and what was noted long ago is taken out, once no attempt can be under way that told it and may open
+its connection anew.
 """
 
 from collections.abc import Sequence

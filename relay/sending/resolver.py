@@ -1,8 +1,9 @@
 """Names to addresses, thousands at a time, in the thread of whoever drives it: c-ares, a cache, the guard.
 
-libcurl's own resolver is threads, twenty at most: twenty names that hang would stop everybody. Here a name
-that never answers costs a socket. One question per host is on its way at a time; who asks meanwhile waits
-for the same answer. Every address is judged, and any forbidden one makes the whole answer `Blocked`.
+libcurl's own resolver is threads, twenty at most: twenty names that hang would stop everybody. Here
+a name that never answers costs a socket. One question per host is on its way at a time; who asks
+meanwhile waits for the same answer. Every address is judged, and any forbidden one makes the whole
+answer `Blocked`.
 
 Nothing here blocks, starts a thread or reads a clock: the driver watches the sockets and passes the
 monotonic clock's seconds.
@@ -59,8 +60,9 @@ SocketWatcher = Callable[[int, int], None]
 class _Channel:
     """One c-ares channel and how many of its questions are open.
 
-    A channel reads the system's servers once and keeps a cache of its own that heeds only the zones' TTL;
-    opening a new line each minute bounds both. An old line lives until its questions have ended.
+    A channel reads the system's servers once and keeps a cache of its own that heeds only the
+    zones' TTL; opening a new line each minute bounds both. An old line lives until its questions
+    have ended.
     """
 
     channel: pycares.Channel
@@ -91,9 +93,9 @@ class Resolver:
     """Resolves host names for one thread.
 
     Args:
-        guard: judges every address.
-        servers: name servers to ask, as `ip` or `ip:port`; none means the system's.
-        watch: told `(fd, events)` whenever the interest in one of the resolver's sockets changes; no events
+        guard: judges every address. servers: name servers to ask, as `ip` or `ip:port`; none means
+        the system's. watch: told `(fd, events)` whenever the interest in one of the resolver's
+        sockets changes; no events
             before the first and after the last of a socket: the number may have stood for another.
 
     `due` is when `tick` must be called; None while no question is open.

@@ -1,9 +1,10 @@
 """The process that sends: parcels come in over a socket pair, are rendered, signed and sent; replies go back.
 
-It is a process of its own because two threads of one interpreter that both work all the time spend as much
-on handing over its lock as on the work (measured: half of all processor time), and because a loop that is
-held up reports answers that were there as time-outs. It never touches SQL, holds nothing that must last, and
-ends with the dispatcher that started it, however that ends. What it does is in `engine`.
+It is a process of its own because two threads of one interpreter that both work all the time spend
+as much on handing over its lock as on the work (measured: half of all processor time), and because
+a loop that is held up reports answers that were there as time-outs. It never touches SQL, holds
+nothing that must last, and ends with the dispatcher that started it, however that ends. What it
+does is in `engine`.
 """
 
 import resource
@@ -23,8 +24,9 @@ from relay.sending.options import EngineOptions
 from relay.sending.rules.outbound import OutboundRequest, Reply
 from relay.sending.sockets import READ, WRITE, Sockets
 
-# Between so many new transfers, those that are answered are ended: then few are open, and their handles and
-# connections still at hand for the processor (with a thousand open, each costs a quarter more).
+# Between so many new transfers, those that are answered are ended: then few are open, and their
+# handles and connections still at hand for the processor (with a thousand open, each costs a
+# quarter more).
 BEGIN_AT_ONCE = 32
 
 

@@ -1,7 +1,7 @@
 """The dispatcher's end of sending: parcels go to a process that sends them, replies come back in batches.
 
-One reply for each parcel, unless that process dies; then `SenderDied` is raised, once all that came before
-has been taken. That process is `sender`; here is its life.
+One reply for each parcel, unless that process dies; then `SenderDied` is raised, once all that came
+before has been taken. That process is `sender`; here is its life.
 """
 
 import os
@@ -36,12 +36,12 @@ class SenderClient:
     One thread may submit while another takes replies.
 
     Args:
-        schemes: which URLs are sent to, `http` or `https`; those saved while more was allowed are refused.
-        allow: networks that callbacks may reach although they are not public.
-        ca_file: authorities (PEM) to trust beside the public ones.
-        dns_servers: name servers to ask, as `ip` or `ip:port`; none means the system's.
-        max_connections: how many idle connections are kept, beside the busy ones.
-        connect_timeout: seconds for TCP and TLS together, inside each parcel's own deadline.
+        schemes: which URLs are sent to, `http` or `https`; those saved while more was allowed are
+        refused. allow: networks that callbacks may reach although they are not public. ca_file:
+        authorities (PEM) to trust beside the public ones. dns_servers: name servers to ask, as `ip`
+        or `ip:port`; none means the system's. max_connections: how many idle connections are kept,
+        beside the busy ones. connect_timeout: seconds for TCP and TLS together, inside each
+        parcel's own deadline.
 
     Raises:
         OSError: `ca_file` can't be read.
@@ -80,8 +80,9 @@ class SenderClient:
     def _launch(self, theirs: socket.socket) -> None:
         """A fresh interpreter and no fork: other threads of ours may hold locks.
 
-        It reads what strangers send, so it is given none of our settings: no database, no key. Signals that
-        Ctrl-C and supervisors send to the whole group are blocked in it from its first moment.
+        It reads what strangers send, so it is given none of our settings: no database, no key.
+        Signals that Ctrl-C and supervisors send to the whole group are blocked in it from its first
+        moment.
         """
         paths = [str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environ = {name: value for name, value in os.environ.items() if not names_a_setting(name)}
@@ -129,7 +130,8 @@ class SenderClient:
         """What has come; waits for the first for so many seconds at most.
 
         Raises:
-            SenderDied: it is gone, and all that it said has been taken; or it says what is no reply.
+            SenderDied: it is gone, and all that it said has been taken; or it says what is no
+            reply.
         """
         if retry_timeout > 0:
             self._open_frames.wait(retry_timeout)
@@ -167,8 +169,8 @@ class SenderClient:
 def _joined_bundle(ca_file: Path) -> Path:
     """Write the public authorities and ours into one file.
 
-    A file and not a blob in memory: libcurl keeps a file's authorities parsed, and parses a blob's at every
-    handshake.
+    A file and not a blob in memory: libcurl keeps a file's authorities parsed, and parses a blob's
+    at every handshake.
     """
     own = ca_file.read_bytes()
     with tempfile.NamedTemporaryFile(prefix="relay-ca-", suffix=".pem", delete=False) as bundle:

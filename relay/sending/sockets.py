@@ -1,8 +1,8 @@
 """Readiness of sockets for one thread, with few system calls.
 
-libcurl forgets a socket at the end of each transfer and asks for it again at the next. So one that nobody
-wants rests with the kernel, until something happens on it or its number stands for a new socket: between
-transfers on one connection nothing needs to be said.
+libcurl forgets a socket at the end of each transfer and asks for it again at the next. So one that
+nobody wants rests with the kernel, until something happens on it or its number stands for a new
+socket: between transfers on one connection nothing needs to be said.
 """
 
 import selectors

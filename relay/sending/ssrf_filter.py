@@ -1,7 +1,8 @@
 """The guard at the way out: judges addresses before callbacks may connect to them.
 
-One rule (`relay.endpoints.rules.addresses.judge`) is asked for every answer of DNS and again for every socket. The
-guard holds the networks that are allowed, and remembers verdicts, so that asking costs a look-up.
+One rule (`relay.endpoints.rules.addresses.judge`) is asked for every answer of DNS and again for
+every socket. The guard holds the networks that are allowed, and remembers verdicts, so that asking
+costs a look-up.
 """
 
 import socket

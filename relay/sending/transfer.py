@@ -1,6 +1,7 @@
 """One libcurl easy handle: what never changes on it, what each parcel changes, and what is kept of an answer.
 
-Handles are made once and reused: only the URL, the headers, the body, the deadline and the addresses change.
+Handles are made once and reused: only the URL, the headers, the body, the deadline and the
+addresses change.
 """
 
 import re
@@ -23,8 +24,9 @@ MAX_BODY = 16 * 1024  # bytes kept of an answer for people to read
 MAX_BODY_OF_2XX = 1024
 MAX_RETRY_AFTER = 256  # characters; the longest form that means anything has 29
 
-# libcurl sends again by itself when a reused connection dies without a byte of answer. Once is allowed; a
-# receiver that reads and closes on every pooled connection must not be sent to five times.
+# libcurl sends again by itself when a reused connection dies without a byte of answer. Once is
+# allowed; a receiver that reads and closes on every pooled connection must not be sent to five
+# times.
 MAX_SENDS = 2
 
 DNS_CACHE_FOR_EVER = -1  # see `hosts`
@@ -58,7 +60,8 @@ class Target(NamedTuple):
 class Transfer:
     """One easy handle and the parcel that it carries, from `load` to `reply`.
 
-    `serial` tells one load from the next, so that a timer set for an earlier parcel can be known as stale.
+    `serial` tells one load from the next, so that a timer set for an earlier parcel can be known as
+    stale.
     """
 
     __slots__ = (

@@ -1,7 +1,7 @@
 """The settings: one frozen model, read from the environment once, with every problem said at once.
 
-A value may also come from a file whose path is in `NAME_FILE`; an empty value counts as not set. No sentence
-here ever quotes a value: it could be a secret, also one that was put under the wrong name.
+A value may also come from a file whose path is in `NAME_FILE`; an empty value counts as not set. No
+sentence here ever quotes a value: it could be a secret, also one that was put under the wrong name.
 """
 
 import difflib
@@ -104,7 +104,8 @@ DEFAULT_SCHEDULE = (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72
 class Settings(BaseModel):
     """What the environment says, read and judged. Durations are seconds unless the name says days.
 
-    A validator sees the fields above its own (`info.data`), and of those only the ones that are right.
+    A validator sees the fields above its own (`info.data`), and of those only the ones that are
+    right.
     """
 
     model_config = ConfigDict(
@@ -158,8 +159,8 @@ class Settings(BaseModel):
     def max_connections(self) -> int:
         """Connections to receivers that one dispatcher keeps idle, beside those that are busy.
 
-        Twice its transfers, as far as the open-files limit goes: with fewer, hosts in turn push each other's
-        connections out, and opening one costs more than a delivery.
+        Twice its transfers, as far as the open-files limit goes: with fewer, hosts in turn push
+        each other's connections out, and opening one costs more than a delivery.
         """
         return max(1, min(2 * self.max_in_flight, self.open_files - OWN_FILES - self.max_in_flight))
 

@@ -1,7 +1,7 @@
 """How each kind of setting is read from its text; no sentence quotes the text, which could be a secret.
 
-Every reader takes a text that is not empty and returns the value, or raises `Wrong` with what is wrong and
-what is allowed, worded to follow the variable's name.
+Every reader takes a text that is not empty and returns the value, or raises `Wrong` with what is
+wrong and what is allowed, worded to follow the variable's name.
 """
 
 import base64

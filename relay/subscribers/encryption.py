@@ -1,7 +1,7 @@
 """Secrets at rest: AES-GCM under a ring of master keys, bound to the row that holds them.
 
-A sealed text reads `keyid:base64(nonce + ciphertext)`. The key's id in front says which key opens it; the
-row's id is the associated data, so that a sealed text moved to another row does not open.
+A sealed text reads `keyid:base64(nonce + ciphertext)`. The key's id in front says which key opens
+it; the row's id is the associated data, so that a sealed text moved to another row does not open.
 """
 
 import base64

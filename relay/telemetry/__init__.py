@@ -1,7 +1,7 @@
 """Every metric and every log sentence of the relay, behind one name.
 
-`sentences` has a function for each thing that happens; `metrics` what is counted, `port` where it can be
-scraped; `lines` how a line reads.
+`sentences` has a function for each thing that happens; `metrics` what is counted, `port` where it
+can be scraped; `lines` how a line reads.
 """
 
 from relay.telemetry.log_events import (

@@ -1,7 +1,7 @@
 """Every log sentence: one function per thing that happens, which moves its metric and writes its one line.
 
-Lines carry ids, counts and statuses; never a key, a signature, a body, or the path and query of a callback.
-Times are microseconds since the epoch, durations microseconds.
+Lines carry ids, counts and statuses; never a key, a signature, a body, or the path and query of a
+callback. Times are microseconds since the epoch, durations microseconds.
 """
 
 from collections import Counter
@@ -367,7 +367,8 @@ def request_refused(status: int, error: BaseException) -> None:
 def iteration_failed(stage: str, error: BaseException, retry_in: float) -> None:
     """A pass raised what nobody expected; it is tried again after `retry_in` seconds.
 
-    Said with classes and places only, as texts of errors may hold secrets, and once a minute for each kind.
+    Said with classes and places only, as texts of errors may hold secrets, and once a minute for
+    each kind.
     """
     kind = type(error).__name__
     held_back = _repeats.let_through(stage, kind)

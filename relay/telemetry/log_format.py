@@ -1,7 +1,7 @@
 """How a log line reads and where it goes: JSON for machines, one readable line for people, both on stderr.
 
-Text that came from elsewhere may hold control characters: JSON escapes them by itself, text does it here.
-Of an exception only classes and places are written, whoever logs it.
+Text that came from elsewhere may hold control characters: JSON escapes them by itself, text does it
+here. Of an exception only classes and places are written, whoever logs it.
 """
 
 import json

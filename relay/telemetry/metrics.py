@@ -1,9 +1,10 @@
 """Every metric: what this process counts, and what the database knows of the whole fleet.
 
-They can be scraped in two kinds of places, which must not be added up: the web's `/metrics` and its port
-speak for the whole fleet, from SQL (`register_fleet`, `render`); the port of another process speaks for that
-one alone (`render_own`). Both use the same names. To make the fleet whole, each process drains what it
-counted into SQL every few seconds (`drain_totals`; `restore_totals` when that failed).
+They can be scraped in two kinds of places, which must not be added up: the web's `/metrics` and its
+port speak for the whole fleet, from SQL (`register_fleet`, `render`); the port of another process
+speaks for that one alone (`render_own`). Both use the same names. To make the fleet whole, each
+process drains what it counted into SQL every few seconds (`drain_totals`; `restore_totals` when
+that failed).
 """
 
 import threading

@@ -1,8 +1,8 @@
 """Registering and cancelling watches: each function is one transaction, from request to rows.
 
-A job that is known to have ended gets its delivery in the same transaction. The job's row is locked first, so
-that a watch added in the very moment its job ends is never missed: either the settle sees the watch, or this
-sees the result.
+A job that is known to have ended gets its delivery in the same transaction. The job's row is locked
+first, so that a watch added in the very moment its job ends is never missed: either the settle sees
+the watch, or this sees the result.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,8 +27,9 @@ ENDPOINTS = 1_000  # per subscriber
 class WatchRequest:
     """What a subscriber asks for; exactly one of `endpoint_id` and `endpoint_url` is set.
 
-    `query` is the callback URL's, `events` the wanted ones joined by commas in their usual order, `metadata`
-    a compact JSON object, `timeout` seconds. `pointer` is where the request stands in the body.
+    `query` is the callback URL's, `events` the wanted ones joined by commas in their usual order,
+    `metadata` a compact JSON object, `timeout` seconds. `pointer` is where the request stands in
+    the body.
     """
 
     job_id: str
@@ -54,7 +55,8 @@ def register(
 ) -> list[Registered]:
     """Register watches, all or none; one that equals a waiting one is that one, with its deadline kept.
 
-    Raises Invalid for another subscriber's endpoint and QuotaExceeded beyond the subscriber's limits.
+    Raises Invalid for another subscriber's endpoint and QuotaExceeded beyond the subscriber's
+    limits.
     """
     known = jobs.find_or_make(tx, (request.job_id for request in requests), now)
     targets = _targets(tx, subscriber_id, requests, now, new_id)
@@ -71,7 +73,8 @@ def register(
         rows[key]["id"] = watch_id
     _check_quota(tx, subscriber_id, len(rows))
     if any(job.status != JobStatus.OPEN for job in known.values()):
-        # They are owed something at once: lock them before the watches' foreign keys share-lock them.
+        # They are owed something at once: lock them before the watches' foreign keys share-lock
+        # them.
         endpoints.lock_in_order(tx, (row["endpoint_id"] for row in rows.values()))
     watches.insert_all(tx, list(rows.values()))
     _end_or_activate(tx, subscriber_id, list(rows.values()), known, now, new_id)

@@ -1,6 +1,7 @@
 """What comes of it when the clock of a SQLite database's machine is set, once every process saw it (C10).
 
-Where a server has the time, nothing does (`test_clock.py`), unless it is the server's own clock that is set.
+Where a server has the time, nothing does (`test_clock.py`), unless it is the server's own clock
+that is set.
 """
 
 from collections.abc import Iterator

@@ -196,7 +196,8 @@ def list_active_endpoints(tx: Tx, world: World) -> object:
 # The primary key of the attempts, as each database calls it.
 KEY_OF_ATTEMPTS = ("sqlite_autoindex_attempts", "pk_attempts", "PRIMARY")
 
-# What does each, the indexes it is to use, and how many rows it may read beside the few that are open.
+# What does each, the indexes it is to use, and how many rows it may read beside the few that are
+# open.
 PASSES: dict[str, tuple[Pass, set[str | tuple[str, ...]], int]] = {
     "claim of deliveries": (claim_deliveries, {"ix_endpoints_", "ix_deliveries_due"}, 0),
     "claim of jobs": (claim_jobs, {"ix_jobs_due", "ix_watches_job"}, 0),

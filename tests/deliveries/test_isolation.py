@@ -78,8 +78,8 @@ def test_I1_I2_I6_endpoints_that_hang_and_names_that_never_resolve_delay_no_othe
         relay = fleet.dispatcher()
         latency = Latency(fleet, receiver)
         latency.prove()
-        # Other tests use the machine too, so not below a second here: whoever waits for the silent ones waits
-        # for many. `./dev bench isolation` holds the bar itself.
+        # Other tests use the machine too, so not below a second here: whoever waits for the silent
+        # ones waits for many. `./dev bench isolation` holds the bar itself.
         limit = max(2 * latency.p99() + 0.1, 1.0)
         fleet.owe_backlog([f"{silent}/one"], 10_000)
         fleet.start()
@@ -148,7 +148,8 @@ def test_I3_in_flight_and_rate_limits_hold_with_four_dispatchers(fleet: Fleet) -
             fleet.change(url, ready_at=now)
         assert fleet.wait_until_ended() == {"delivered": 70}
     assert counting.most["/few"] == 3
-    # Claims keep the rate; on a busy machine arrivals are late by some tenths. Two rates would be 20.
+    # Claims keep the rate; on a busy machine arrivals are late by some tenths. Two rates would be
+    # 20.
     assert busiest_second(counting.times["/slow"]) <= 16
     assert max(counting.times["/slow"]) - min(counting.times["/slow"]) > 2.2
     assert len(receiver.received) == 70

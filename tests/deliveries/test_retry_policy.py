@@ -194,8 +194,9 @@ def retries_of(failures: int, step: int, seed: int, retry_after: str | None = No
 @pytest.mark.parametrize("seed", range(5))
 def test_R4_a_thousand_failures_of_one_second_come_back_spread_out(seed: int) -> None:
     assert busiest_to_mean(retries_of(1000, 1, seed)) <= 3
-    # The first step's jitter is two seconds wide, so these come back within three seconds, evenly for that
-    # window; no jitter of a fifth can spread five seconds further. Half of them fall into one second.
+    # The first step's jitter is two seconds wide, so these come back within three seconds, evenly
+    # for that window; no jitter of a fifth can spread five seconds further. Half of them fall into
+    # one second.
     first = retries_of(1000, 0, seed)
     assert busiest_to_mean(first) <= 3
     assert max(Counter(at // US_PER_SECOND for at in first).values()) < 600
@@ -203,8 +204,9 @@ def test_R4_a_thousand_failures_of_one_second_come_back_spread_out(seed: int) ->
 
 @pytest.mark.parametrize("step", range(1, len(STEPS)))
 def test_R4_every_step_spreads_evenly(step: int) -> None:
-    # Of the longest steps' windows a thousand retries fill few seconds at all: one alone is beyond three
-    # times a mean of 0.03. So each step gets failures in proportion to its length, eight for each second.
+    # Of the longest steps' windows a thousand retries fill few seconds at all: one alone is beyond
+    # three times a mean of 0.03. So each step gets failures in proportion to its length, eight for
+    # each second.
     failures = 8 * round(0.4 * STEPS[step])
     due = [retry_at(NOW, step, STEPS, retry_after=None, rng=(n + 0.5) / failures) for n in range(failures)]
     assert busiest_to_mean([at for at in due if at is not None]) <= 1.5

@@ -1,7 +1,7 @@
 """What the relay does about each refusal, fault and strange answer of the provider, through the real client.
 
-The rows are those of the table of errors in the design (upstream.md, section 4), and of the shapes in its
-section 1. Nothing of it may crash, end a job wrongly, or lose one.
+The rows are those of the table of errors in the design (upstream.md, section 4), and of the shapes
+in its section 1. Nothing of it may crash, end a job wrongly, or lose one.
 """
 
 import logging

@@ -1,7 +1,8 @@
 """Who holds a dispatcher's slots and memory: the books of what is in flight, kept as it comes and goes.
 
-Endpoints that have not answered lately never hold all of either: however many of them hang at once, and
-however large what they are sent is, those that answer go on. Times are seconds of the monotonic clock.
+Endpoints that have not answered lately never hold all of either: however many of them hang at once,
+and however large what they are sent is, those that answer go on. Times are seconds of the monotonic
+clock.
 """
 
 from collections import Counter

@@ -27,8 +27,9 @@ def retry_at(
 ) -> Micros | None:
     """When the next attempt is due after a failure, or None when the schedule is used up.
 
-    `steps` are seconds, `step` the retries used so far. Jitter is ±20 %, but never earlier than what the
-    receiver asked for with Retry-After; that counts as at most the schedule's longest step.
+    `steps` are seconds, `step` the retries used so far. Jitter is ±20 %, but never earlier than
+    what the receiver asked for with Retry-After; that counts as at most the schedule's longest
+    step.
     """
     if retry_count >= len(retry_delays):
         return None

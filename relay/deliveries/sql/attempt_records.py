@@ -32,8 +32,8 @@ class Done(NamedTuple):
 class Recorded(NamedTuple):
     """What a settle made of one attempt; `status` None: the claim was no longer ours, nothing was written.
 
-    `retries_used` is 1 where the schedule went on by a step. `reason` is why it ends, where the attempt's own
-    failure does not say so.
+    `retries_used` is 1 where the schedule went on by a step. `reason` is why it ends, where the
+    attempt's own failure does not say so.
     """
 
     done: Done

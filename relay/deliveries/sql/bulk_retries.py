@@ -1,7 +1,8 @@
 """Sending again all deliveries that match: the order, and its work in batches.
 
-An order takes what had ended when it was given. A row is taken only while its status still matches, under its
-lock: two orders at once send nothing twice, and what fails anew is not taken by the same order.
+An order takes what had ended when it was given. A row is taken only while its status still matches,
+under its lock: two orders at once send nothing twice, and what fails anew is not taken by the same
+order.
 """
 
 from collections.abc import Sequence
@@ -91,7 +92,8 @@ def is_due(tx: Tx) -> bool:
 def work(tx: Tx, now: Micros) -> int | None:
     """Work on the order whose turn it is; how many it sent again, None where others are at all there are.
 
-    It does one window of ids and goes to the end of the queue, so that a long order holds up no short one.
+    It does one window of ids and goes to the end of the queue, so that a long order holds up no
+    short one.
     """
     given = tx.execute(
         lock(
@@ -165,8 +167,8 @@ def _send_again(tx: Tx, given: Any, window: Sequence[Any], now: Micros) -> int:
 def _note_backlog(tx: Tx, ids: Sequence[str], at: Micros) -> None:
     """What is due by this moment is a backlog of these endpoints, as after a recovery.
 
-    As the moment of the true recovery is lost by that, one that was steady until now forgets that it was ever
-    blocked. (In this order: MySQL reads what an UPDATE has just set.)
+    As the moment of the true recovery is lost by that, one that was steady until now forgets that
+    it was ever blocked. (In this order: MySQL reads what an UPDATE has just set.)
     """
     later = case((Endpoint.recovered_at > at, Endpoint.recovered_at), else_=at)
     steady = Endpoint.opened_at.is_(None) & (Endpoint.recovered_at <= at - STEADY_AFTER)

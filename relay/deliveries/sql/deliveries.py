@@ -81,7 +81,8 @@ def cancel_of_watch(tx: Tx, watch_id: str, now: Micros) -> None:
 def cancel_of_endpoint(tx: Tx, endpoint_id: str, now: Micros) -> int:
     """Cancel a batch of what a deleted endpoint is owed, which is locked; returns how many rows it touched.
 
-    A row in flight is marked, and cancelled by its settle or, once its lease has run out, by `end_lapsed`.
+    A row in flight is marked, and cancelled by its settle or, once its lease has run out, by
+    `end_lapsed`.
     """
     pending = (Delivery.endpoint_id == endpoint_id) & Delivery.due_at.is_not(None)
     free = pending & Delivery.token.is_(None)
@@ -129,8 +130,8 @@ def send_test(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros, new_id:
     It is sent once, by itself, and changes nothing of the endpoint's health.
 
     Raises:
-        NotFound: the endpoint is not the subscriber's.
-        QuotaExceeded: too many tests of the subscriber are under way. No endpoint's pace holds tests back, so
+        NotFound: the endpoint is not the subscriber's. QuotaExceeded: too many tests of the
+        subscriber are under way. No endpoint's pace holds tests back, so
             without this bound those of endpoints that hang could take every slot.
     """
     endpoints.lock_own(tx, subscriber_id, endpoint_id)

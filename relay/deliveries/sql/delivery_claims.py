@@ -1,7 +1,7 @@
 """The claim of due deliveries.
 
-delivery_choice says which rows; this leases them, records the attempts that were lost, and says when each
-endpoint may send next.
+delivery_choice says which rows; this leases them, records the attempts that were lost, and says
+when each endpoint may send next.
 """
 
 from collections.abc import Sequence

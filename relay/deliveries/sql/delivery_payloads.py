@@ -32,8 +32,8 @@ class Due(NamedTuple):
 class Claimed(NamedTuple):
     """A claimed delivery with all that its body and its POST are made from.
 
-    A tuple, as it is made for every attempt; the order of its first members is that of the statement below.
-    `rotations` is how often any secret had been rotated by then.
+    A tuple, as it is made for every attempt; the order of its first members is that of the
+    statement below. `rotations` is how often any secret had been rotated by then.
     """
 
     id: str

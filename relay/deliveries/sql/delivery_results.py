@@ -1,9 +1,9 @@
 """The settle of attempts: each row changes only while the token of its claim still stands.
 
 A batch locks its endpoints, reads its rows, parts the live from the stale, and has the live written
-(`delivery_records`): an attempt each, and delivered, due later, failed or cancelled. A late process can't
-overwrite its successor. Whoever changes a delivery holds the lock of its endpoint, so the rows need none of
-their own; but tests, which are claimed whatever their endpoint's state is.
+(`delivery_records`): an attempt each, and delivered, due later, failed or cancelled. A late process
+can't overwrite its successor. Whoever changes a delivery holds the lock of its endpoint, so the
+rows need none of their own; but tests, which are claimed whatever their endpoint's state is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -190,9 +190,10 @@ def _after_failure(
 def _after_a_probe(done: Done, waits_since: Micros, now: Micros, retry_delays: Sequence[float]) -> Recorded:
     """A failure while the circuit is open uses up no retry; the row goes to the end of its queue.
 
-    What has waited behind it for twice the schedule's length by then fails. What came before the endpoint was
-    blocked does not count: a pause may have held the row for weeks, and resuming closes the circuit. A
-    recovery of less than an hour does: else an endpoint that flaps would keep its queue for ever.
+    What has waited behind it for twice the schedule's length by then fails. What came before the
+    endpoint was blocked does not count: a pause may have held the row for weeks, and resuming
+    closes the circuit. A recovery of less than an hour does: else an endpoint that flaps would keep
+    its queue for ever.
     """
     if now - waits_since > longest_wait(retry_delays):
         reason = clean(f"{BLOCKED_TOO_LONG} ({error_text(done.reply)})")

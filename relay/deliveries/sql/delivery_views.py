@@ -1,12 +1,12 @@
 """What subscribers read of deliveries and their attempts. See `pages`.
 
-A delivery's status is partly derived, so that pausing, resuming and deleting an endpoint touch one row. What
-is pending reads held at an endpoint that is paused or disabled. At one that was deleted it reads cancelled,
-unless it is in flight and may yet be delivered. A test is never held. `_status_of` derives the status of a
-row, `_status_is` selects by it.
+A delivery's status is partly derived, so that pausing, resuming and deleting an endpoint touch one
+row. What is pending reads held at an endpoint that is paused or disabled. At one that was deleted
+it reads cancelled, unless it is in flight and may yet be delivered. A test is never held.
+`_status_of` derives the status of a row, `_status_is` selects by it.
 
-A delivery may have hundreds of attempts, as of a circuit that is probed for days, each with 16 KiB of answer,
-which as escapes in JSON are five times as long. So no document holds all of them.
+A delivery may have hundreds of attempts, as of a circuit that is probed for days, each with 16 KiB
+of answer, which as escapes in JSON are five times as long. So no document holds all of them.
 """
 
 from typing import Any

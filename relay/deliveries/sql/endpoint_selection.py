@@ -1,9 +1,9 @@
 """Which endpoints a claim takes from, and how much: fair between subscribers, at each endpoint's own pace.
 
-The endpoint is the unit of sending. A claim locks some endpoints that are ready and takes a few due rows of
-each, so a backlog of any length behind a blocked endpoint costs the others nothing. In flight is what has
-a live lease (a token, and `due_at` still ahead), never a counter: a process that dies frees its slots by
-itself.
+The endpoint is the unit of sending. A claim locks some endpoints that are ready and takes a few due
+rows of each, so a backlog of any length behind a blocked endpoint costs the others nothing. In
+flight is what has a live lease (a token, and `due_at` still ahead), never a counter: a process that
+dies frees its slots by itself.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,11 +32,12 @@ SUBSCRIBERS_PER_CLAIM = 16  # subscribers among whom one claim is shared; the ca
 class ClaimCapacity:
     """What a dispatcher can take on now: transfers and bytes of bodies, and of unproven endpoints among them.
 
-    `turns` are the subscribers with something ready, if there are several; `held` is how many transfers each
-    subscriber has in this dispatcher. `only`, if given, are the endpoints that may be claimed from at all;
-    `tests` is whether a test may be due, `suspects` whether a suspect may be taken. `reach` is how many times
-    the slots, and the endpoints expected to fill them, are looked at: more than 1 where most owe less than
-    they have slots for, so that a claim fills its slots all the same.
+    `turns` are the subscribers with something ready, if there are several; `held` is how many
+    transfers each subscriber has in this dispatcher. `only`, if given, are the endpoints that may
+    be claimed from at all; `tests` is whether a test may be due, `suspects` whether a suspect may
+    be taken. `reach` is how many times the slots, and the endpoints expected to fill them, are
+    looked at: more than 1 where most owe less than they have slots for, so that a claim fills its
+    slots all the same.
     """
 
     slots: int

@@ -1,9 +1,9 @@
 """The ends that no settle brings: what was held or blocked for too long, what a deleted endpoint is owed.
 
-Each step is one endpoint and a few hundred rows, so that nobody waits for it, however long the backlog is.
-What waited for too long may lie anywhere in a long queue (a failed probe goes to its end), so it is looked
-for without a lock, on which writers would wait; under the endpoint's lock, both the endpoint and the rows are
-looked at again.
+Each step is one endpoint and a few hundred rows, so that nobody waits for it, however long the
+backlog is. What waited for too long may lie anywhere in a long queue (a failed probe goes to its
+end), so it is looked for without a lock, on which writers would wait; under the endpoint's lock,
+both the endpoint and the rows are looked at again.
 """
 
 from collections.abc import Sequence
@@ -59,7 +59,8 @@ def endpoints_over(tx: Tx, limit: Limit) -> list[str]:
 def overdue(tx: Tx, endpoint_id: str, limit: Limit, now: Micros) -> list[str]:
     """A batch of such an endpoint's pending rows that have waited for too long: ids, in order.
 
-    It goes by `due_at`, so that PostgreSQL looks into the open rows' index and not through the whole table.
+    It goes by `due_at`, so that PostgreSQL looks into the open rows' index and not through the
+    whole table.
     """
     here = (Delivery.endpoint_id == endpoint_id) & _is_overdue(limit, now)
     return sorted(tx.scalars(select(Delivery.id).where(here).order_by(Delivery.due_at).limit(BATCH)))

@@ -1,10 +1,12 @@
 """Which addresses callbacks may reach, and how a callback URL may be spelled.
 
-`judge` is the one rule for addresses: it is asked about literals when a URL is saved, about every answer
-of DNS, and about every socket before it connects. The tables are explicit because the answers of
-`ipaddress.is_global` changed between patch releases, and because it passes multicast, NAT64 and 6to4.
+`judge` is the one rule for addresses: it is asked about literals when a URL is saved, about every
+answer of DNS, and about every socket before it connects. The tables are explicit because the
+answers of `ipaddress.is_global` changed between patch releases, and because it passes multicast,
+NAT64 and 6to4.
 
-`check_url` refuses every spelling that two parsers could read as two different hosts; saving never resolves.
+`check_url` refuses every spelling that two parsers could read as two different hosts; saving never
+resolves.
 """
 
 import re
@@ -67,7 +69,8 @@ REFUSED_V6 = tuple(
 def judge(address: str | IPv4Address | IPv6Address, allow: Sequence[Network]) -> str | None:
     """Say why callbacks may not reach this address, or None if they may.
 
-    The reason completes "10.0.0.1 is …", as in "private (10.0.0.0/8)". `allow` opens exactly its networks.
+    The reason completes "10.0.0.1 is …", as in "private (10.0.0.0/8)". `allow` opens exactly its
+    networks.
     """
     try:
         parsed = ip_address(address)
@@ -104,7 +107,8 @@ def _judge_v6(address: IPv6Address, allow: Sequence[Network]) -> str | None:
 class CallbackUrl:
     """A callback URL that passed `check_url`, in its one normal form.
 
-    `host` is lower-case ASCII (IDNA), an IPv6 address without its brackets; `path` starts with a slash.
+    `host` is lower-case ASCII (IDNA), an IPv6 address without its brackets; `path` starts with a
+    slash.
     """
 
     scheme: str
@@ -227,7 +231,8 @@ def _normal_name(text: str) -> str:
 
 
 def _ascii(text: str) -> str:
-    # Only ASCII letters are lowered: str.lower turns the Kelvin sign into a k, which is another host.
+    # Only ASCII letters are lowered: str.lower turns the Kelvin sign into a k, which is another
+    # host.
     host = "".join(char.lower() if char.isascii() else char for char in text)
     if host.isascii():
         return host

@@ -13,9 +13,9 @@
     │ disabled │ everything is held until somebody resumes it
     └──────────┘
 
-What waits behind an open circuit may wait for so long and no longer. That time does not begin anew at an
-endpoint that answers now and then: it is blocked since its circuit first opened, until it was steady for an
-hour.
+What waits behind an open circuit may wait for so long and no longer. That time does not begin anew
+at an endpoint that answers now and then: it is blocked since its circuit first opened, until it was
+steady for an hour.
 
 Times are microseconds, `dice` is a number in [0, 1).
 """
@@ -43,8 +43,8 @@ DISABLE_SPAN = 5 * 86_400 * US_PER_SECOND  # … over this time, after which an 
 class EndpointHealth:
     """What the last answers of an endpoint allow. `opened_at` is None while its circuit is closed.
 
-    `blocked_since` is when its circuit opened first, of openings that no steady hour parts. While the circuit
-    is closed, it waits for the next opening, which keeps it or begins anew.
+    `blocked_since` is when its circuit opened first, of openings that no steady hour parts. While
+    the circuit is closed, it waits for the next opening, which keeps it or begins anew.
     """
 
     concurrency_limit: int = FIRST_CONCURRENCY_LIMIT
@@ -77,7 +77,8 @@ class EndpointHealth:
     def after_success(self, now: Micros, max_in_flight: int) -> "EndpointHealth":
         """One more in flight for each success (so it doubles each round trip), up to the limit.
 
-        The first success of an open circuit closes it; what was due by then is a backlog from now on.
+        The first success of an open circuit closes it; what was due by then is a backlog from now
+        on.
         """
         if self.is_open:
             slowly = min(FIRST_CONCURRENCY_LIMIT, max_in_flight)
@@ -95,7 +96,8 @@ class EndpointHealth:
     def after_failure(self, now: Micros, *, started_at: Micros, rng: float) -> "EndpointHealth":
         """Half as many in flight, and after a run of failures an open circuit.
 
-        `started_at` is when the attempt began: one that began before the circuit opened is no probe.
+        `started_at` is when the attempt began: one that began before the circuit opened is no
+        probe.
         """
         streak = self.failure_streak + 1
         failed = replace(

@@ -90,8 +90,8 @@ def pause(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
 def resume(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
     """Let go what was held, oldest first, at the endpoint's own pace, and enable what was disabled.
 
-    It starts slowly, with a closed circuit, and with nothing remembered of how long it was blocked: whoever
-    resumes says that it is mended. Raises NotFound.
+    It starts slowly, with a closed circuit, and with nothing remembered of how long it was blocked:
+    whoever resumes says that it is mended. Raises NotFound.
     """
     row = endpoints.lock_own(tx, subscriber_id, endpoint_id)
     if row.status == EndpointStatus.ACTIVE and row.opened_at is None:

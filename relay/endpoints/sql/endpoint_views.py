@@ -32,7 +32,8 @@ def endpoints(
     """A page of endpoints."""
     statement = _endpoints_of(subscriber_id)
     if status is not None:
-        # Without an index of its own: a subscriber has at most a thousand, side by side in the list's.
+        # Without an index of its own: a subscriber has at most a thousand, side by side in the
+        # list's.
         statement = statement.where(Endpoint.status == status)
     rows = page_rows(tx, statement, Endpoint.id, page)
     return listed(_shown(tx, rows, encryption, now), page)

@@ -1,7 +1,7 @@
 """Telling a subscriber that one of its endpoints was disabled, where it wants to hear of that.
 
-The settle that disables an endpoint only marks it: the webhook to another endpoint is owed in a transaction
-of its own, so that locks keep their order.
+The settle that disables an endpoint only marks it: the webhook to another endpoint is owed in a
+transaction of its own, so that locks keep their order.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Deleting old finished records in small batches, children before parents.
 
-Ids are UUIDv7, so "made before" is a range of the primary key and needs no index of its own. Nothing pending,
-leased, held or waiting is ever deleted: those rows have `due_at` set.
+Ids are UUIDv7, so "made before" is a range of the primary key and needs no index of its own.
+Nothing pending, leased, held or waiting is ever deleted: those rows have `due_at` set.
 """
 
 from typing import Any
@@ -49,9 +49,9 @@ def batch(tx: Tx, now: Micros, retention: Micros) -> dict[str, int]:
 def _delete(tx: Tx, table: Any, *conditions: Any, parts: Any = None) -> int:
     """Lock a batch of the rows, passing over those in use, and delete what still meets the conditions.
 
-    They are asked again because the first look is older than the locks: a delivery may just have been made
-    pending again by hand, a job may just have been given a watch. What refers to them in the column `parts`
-    goes with them.
+    They are asked again because the first look is older than the locks: a delivery may just have
+    been made pending again by hand, a job may just have been given a watch. What refers to them in
+    the column `parts` goes with them.
     """
     key = table.__table__.primary_key.columns[0]
     keys = list(tx.scalars(lock(select(key).where(*conditions).order_by(key).limit(BATCH), skip=True)))

@@ -122,9 +122,9 @@ _SILENT = _RELEASED.values(missing_count=Job.missing_count + bindparam("more"))
 def lock_claimed(tx: Tx, token: str, numbers: Mapping[int, int]) -> dict[int, Any]:
     """Lock claimed jobs, numbers of their polls by key, and return the rows whose claim still stands.
 
-    `deadline` is the first of the watches that wait, None for a job that nobody waits for any more. It is
-    read by a statement of its own, after the locks: one that waits for a lock sees other rows as they were
-    before, and would miss the watch that was added meanwhile.
+    `deadline` is the first of the watches that wait, None for a job that nobody waits for any more.
+    It is read by a statement of its own, after the locks: one that waits for a lock sees other rows
+    as they were before, and would miss the watch that was added meanwhile.
     """
     keys = {"keys": sorted(numbers)}
     tx.execute(_LOCK, keys).all()

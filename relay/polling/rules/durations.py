@@ -1,6 +1,7 @@
 """How long jobs take: what is learned from those that ended, and how likely one ends in the next seconds.
 
-For each type of job the newest durations are kept; a `Curve` is made of their quantiles. Seconds throughout.
+For each type of job the newest durations are kept; a `Curve` is made of their quantiles. Seconds
+throughout.
 """
 
 import math
@@ -19,7 +20,8 @@ PRIOR_WEIGHT = 10  # what is assumed counts as much as so many durations seen
 LONGEST = 30 * 86_400.0  # seconds: the longest a watch may wait; a longer duration is a broken clock
 TYPE_LENGTH = 64
 
-# Ages at which a curve is drawn besides its own quantiles: 1 s to 30 days, half as much again each time.
+# Ages at which a curve is drawn besides its own quantiles: 1 s to 30 days, half as much again each
+# time.
 _GRID = tuple(1.5**step for step in range(37))
 
 
@@ -27,8 +29,8 @@ _GRID = tuple(1.5**step for step in range(37))
 class Curve:
     """How the chance to end grows with a job's age.
 
-    `hazard` is the cumulative hazard, -ln of the share still running, at each of `ages`; between two of them
-    it grows evenly. Both start at 0 and rise.
+    `hazard` is the cumulative hazard, -ln of the share still running, at each of `ages`; between
+    two of them it grows evenly. Both start at 0 and rise.
     """
 
     ages: tuple[float, ...]
@@ -64,7 +66,8 @@ def _meet(
 ) -> float:
     """The gap worth `gain` between two worth `low` and `high`; hazard is `gathered`, then comes at `rate`.
 
-    The root of the worth is nearly a straight line in the gap: two steps of false position are near enough.
+    The root of the worth is nearly a straight line in the gap: two steps of false position are near
+    enough.
     """
     begin = start
     for _ in range(2):
@@ -98,8 +101,9 @@ def remember(known: Sequence[float], fresh: Sequence[float]) -> list[float]:
 def learn(durations: Sequence[float]) -> Curve:
     """The curve of a type from the newest durations of jobs that ended, in any order; none is fine.
 
-    It mixes what was seen with a prior, S(age) = 1 / (1 + age / median), as if the prior were ten more
-    durations: sane before anything is learned, and later only felt where nothing was ever seen.
+    It mixes what was seen with a prior, S(age) = 1 / (1 + age / median), as if the prior were ten
+    more durations: sane before anything is learned, and later only felt where nothing was ever
+    seen.
     """
     knots = _quantiles(sorted(durations))
     seen, assumed = len(durations), PRIOR_WEIGHT
@@ -172,8 +176,8 @@ def duration_of(
 ) -> float | None:
     """How long a job took that is seen ended at `now`: the provider's times, or what was observed.
 
-    Observed, it began at its registration and ended halfway between the last time it was seen open and now;
-    a job never seen open tells nothing. None too where the times make no sense.
+    Observed, it began at its registration and ended halfway between the last time it was seen open
+    and now; a job never seen open tells nothing. None too where the times make no sense.
     """
     began, ended = provider_time(creation_time), provider_time(complete_time)
     if ended is None and last_open_at is not None:

@@ -1,24 +1,27 @@
 """When a job is asked about again: each poll is spent where it saves most, and just the budget is spent.
 
-A job that ends between two polls g apart is noticed g/2 late on average. Polled with gap g(t) at age t, a
-job with survival S and hazard h costs ∫ S/g polls and is noticed ∫ S·h·g/2 late. Of all ways to spend the
-same polls the least delay has h·g² equal for all jobs and ages (Lagrange; J. B. Keller, "Optimum checking
-schedules for systems subject to random failure", Management Science 21, 1974). As h·g is the chance to end:
+A job that ends between two polls g apart is noticed g/2 late on average. Polled with gap g(t) at
+age t, a job with survival S and hazard h costs ∫ S/g polls and is noticed ∫ S·h·g/2 late. Of all
+ways to spend the same polls the least delay has h·g² equal for all jobs and ages (Lagrange; J. B.
+Keller, "Optimum checking schedules for systems subject to random failure", Management Science 21,
+1974). As h·g is the chance to end:
 
     gap · chance that the job ends within it = the same for all polls
 
-That holds while the chance is small. Where polls are so scarce that it is not, the exact optimum is known
-for jobs without memory (h constant, H = h·g): a poll priced at `gain` seconds of delay is due when
+That holds while the chance is small. Where polls are so scarce that it is not, the exact optimum is
+known for jobs without memory (h constant, H = h·g): a poll priced at `gain` seconds of delay is due
+when
 
     worth(g) = g · (e^H - 1 - H) / H = gain
 
-since there the cost of a running job, v = (gain + g - P/h) / P with P = 1 - e^-H, is least. For small H this
-is half of gap · chance; so it is the one rule, with the hazard that is gathered over the gap for H.
+since there the cost of a running job, v = (gain + g - P/h) / P with P = 1 - e^-H, is least. For
+small H this is half of gap · chance; so it is the one rule, with the hazard that is gathered over
+the gap for H.
 
-The gain is set by feed-forward: from a sample of open jobs it is known how many polls a second each gain will
-cost, so the one that costs what there is can be computed rather than steered to. Each subscriber who wants
-more than its max-min fair share has a gain of its own; the others are polled as often as is allowed.
-Seconds throughout, but for the times of `next_poll` and `upstream_backoff`.
+The gain is set by feed-forward: from a sample of open jobs it is known how many polls a second each
+gain will cost, so the one that costs what there is can be computed rather than steered to. Each
+subscriber who wants more than its max-min fair share has a gain of its own; the others are polled
+as often as is allowed. Seconds throughout, but for the times of `next_poll` and `upstream_backoff`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -81,8 +84,8 @@ def interval(curve: Curve, quota: Quota, age: float) -> float:
 def crowded(open_jobs: Mapping[str, int], polls: float) -> dict[str, float]:
     """Who can't have all jobs polled as often as is allowed, and the polls a second that are theirs.
 
-    `open_jobs` counts by owner. Owners who need less than an even share get what they need, and what they
-    leave is shared by the others: max-min fair.
+    `open_jobs` counts by owner. Owners who need less than an even share get what they need, and
+    what they leave is shared by the others: max-min fair.
     """
     left = polls * FILL
     by_need = sorted(open_jobs, key=lambda owner: open_jobs[owner])
@@ -97,8 +100,8 @@ def crowded(open_jobs: Mapping[str, int], polls: float) -> dict[str, float]:
 def quota_for(count: int, samples: Sequence[Sample], curves: Mapping[str, Curve], polls: float) -> Quota:
     """The share by which `count` jobs cost `polls` a second; `looks` is a sample that stands for all of them.
 
-    Without a sample they are polled evenly. A job costs a poll per gap, whatever its age in it: so the gap
-    that counts is the one it is in, which began when it was last asked about.
+    Without a sample they are polled evenly. A job costs a poll per gap, whatever its age in it: so
+    the gap that counts is the one it is in, which began when it was last asked about.
     """
     even = max(count / polls, CLOSEST)
     if not samples:
@@ -123,7 +126,8 @@ def polls_to_plan(calls_per_second: float, ids_per_call: int, new_jobs: float) -
 def next_poll(now: Micros, earliest_deadline: Micros, seconds: float) -> Micros:
     """When a job that is still open is asked again: after the gap, or for a last look before a deadline.
 
-    `earliest_deadline` is that of the watches that wait for it. Never sooner than two seconds from now.
+    `earliest_deadline` is that of the watches that wait for it. Never sooner than two seconds from
+    now.
     """
     regular = now + round(seconds * US_PER_SECOND)
     last_poll = earliest_deadline - LAST_POLL_BEFORE

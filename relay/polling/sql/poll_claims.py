@@ -1,9 +1,9 @@
 """The claim of a poll in SQL: which ten jobs the next call asks about, and the budget's token for it.
 
-Hinted jobs come first, then those that are due, the oldest first, filled up with those due next. Where more
-are due than have room, their owners take turns for the places: max-min fair, and the only state is whose turn
-it was. A claim is one transaction under the budget's lock, so claims do not meet each other; they pass over
-jobs that others have locked.
+Hinted jobs come first, then those that are due, the oldest first, filled up with those due next.
+Where more are due than have room, their owners take turns for the places: max-min fair, and the
+only state is whose turn it was. A claim is one transaction under the budget's lock, so claims do
+not meet each other; they pass over jobs that others have locked.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,8 +24,8 @@ from relay.polling.sql import rate_limiter
 from relay.provider.source import SOURCE
 
 IDS_PER_CALL = 10  # the provider's limit
-# Owners looked at for due jobs in one claim: where more have jobs but few have due ones, some wait for a
-# later call.
+# Owners looked at for due jobs in one claim: where more have jobs but few have due ones, some wait
+# for a later call.
 OWNERS_LOOKED_AT = 100
 LAST_OWNER = "~"  # after every id
 
@@ -48,9 +48,11 @@ class ClaimedJob:
 class PollClaim:
     """The jobs of one call, leased at `taken_at`; the next call may be made at `not_before`.
 
-    `is_news` says that an answer has to be noted, as the provider was down or has not been heard of lately.
+    `is_news` says that an answer has to be noted, as the provider was down or has not been heard of
+    lately.
 
-    No jobs: nothing is due, or `not_before` says when there may be a call or enough jobs to fill it.
+    No jobs: nothing is due, or `not_before` says when there may be a call or enough jobs to fill
+    it.
     """
 
     token: str
@@ -72,8 +74,8 @@ def next_due(tx: Tx) -> Micros | None:
 def claim(tx: Tx, *, now: Micros, lease: Micros, token: str, call_interval: Micros) -> PollClaim:
     """Lease up to ten jobs and take the budget's call.
 
-    A call costs the same for one id as for ten, so none leaves with fewer while more jobs wait: where ten
-    wait but some were asked about within the last two seconds, the call waits for them.
+    A call costs the same for one id as for ten, so none leaves with fewer while more jobs wait:
+    where ten wait but some were asked about within the last two seconds, the call waits for them.
     """
     state = rate_limiter.lock_rate_limiter(tx)
     if state.next_call_at > now:

@@ -1,7 +1,8 @@
 """The poll policy in SQL: what is learned of jobs, and by what all pollers choose when to ask again.
 
-Every poller reads the policy anew each ten seconds; the first that finds it ten seconds old refreshes it from
-a sample of the open jobs. What it decides is pure: `relay.polling.rules.poll_policy`.
+Every poller reads the policy anew each ten seconds; the first that finds it ten seconds old
+refreshes it from a sample of the open jobs. What it decides is pure:
+`relay.polling.rules.poll_policy`.
 """
 
 import json

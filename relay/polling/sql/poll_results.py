@@ -1,7 +1,8 @@
 """The settle of a poll in SQL: what an answer says of the claimed jobs, or that there was none.
 
-Guarded by the claim's token: a job whose lease ran out meanwhile is left to whoever claimed it next. The
-budget's row is locked first, where a settle changes it for sure, then jobs, endpoints, deliveries.
+Guarded by the claim's token: a job whose lease ran out meanwhile is left to whoever claimed it
+next. The budget's row is locked first, where a settle changes it for sure, then jobs, endpoints,
+deliveries.
 """
 
 from collections.abc import Mapping
@@ -38,8 +39,9 @@ def record(
 ) -> Tally:
     """Store what an answer says of the jobs that are still ours, and owe the waiting watches their webhooks.
 
-    A job named in neither list of the answer was not answered for: it is asked again. `plan` says when a job
-    that is still open is asked again; one that the provider does not know is given `missing_grace`.
+    A job named in neither list of the answer was not answered for: it is asked again. `plan` says
+    when a job that is still open is asked again; one that the provider does not know is given
+    `missing_grace`.
     """
     live = _lock(tx, claim)
     names = {key: row.job_id for key, row in live.items()}

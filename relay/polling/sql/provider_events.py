@@ -1,6 +1,7 @@
 """Hints in SQL: jobs that VOD says may have ended are asked first, and a few times again while still open.
 
-A hint is marked on the job's own row, also while a poll has it claimed: it is not lost, the settle sees it.
+A hint is marked on the job's own row, also while a poll has it claimed: it is not lost, the settle
+sees it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -57,7 +58,8 @@ def follow_up(
 ) -> dict[int, Micros | None]:
     """When claimed jobs, locked, are asked again: as in `due`, the hinted that are still open sooner.
 
-    Takes the hint from those that have ended, that nobody waits for, or that were asked often enough.
+    Takes the hint from those that have ended, that nobody waits for, or that were asked often
+    enough.
     """
     times = dict(due)
     used_up = []

@@ -1,7 +1,8 @@
 """The provider as the whole fleet sees it: one budget of calls (burst 1), and whether it answers.
 
-Throttling halves the rate at once, and each few seconds of answers give a step back (additive increase,
-multiplicative decrease). After a failure calls go one by one, each a probe, until one is answered.
+Throttling halves the rate at once, and each few seconds of answers give a step back (additive
+increase, multiplicative decrease). After a failure calls go one by one, each a probe, until one is
+answered.
 """
 
 from collections.abc import Callable
@@ -21,8 +22,9 @@ LEAST_RATE = 1 / 32  # of the rate: a call every few seconds finds out when thro
 PROBE_LASTS = (
     15 * US_PER_SECOND
 )  # beyond any call's time-out: the fleet waits for a probe's end, not for ever
-# A call may be made up for being late by this part of the interval: else all the moments by which pollers
-# wake up too late would be lost to the rate. In no second are there more than rate + 1 calls all the same.
+# A call may be made up for being late by this part of the interval: else all the moments by which
+# pollers wake up too late would be lost to the rate. In no second are there more than rate + 1
+# calls all the same.
 MADE_UP = 4
 
 _HERE = Upstream.source == SOURCE
@@ -70,7 +72,8 @@ def spend_call(tx: Tx, row: Any, now: Micros, call_interval: Micros, last_owner:
 def take_call(tx: Tx, now: Micros, call_interval: Micros) -> Micros | None:
     """Take one more call for what is claimed already; None if it was free, else when it will be.
 
-    While the fleet waits for a probe's end, it is the probe that asks, and it need not wait for itself.
+    While the fleet waits for a probe's end, it is the probe that asks, and it need not wait for
+    itself.
     """
     row = lock_rate_limiter(tx)
     if row.failure_streak:

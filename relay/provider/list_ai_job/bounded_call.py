@@ -1,9 +1,9 @@
 """One HTTP call, bounded as a whole: in time, in bytes, in hops.
 
-`requests` bounds each read, not the call, so a peer that drips a byte now and then would hold it for ever.
-Hence each call runs on a thread of its own; when its time is up it is abandoned and its connection is cut,
-which ends the thread too. (A name lookup can't be cut: such a thread ends with the system's own time-out,
-and finds its line closed.)
+`requests` bounds each read, not the call, so a peer that drips a byte now and then would hold it
+for ever. Hence each call runs on a thread of its own; when its time is up it is abandoned and its
+connection is cut, which ends the thread too. (A name lookup can't be cut: such a thread ends with
+the system's own time-out, and finds its line closed.)
 """
 
 from concurrent.futures import Future
@@ -20,7 +20,8 @@ def fetch(
 ) -> Response:
     """Do a call on a line, which is cut where the call fails.
 
-    Raises `TimeoutError` when `seconds` are over, or what `requests` raised (`what_failed` puts it in words).
+    Raises `TimeoutError` when `seconds` are over, or what `requests` raised (`what_failed` puts it
+    in words).
     """
     result: Future[Response] = Future()
 

@@ -27,10 +27,11 @@ _ACTION, _VERSION = "ListAIJob", "2017-03-21"
 class ListAIJob:
     """A client of one ListAIJob endpoint; threads may share it.
 
-    `url` is the endpoint's scheme and host (a path in it is not used), `timeout` the seconds of a whole
-    `ask`, `max_bytes` the longest body, decompressed. `clock` tells the wall time and `nonce` makes an id
-    for one signature; both are there to be scripted. `on_clock_skew` is told by how many seconds the
-    provider's clock is ahead, when it finds our time wrong. Raises `ValueError` for a `url` that is none.
+    `url` is the endpoint's scheme and host (a path in it is not used), `timeout` the seconds of a
+    whole `ask`, `max_bytes` the longest body, decompressed. `clock` tells the wall time and `nonce`
+    makes an id for one signature; both are there to be scripted. `on_clock_skew` is told by how
+    many seconds the provider's clock is ahead, when it finds our time wrong. Raises `ValueError`
+    for a `url` that is none.
     """
 
     def __init__(

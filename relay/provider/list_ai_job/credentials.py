@@ -1,8 +1,8 @@
 """Where the provider's credentials come from: a callable that is asked anew for every signature.
 
-Static ones stay. Temporary ones (`roles` fetches them) are renewed well before they end, on a thread of their
-own: nobody who signs ever waits. A renewal that fails is tried again, and keeps the old ones while they are
-valid.
+Static ones stay. Temporary ones (`roles` fetches them) are renewed well before they end, on a
+thread of their own: nobody who signs ever waits. A renewal that fails is tried again, and keeps the
+old ones while they are valid.
 """
 
 import time
@@ -52,8 +52,9 @@ def static(
 class Renewal:
     """A CredentialsProvider of temporary credentials, once started.
 
-    `on_renewed` is told for how many seconds the new ones are good; `on_failed` why there are none, for how
-    many seconds the old ones still are, and in how many it is tried again. `dice` are numbers in [0, 1).
+    `on_renewed` is told for how many seconds the new ones are good; `on_failed` why there are none,
+    for how many seconds the old ones still are, and in how many it is tried again. `dice` are
+    numbers in [0, 1).
     """
 
     def __init__(

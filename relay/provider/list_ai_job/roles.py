@@ -4,8 +4,8 @@
     ecs_role   the instance's metadata service, in session-token mode only: the older mode, without a token,
                can be abused through a server that is talked into fetching a URL
 
-When they end is judged by the answer's own `Date`, so that a wrong clock here costs nothing. Reasons quote
-nothing of an answer but its error code, when it looks like one.
+When they end is judged by the answer's own `Date`, so that a wrong clock here costs nothing.
+Reasons quote nothing of an answer but its error code, when it looks like one.
 """
 
 import re

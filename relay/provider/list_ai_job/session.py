@@ -1,7 +1,7 @@
 """A `requests` session with one kept-alive connection that another thread can cut in the middle of anything.
 
-The handle is a duplicate of the socket, made before TLS: shutting it down ends handshake, headers and body
-alike, whatever object of `ssl`, `http.client` or `urllib3` is reading at that moment.
+The handle is a duplicate of the socket, made before TLS: shutting it down ends handshake, headers
+and body alike, whatever object of `ssl`, `http.client` or `urllib3` is reading at that moment.
 """
 
 import socket

@@ -1,6 +1,7 @@
 """One attempt on its way: from what was claimed to the bytes that leave.
 
-The sender packs a parcel only when it is about to leave, so that no more bodies are made than are in flight.
+The sender packs a parcel only when it is about to leave, so that no more bodies are made than are
+in flight.
 """
 
 from typing import NamedTuple
@@ -14,8 +15,9 @@ from relay.sending.rules.webhook import Message
 class OutboundRequest(NamedTuple):
     """What one attempt is made of.
 
-    `key` names the attempt; its reply carries the same. `timestamp` is in Unix seconds, new for each attempt.
-    `keys` sign, newest first. `headers` are the endpoint's own. `deadline` is in seconds, for the whole.
+    `key` names the attempt; its reply carries the same. `timestamp` is in Unix seconds, new for
+    each attempt. `keys` sign, newest first. `headers` are the endpoint's own. `deadline` is in
+    seconds, for the whole.
     """
 
     key: str
@@ -54,9 +56,9 @@ def pack(outbound: OutboundRequest) -> Packed:
 class Reply(NamedTuple):
     """What came of one attempt.
 
-    A reply with `error` None was delivered: a 2xx whose headers came whole. `detail` is a sentence for people
-    with no secret in it. `body` is the start of what the receiver answered (at most 16 KiB, 1 KiB after a
-    2xx). `retry_after` is the raw header, judged by `schedule`.
+    A reply with `error` None was delivered: a 2xx whose headers came whole. `detail` is a sentence
+    for people with no secret in it. `body` is the start of what the receiver answered (at most 16
+    KiB, 1 KiB after a 2xx). `retry_after` is the raw header, judged by `schedule`.
     """
 
     key: str

@@ -41,7 +41,8 @@ def _hmac(secret: str | bytes, signed: bytes) -> bytes:
 def explain(secret: str, headers: Mapping[str, str], body: bytes, now: Micros) -> str | None:
     """Say in plain words why a webhook does not verify, or None if it does.
 
-    Header names match in any letter case. `now` is the receiver's clock, in microseconds since the epoch.
+    Header names match in any letter case. `now` is the receiver's clock, in microseconds since the
+    epoch.
     """
     try:
         key = parse_secret(secret)

@@ -1,8 +1,8 @@
 """The body of a webhook: Standard Webhooks' `type`, `timestamp` and `data`, rendered when it is sent.
 
-A body is the same bytes at every attempt: it is made only from what no longer changes. The provider's `Data`
-is spliced in verbatim where it is strict JSON (reading and writing it again would change numbers and drop
-duplicate keys), else it is a JSON string.
+A body is the same bytes at every attempt: it is made only from what no longer changes. The
+provider's `Data` is spliced in verbatim where it is strict JSON (reading and writing it again would
+change numbers and drop duplicate keys), else it is a JSON string.
 """
 
 from json.encoder import encode_basestring
@@ -20,9 +20,9 @@ _ENDED = (Event.JOB_SUCCESS, Event.JOB_FAIL)
 class Ended(NamedTuple):
     """Tells of a watch's end; all of it plain values, as they are stored.
 
-    `event` is one of `Event`; `metadata` is the JSON text the subscriber gave. From `job_id` on it is what a
-    JobReport says. `data_bytes` is the stored length of the provider's `Data`; where `data` is None although
-    it is not 0, the data was too large to be read.
+    `event` is one of `Event`; `metadata` is the JSON text the subscriber gave. From `job_id` on it
+    is what a JobReport says. `data_bytes` is the stored length of the provider's `Data`; where
+    `data` is None although it is not 0, the data was too large to be read.
     """
 
     event: str
@@ -64,7 +64,8 @@ def render(message: Message) -> bytes:
 
 def _render_ended(message: Ended) -> bytes:
     if message.event not in _ENDED:
-        # What the provider says of such a job may still change; that it is open is what was true then.
+        # What the provider says of such a job may still change; that it is open is what was true
+        # then.
         return _body(message, f'{{"job_id":{_text(message.job_id)},"status":"{JobStatus.OPEN}"}}')
     facts = _facts(message)
     if message.data is not None or message.data_bytes == 0:

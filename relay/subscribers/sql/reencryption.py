@@ -1,7 +1,8 @@
 """Sealing every secret anew under the first key of the ring, batch by batch, while everything goes on.
 
-Processes that run with the old ring can't open what is sealed under a key they lack: give every process the
-new ring (new key first, old ones behind it) before this runs, and take the old keys away after it.
+Processes that run with the old ring can't open what is sealed under a key they lack: give every
+process the new ring (new key first, old ones behind it) before this runs, and take the old keys
+away after it.
 """
 
 from collections.abc import Sequence

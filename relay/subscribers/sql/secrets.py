@@ -1,7 +1,7 @@
 """Signing secrets in SQL: a subscriber's, or an endpoint's own; made, read, rotated with an overlap.
 
-The newest with `expires_at` NULL is current; those with it set sign beside it until then. An endpoint without
-a secret of its own signs with its subscriber's.
+The newest with `expires_at` NULL is current; those with it set sign beside it until then. An
+endpoint without a secret of its own signs with its subscriber's.
 """
 
 from collections.abc import Collection, Iterable
@@ -73,8 +73,9 @@ def rotate(
 ) -> str:
     """Make a new secret; what signed until now signs too for `overlap` seconds. Returns the new text.
 
-    An endpoint that signed with the subscriber's secret gets its own, and the subscriber's goes on signing
-    there for as long. The endpoint is locked already, so that exactly one secret is current afterwards.
+    An endpoint that signed with the subscriber's secret gets its own, and the subscriber's goes on
+    signing there for as long. The endpoint is locked already, so that exactly one secret is current
+    afterwards.
 
     Raises:
         Conflict: too many secrets would sign at once.
@@ -101,7 +102,8 @@ def rotate(
 def rotations() -> ScalarSelect[Any]:
     """How often secrets were rotated, all subscribers' together: a column for another statement.
 
-    It changes in the transaction that rotates: whoever reads the same number twice missed none in between.
+    It changes in the transaction that rotates: whoever reads the same number twice missed none in
+    between.
     """
     name, label = ROTATIONS
     return select(Counter.value).where(Counter.name == name, Counter.label == label).scalar_subquery()

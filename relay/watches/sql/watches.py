@@ -129,8 +129,9 @@ def end(
 ) -> None:
     """End watches, whose jobs are locked, each with its status, and owe each that wants the event a delivery.
 
-    All that end in one transaction end in one call, so that their endpoints are locked in one order. A watch
-    whose endpoint was deleted ends as cancelled. `data_bytes` is each job's length of data.
+    All that end in one transaction end in one call, so that their endpoints are locked in one
+    order. A watch whose endpoint was deleted ends as cancelled. `data_bytes` is each job's length
+    of data.
     """
     owners = endpoints.lock_in_order(tx, (row.endpoint_id for rows, _ in endings for row in rows))
     for rows, status in endings:

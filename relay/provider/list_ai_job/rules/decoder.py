@@ -1,7 +1,7 @@
 """Reads what the provider sends, JSON or XML, into plain dicts, lists and texts, and judges its `Data` texts.
 
-Nothing here knows what an answer means (`verdict` does). Whatever the bytes are, reading ends in a value or
-in `UnreadableAnswer`.
+Nothing here knows what an answer means (`verdict` does). Whatever the bytes are, reading ends in a
+value or in `UnreadableAnswer`.
 """
 
 import json
@@ -16,7 +16,8 @@ MAX_DATA_DEPTH = 200  # of a `Data` that a webhook carries verbatim: what common
 _MAX_XML_DEPTH = 32  # the provider's own answers go 4 deep
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-# Each match is one whole escape, so that `\\ud800`, a backslash and letters, is not taken for a surrogate.
+# Each match is one whole escape, so that `\\ud800`, a backslash and letters, is not taken for a
+# surrogate.
 _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>u[dD][89a-fA-F])|.)", re.DOTALL
 )
@@ -25,8 +26,8 @@ _ESCAPE = re.compile(
 def read_document(content_type: str | None, body: bytes) -> object:
     """Read a body by its content type, or by its first byte where the type names neither JSON nor XML.
 
-    An XML element becomes a text, or a dict of its children where it has any, and a list where a name comes
-    again; the root's own name is dropped. Raises `UnreadableAnswer`.
+    An XML element becomes a text, or a dict of its children where it has any, and a list where a
+    name comes again; the root's own name is dropped. Raises `UnreadableAnswer`.
     """
     return _read_xml(body) if _is_xml(content_type, body) else _read_json(body)
 
@@ -95,7 +96,8 @@ def _lists(values: Iterable[object]) -> list[list[Any]]:
 
 def _read_xml(body: bytes) -> object:
     tree = _Tree()
-    # Naming the encoding here overrides the document's own, which could name any of Python's codecs.
+    # Naming the encoding here overrides the document's own, which could name any of Python's
+    # codecs.
     parser = expat.ParserCreate("UTF-8")
     parser.buffer_text = True
     parser.StartDoctypeDeclHandler = _refuse_doctype

@@ -1,7 +1,7 @@
 """Hints: VOD's event notifications, which say that a job may have ended (its signature covers no body).
 
-The provider signs its callback's URL and a time, not what it sends. So an event is never taken for truth: it
-only names a job that is worth asking about now.
+The provider signs its callback's URL and a time, not what it sends. So an event is never taken for
+truth: it only names a job that is worth asking about now.
 """
 
 import hashlib
@@ -14,8 +14,9 @@ from relay.common.time import US_PER_SECOND, Micros
 TOLERANCE = 300  # seconds that a notification's time may be off, either way
 MOST_JOBS = 10  # that one body can hint at: an event names one, a call asks about ten
 
-# An event may come before ListAIJob knows what it tells: after a poll that finds the job still open it is
-# asked again after these, and then the hint is used up. (No job is asked twice in 2 seconds all the same.)
+# An event may come before ListAIJob knows what it tells: after a poll that finds the job still open
+# it is asked again after these, and then the hint is used up. (No job is asked twice in 2 seconds
+# all the same.)
 ASK_AGAIN = (1 * US_PER_SECOND, 2 * US_PER_SECOND, 4 * US_PER_SECOND)
 
 
@@ -24,8 +25,9 @@ def is_signed(
 ) -> bool:
     """Whether X-VOD-TIMESTAMP and X-VOD-SIGNATURE were made with one of the keys within five minutes of now.
 
-    The signature is hex MD5 of `CallbackURL|X-VOD-TIMESTAMP|AuthKey`, in any letter case; `callback_url` is
-    the text configured at the provider, not the request's URL. Each key is compared, in constant time.
+    The signature is hex MD5 of `CallbackURL|X-VOD-TIMESTAMP|AuthKey`, in any letter case;
+    `callback_url` is the text configured at the provider, not the request's URL. Each key is
+    compared, in constant time.
     """
     if timestamp is None or signature is None or not re.fullmatch("[0-9]{10}", timestamp):
         return False
@@ -48,9 +50,9 @@ _JOB_ID = re.compile(rb'"JobId"\s*:\s*"([A-Za-z0-9_-]{1,64})"')
 def job_ids(body: bytes) -> list[str]:
     """The jobs that a body names, in its order, at most ten; none where it is nothing that can be read.
 
-    The text is searched, not parsed: this takes every shape, a broken one too, in one pass without recursion
-    (8 MiB in some milliseconds). `Data`'s own text can't match, as its quotes are escaped; and what is
-    found wrongly only costs a place in a poll.
+    The text is searched, not parsed: this takes every shape, a broken one too, in one pass without
+    recursion (8 MiB in some milliseconds). `Data`'s own text can't match, as its quotes are
+    escaped; and what is found wrongly only costs a place in a poll.
     """
     found: dict[str, None] = {}
     for match in _JOB_ID.finditer(body):
@@ -63,8 +65,8 @@ def job_ids(body: bytes) -> list[str]:
 def ask_again_at(now: Micros, polls: int, earliest: Micros) -> Micros | None:
     """When a hinted job that is still open is asked again; None once the hint is used up.
 
-    `polls` counts those that began after the hint came; with none, the answer that has just come may be
-    older than the hint. `earliest` is the first moment at which the job may be asked again.
+    `polls` counts those that began after the hint came; with none, the answer that has just come
+    may be older than the hint. `earliest` is the first moment at which the job may be asked again.
     """
     if polls > len(ASK_AGAIN):
         return None

@@ -1,8 +1,8 @@
 """Reads what ListAIJob said: an answer about jobs, or a refusal and what to do about it.
 
-Only what was asked for becomes truth. An id that the answer leaves out, names twice with different words, or
-calls both existing and not, is in no result: the job is asked about again. Shapes and codes are those of the
-provider's page, its SDKs and its error tables.
+Only what was asked for becomes truth. An id that the answer leaves out, names twice with different
+words, or calls both existing and not, is in no result: the job is asked about again. Shapes and
+codes are those of the provider's page, its SDKs and its error tables.
 """
 
 import json
@@ -148,9 +148,9 @@ def read_refusal(http_status: int, headers: Mapping[str, str], body: bytes) -> R
     )
 
 
-# The first row with a prefix of the code, in any letter case (documents write both TimeStamp and Timestamp).
-# `Missing…` and `Invalid…` of anything but the ids must come before the last row, or a wrong key or a wrong
-# region would end every job as failed.
+# The first row with a prefix of the code, in any letter case (documents write both TimeStamp and
+# Timestamp). `Missing…` and `Invalid…` of anything but the ids must come before the last row, or a
+# wrong key or a wrong region would end every job as failed.
 _KINDS: tuple[tuple[RefusalKind, tuple[str, ...]], ...] = (
     (RefusalKind.THROTTLED, ("throttling",)),
     (RefusalKind.SIGN_AGAIN, ("signaturenonceused", "invalidtimestamp")),

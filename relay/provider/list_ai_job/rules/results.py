@@ -1,14 +1,16 @@
 """Typed views of a job's result, for readers who want names and numbers instead of the provider's `Data`.
 
-    AIVideoTag  {"kind": "video_tags", "tags": {"person": [{"tag", "times_ms", "face_url"}], "time": …,
-                 "location": …, "keyword": …, "category": …}, "speech": {"duration_ms", "lines": [{"start_ms",
-                 "end_ms", "text", "channel", "rate"}]} or null}
-    AIMediaDNA  {"kind": "media_dna", "matches": [{"media_id", "similarity", "parts": [{"input": {"start_ms",
+    AIVideoTag  {"kind": "video_tags", "tags": {"person": [{"tag", "times_ms", "face_url"}], "time":
+    …,
+                 "location": …, "keyword": …, "category": …}, "speech": {"duration_ms", "lines":
+                 [{"start_ms", "end_ms", "text", "channel", "rate"}]} or null}
+    AIMediaDNA  {"kind": "media_dna", "matches": [{"media_id", "similarity", "parts": [{"input":
+    {"start_ms",
                  "duration_ms"}, "match": {"start_ms", "duration_ms"}}]}]}
 
-The provider writes numbers as numbers or as texts; tags and speech count milliseconds, DNA counts seconds.
-What it leaves out is empty or null here. A `Data` of any other shape, or of more than 8 Mi characters, has
-no view; the verbatim text stays.
+The provider writes numbers as numbers or as texts; tags and speech count milliseconds, DNA counts
+seconds. What it leaves out is empty or null here. A `Data` of any other shape, or of more than 8 Mi
+characters, has no view; the verbatim text stays.
 """
 
 import json

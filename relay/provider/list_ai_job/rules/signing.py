@@ -1,8 +1,8 @@
 """Signs requests to Alibaba Cloud, and judges signed ones: V3 (`ACS3-HMAC-SHA256`) and V1 (RPC, `HMAC-SHA1`).
 
-Both were read from the provider's pages and are held against its own signers in the tests. A signer takes
-everything that goes into a signature, nonce and time included, and returns what to send; a judge (for the
-sandbox) takes a request as it was received.
+Both were read from the provider's pages and are held against its own signers in the tests. A signer
+takes everything that goes into a signature, nonce and time included, and returns what to send; a
+judge (for the sandbox) takes a request as it was received.
 """
 
 import hmac
@@ -134,8 +134,8 @@ def verify_v3(
 ) -> bool:
     """Whether a received V3 request carries the signature that `secret` makes of it.
 
-    `params` are those of the query alone, decoded. `headers` are keyed in lower case. The official client
-    signs more headers than the required ones, so the request's own list counts.
+    `params` are those of the query alone, decoded. `headers` are keyed in lower case. The official
+    client signs more headers than the required ones, so the request's own list counts.
     """
     authorization = read_v3_authorization(headers.get("authorization", ""))
     if authorization is None or not _V3_MUST_SIGN.issubset(authorization.signed_headers):
