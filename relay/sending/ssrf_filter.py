@@ -38,7 +38,7 @@ class SsrfFilter:
         self._judge = remembered
 
     def judge(self, address: str) -> str | None:
-        """Say why this address may not be reached, or None if it may; see `relay.endpoints.rules.addresses.judge`."""
+        """Say why this address may not be reached, or None if it may (`addresses.judge`)."""
         return self._judge(address)
 
     def open_socket(self, family: int, kind: int, protocol: int, address: str) -> OpenSocket | str:
