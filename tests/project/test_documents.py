@@ -30,7 +30,7 @@ from relay.subscribers.rules.secret_texts import new_secret
 from tests.support.api import parts_for_tests
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), ROOT / "tests" / "README.md"]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md")), ROOT / "tests" / "README.md"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHOWN_RECEIVER = "127.0.0.1:9000"  # as the README has it
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwAAAA"
@@ -39,14 +39,14 @@ ID = re.compile(r"(?P<prefix>[a-z]+)_[0-9a-f]{32}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z")
 
 
-def blocks(language: str) -> list[str]:
-    """The README's code blocks in this language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def document(name: str) -> str:
+    """The text of a document in docs/."""
+    return (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
 
 
-def section(title: str) -> str:
-    """The README's text under this heading."""
-    return README.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+def blocks(language: str, text: str = README) -> list[str]:
+    """The code blocks in this language: the README's unless another text is given."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def rows(text: str) -> list[list[str]]:
@@ -182,7 +182,7 @@ def test_the_receiver_refuses_what_is_forged_old_or_not_signed(
 
 
 def test_the_webhook_that_is_shown_has_the_members_of_a_real_one() -> None:
-    shown = json.loads(next(block for block in blocks("json") if "watch_id" in block))
+    shown = json.loads(next(block for block in blocks("json", document("receive")) if "watch_id" in block))
     real = json.loads(rendered())
     assert list(shown) == list(real)
     assert list(shown["data"]) == list(real["data"])
@@ -190,11 +190,11 @@ def test_the_webhook_that_is_shown_has_the_members_of_a_real_one() -> None:
 
 
 def test_every_event_is_told() -> None:
-    assert [row[0].strip("`") for row in rows(section("What a webhook looks like"))] == list(Event)
+    assert [row[0].strip("`") for row in rows(document("receive"))] == list(Event)
 
 
 def test_every_setting_is_told_with_its_default_and_no_other() -> None:
-    told = {row[0].strip("`"): row[1].strip("`") for row in rows(section("Settings"))}
+    told = {row[0].strip("`"): row[1].strip("`") for row in rows(document("settings"))}
     real = {name: value for name, value, _ in describe(load({}))}
     assert told.keys() == real.keys()
     in_words = {"RELAY_DNS_SERVERS": "the system's", "WEB_CONCURRENCY": "one per core"}
@@ -209,9 +209,7 @@ def test_every_route_is_told_and_no_other(tmp_path: Path) -> None:
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    told = re.findall(
-        r"`((?:GET|POST|PATCH|DELETE) /[^`?]*)`", section("The API") + section("Logs, metrics, health")
-    )
+    told = re.findall(r"`((?:GET|POST|PATCH|DELETE) /[^`?]*)`", document("api") + document("metrics"))
     assert {re.sub(r"\{[^}]+\}", "{}", route) for route in told} == real
 
 
@@ -235,7 +233,9 @@ def anchors(path: Path) -> set[str]:
 
 def test_every_test_that_the_documents_name_exists() -> None:
     for path in DOCUMENTS:
-        for file, test in re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", path.read_text(encoding="utf-8")):
+        for file, test in re.findall(
+            r"`(?:tests/)?(\w+/test_\w+\.py)(?:::(\w+))?`", path.read_text(encoding="utf-8")
+        ):
             source = ROOT / "tests" / file
             assert source.exists(), file
             assert not test or re.search(rf"^def {test}\(", source.read_text(), re.MULTILINE), (
