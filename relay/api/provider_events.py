@@ -33,7 +33,7 @@ def post_vod_event() -> Response:
 
 def _require_signature() -> None:
     here = context.current()
-    url, keys = here.settings.vod_callback_url, here.settings.vod_callback_keys.keys
+    url, keys = here.settings.vod_callback_url, here.settings.vod_callback_keys.get_secret_value()
     if url is None:
         raise NotFound("hints are off: they need RELAY_VOD_CALLBACK_URL and RELAY_VOD_CALLBACK_KEY")
     is_signed = core_hints.is_signed(

@@ -50,7 +50,7 @@ def build_encryption(settings: Settings) -> Encryption:
 
     So whoever moves from that file to the variable can still open everything, and seal it anew.
     """
-    keys = list(settings.master_keys.keys)
+    keys = list(settings.master_keys.get_secret_value())
     path = sqlite_path(settings)
     if path is not None:
         keys += _keys_beside(path, make=not keys)

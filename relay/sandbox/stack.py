@@ -21,7 +21,7 @@ from relay.common.errors import RelayError
 from relay.sandbox import run
 from relay.sandbox.processes import Process, Screen, read_procfile, stop_all
 from relay.sandbox.receiver import Answer, Received, Receiver, verified
-from relay.settings import KNOWN
+from relay.settings import names_a_setting
 
 READY_WITHIN = 30.0  # seconds for the processes to start; a machine at rest needs about 2
 STOP_WITHIN = 20.0  # seconds for a drain; an attempt may take up to 15
@@ -168,7 +168,7 @@ def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environ.items()
-        if name.removesuffix("_FILE") not in KNOWN and not name.startswith("RELAY_")
+        if not names_a_setting(name) and not name.startswith("RELAY_")
     }
 
 

@@ -7,152 +7,142 @@ sentence here ever quotes a value: it could be a secret, also one that was put u
 import difflib
 import re
 import resource
-import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, Secret, ValidationError
 
 from relay.common.errors import SettingsError
-from relay.settings import types as texts
-from relay.settings.types import CallbackKeys, KeyRing, Network, Wrong
+from relay.settings.types import (
+    BY_COMMAS,
+    IN_ANY_CASE,
+    AuthoritiesFile,
+    DatabaseUrl,
+    Delay,
+    DnsServer,
+    Flag,
+    HeaderText,
+    HostPort,
+    LiteralUrl,
+    MasterKey,
+    Network,
+    Number,
+    Origin,
+    Schemes,
+    WholeNumber,
+)
 
 LONGEST_ATTEMPT = 600  # seconds that RELAY_ATTEMPT_TIMEOUT may be
-LEASE_MARGIN = 15.0  # seconds between the end of an attempt and the end of its lease: time to settle
+LEASE_MARGIN = 15.0  # seconds between the end of an attempt and of its lease: time to record the result
 OWN_FILES = 64  # open files that are not callbacks: the database, logs, name servers, metrics
 LARGEST_FILE = 1 << 20  # bytes of a NAME_FILE; more is surely not a setting
 
 INJECTED = ("RELAY_PORT", "RELAY_SERVICE_")  # Kubernetes sets these for a service that is called relay
 
-
-def _read(parse: Callable[[str], object]) -> BeforeValidator:
-    """Show a parser only what came as text: a default is a value already."""
-    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
+RETRY_DELAYS = (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
+HEADER_TEXT = "printable ASCII without spaces, as it goes into an HTTP header"
 
 
-def _readable_file(text: str) -> Path:
-    path = Path(text)
-    try:
-        path.open("rb").close()
-    except (OSError, ValueError):
-        raise Wrong(
-            "names a file that can't be opened; is the path right, and may this user read it?"
-        ) from None
-    return path
+def _setting(variable: str, default: Any, allowed: str, **constraints: Any) -> Any:
+    """A field that is read from `variable`; of a wrong value is said that it must be `allowed`."""
+    return Field(default, alias=variable, description=allowed, **constraints)
 
 
-def _authorities(text: str) -> Path:
-    """Open a file of authorities; one without any would only be noticed when no callback gets through."""
-    path = _readable_file(text)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        context.load_verify_locations(cafile=path)
-        found = context.cert_store_stats()["x509"]  # 0: a revocation list alone is read without an error
-    except OSError:  # which SSLError is too
-        found = 0
-    if not found:
-        raise Wrong("names a file without a certificate that can be read; it must be PEM")
-    return path
-
-
-DatabaseUrl = Annotated[SecretStr, _read(texts.database_url)]
-Name = Annotated[str | None, _read(texts.printable)]
-Secret = Annotated[SecretStr | None, _read(texts.printable)]
-TokenFile = Annotated[Path | None, _read(texts.path)]
-SessionName = Annotated[
-    str, _read(texts.matching("[A-Za-z0-9.@_-]{2,64}", "2 to 64 of letters, digits, . @ _ -"))
-]
-Region = Annotated[str | None, _read(texts.matching("[a-z0-9-]{2,32}", "a region's id, as in cn-shanghai"))]
-Flag = Annotated[bool, _read(texts.flag)]
-EcsRole = Annotated[
-    str | None, _read(texts.matching("[A-Za-z0-9._-]{1,64}", "the role's name, or true to ask for the name"))
-]
-UpstreamUrl = Annotated[str, _read(texts.upstream_url)]
-UpstreamRate = Annotated[float, _read(texts.number(0.01, 10_000, "calls per second"))]
-Signature = Annotated[Literal["v3", "v1"], _read(texts.one_of("v3", "v1"))]
-MasterKeys = Annotated[KeyRing, _read(texts.master_keys)]
-Networks = Annotated[tuple[Network, ...], _read(texts.networks)]
-Schemes = Annotated[tuple[str, ...], _read(texts.schemes)]
-RetrySchedule = Annotated[tuple[float, ...], _read(texts.retry_schedule)]
-AttemptTimeout = Annotated[float, _read(texts.number(0.1, LONGEST_ATTEMPT, "seconds"))]
-Lease = Annotated[float, _read(texts.number(1, 86_400, "seconds"))]
-Transfers = Annotated[int, _read(texts.integer(1, 100_000))]
-CaFile = Annotated[Path | None, _read(_authorities)]
-DnsServers = Annotated[tuple[str, ...], _read(texts.dns_servers)]
-Grace = Annotated[float, _read(texts.number(0, 2_592_000, "seconds"))]
-VodUrl = Annotated[str | None, _read(texts.vod_callback_url)]
-VodKeys = Annotated[CallbackKeys, _read(texts.callback_keys)]
-Address = Annotated[str | None, _read(texts.metrics_addr)]
-LogFormat = Annotated[Literal["auto", "json", "text"], _read(texts.one_of("auto", "json", "text"))]
-Days = Annotated[float, _read(texts.number(0.001, 3650, "days"))]
-Port = Annotated[int, _read(texts.integer(1, 65_535))]
-Workers = Annotated[int | None, _read(texts.integer(1, 256))]
-
-DEFAULT_SCHEDULE = (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
+def _number(variable: str, default: float | None, least: float, most: float, unit: str) -> Any:
+    allowed = f"{unit} from {least:g} to {most:.12g}, in plain digits"
+    return _setting(variable, default, allowed, ge=least, le=most)
 
 
 class Settings(BaseModel):
-    """What the environment says, read and judged. Durations are seconds unless the name says days.
+    """What the environment says. Durations are seconds unless the name says days."""
 
-    A validator sees the fields above its own (`info.data`), and of those only the ones that are
-    right.
-    """
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        validate_default=True,
-        hide_input_in_errors=True,
-        arbitrary_types_allowed=True,
+    database_url: Secret[DatabaseUrl] = _setting(
+        "DATABASE_URL",
+        Secret("sqlite:///relay.db"),
+        "sqlite:/// and a file, or postgresql://, postgres://, mysql:// or mariadb:// and"
+        " user:password@host:port/database, special characters percent-encoded",
     )
-
-    database_url: DatabaseUrl = Field(SecretStr("sqlite:///relay.db"), alias="DATABASE_URL")
-    access_key_id: Secret = Field(None, alias="ALIBABA_CLOUD_ACCESS_KEY_ID")
-    access_key_secret: Secret = Field(None, alias="ALIBABA_CLOUD_ACCESS_KEY_SECRET")
-    security_token: Secret = Field(None, alias="ALIBABA_CLOUD_SECURITY_TOKEN")
-    role_arn: Name = Field(None, alias="ALIBABA_CLOUD_ROLE_ARN")
-    oidc_provider_arn: Name = Field(None, alias="ALIBABA_CLOUD_OIDC_PROVIDER_ARN")
-    oidc_token_file: TokenFile = Field(None, alias="ALIBABA_CLOUD_OIDC_TOKEN_FILE")
-    role_session_name: SessionName = Field("relay", alias="ALIBABA_CLOUD_ROLE_SESSION_NAME")
-    sts_region: Region = Field(None, alias="ALIBABA_CLOUD_STS_REGION")
-    vpc_endpoint: Flag = Field(False, alias="ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED")
-    ecs_role: EcsRole = Field(None, alias="ALIBABA_CLOUD_ECS_METADATA")
-    upstream_url: UpstreamUrl = Field("https://vod.cn-shanghai.aliyuncs.com", alias="RELAY_UPSTREAM_URL")
-    upstream_rate: UpstreamRate = Field(10.0, alias="RELAY_UPSTREAM_RATE")
-    upstream_signature: Signature = Field("v3", alias="RELAY_UPSTREAM_SIGNATURE")
-    master_keys: MasterKeys = Field(KeyRing(), alias="RELAY_MASTER_KEY")
-    admin_token: Secret = Field(None, alias="RELAY_ADMIN_TOKEN")
-    callback_allow: Networks = Field((), alias="RELAY_CALLBACK_ALLOW")
-    callback_schemes: Schemes = Field(("https",), alias="RELAY_CALLBACK_SCHEMES")
-    retry_schedule: RetrySchedule = Field(DEFAULT_SCHEDULE, alias="RELAY_RETRY_SCHEDULE")
-    attempt_timeout: AttemptTimeout = Field(15.0, alias="RELAY_ATTEMPT_TIMEOUT")
-    lease_seconds: Lease = Field(60.0, alias="RELAY_LEASE_SECONDS")
-    max_in_flight_asked: Transfers = Field(1000, alias="RELAY_MAX_IN_FLIGHT")
+    access_key_id: Secret[HeaderText] | None = _setting("ALIBABA_CLOUD_ACCESS_KEY_ID", None, HEADER_TEXT)
+    access_key_secret: Secret[HeaderText] | None = _setting(
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET", None, HEADER_TEXT
+    )
+    security_token: Secret[HeaderText] | None = _setting("ALIBABA_CLOUD_SECURITY_TOKEN", None, HEADER_TEXT)
+    role_arn: HeaderText | None = _setting("ALIBABA_CLOUD_ROLE_ARN", None, HEADER_TEXT)
+    oidc_provider_arn: HeaderText | None = _setting("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", None, HEADER_TEXT)
+    oidc_token_file: Path | None = _setting("ALIBABA_CLOUD_OIDC_TOKEN_FILE", None, "a file's path")
+    role_session_name: Annotated[str, Field(pattern="^[A-Za-z0-9.@_-]{2,64}$")] = _setting(
+        "ALIBABA_CLOUD_ROLE_SESSION_NAME", "relay", "2 to 64 of letters, digits, . @ _ -"
+    )
+    sts_region: Annotated[str, Field(pattern="^[a-z0-9-]{2,32}$")] | None = _setting(
+        "ALIBABA_CLOUD_STS_REGION", None, "a region's id, as in cn-shanghai"
+    )
+    vpc_endpoint: Flag = _setting("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", False, "true or false")
+    ecs_role: Annotated[str, Field(pattern="^[A-Za-z0-9._-]{1,64}$")] | None = _setting(
+        "ALIBABA_CLOUD_ECS_METADATA", None, "the role's name, or true to ask for the name"
+    )
+    upstream_url: Origin = _setting(
+        "RELAY_UPSTREAM_URL",
+        "https://vod.cn-shanghai.aliyuncs.com",
+        "http:// or https://, a host and perhaps a port: no user, path, query or fragment",
+    )
+    upstream_rate: Number = _number("RELAY_UPSTREAM_RATE", 10.0, 0.01, 10_000, "calls per second")
+    upstream_signature: Annotated[Literal["v3", "v1"], IN_ANY_CASE] = _setting(
+        "RELAY_UPSTREAM_SIGNATURE", "v3", "v3 or v1"
+    )
+    master_keys: Secret[Annotated[tuple[MasterKey, ...], BY_COMMAS]] = _setting(
+        "RELAY_MASTER_KEY",
+        Secret(()),
+        "base64 of exactly 32 bytes, as `openssl rand -base64 32` makes it; several with commas between",
+    )
+    admin_token: Secret[HeaderText] | None = _setting("RELAY_ADMIN_TOKEN", None, HEADER_TEXT)
+    callback_allow: Annotated[tuple[Network, ...], BY_COMMAS] = _setting(
+        "RELAY_CALLBACK_ALLOW", (), "CIDRs separated by commas, host bits zero, as in 10.1.0.0/16,fd00::/8"
+    )
+    callback_schemes: Schemes = _setting(
+        "RELAY_CALLBACK_SCHEMES", ("https",), "https, or http,https", min_length=1
+    )
+    retry_schedule: Annotated[tuple[Delay, ...], BY_COMMAS] = _setting(
+        "RELAY_RETRY_SCHEDULE",
+        RETRY_DELAYS,
+        "1 to 50 delays separated by commas, each above 0 and of at most 2592000 seconds (30 days)",
+        min_length=1,
+        max_length=50,
+    )
+    attempt_timeout: Number = _number("RELAY_ATTEMPT_TIMEOUT", 15.0, 0.1, LONGEST_ATTEMPT, "seconds")
+    lease_seconds: Number = _number("RELAY_LEASE_SECONDS", 60.0, 1, 86_400, "seconds")
+    max_in_flight_asked: WholeNumber = _number("RELAY_MAX_IN_FLIGHT", 1000, 1, 100_000, "a whole number")
     open_files: int = Field(1024, ge=1)
-    callback_ca_file: CaFile = Field(None, alias="RELAY_CALLBACK_CA_FILE")
-    dns_servers: DnsServers = Field((), alias="RELAY_DNS_SERVERS")
-    missing_grace: Grace = Field(600.0, alias="RELAY_MISSING_GRACE")
-    vod_callback_url: VodUrl = Field(None, alias="RELAY_VOD_CALLBACK_URL")
-    vod_callback_keys: VodKeys = Field(CallbackKeys(), alias="RELAY_VOD_CALLBACK_KEY")
-    metrics_addr: Address = Field(None, alias="RELAY_METRICS_ADDR")
-    log_format: LogFormat = Field("auto", alias="RELAY_LOG_FORMAT")
-    retention_days: Days = Field(30.0, alias="RELAY_RETENTION_DAYS")
-    port: Port = Field(8000, alias="PORT")
-    web_concurrency: Workers = Field(None, alias="WEB_CONCURRENCY")
+    callback_ca_file: AuthoritiesFile | None = _setting(
+        "RELAY_CALLBACK_CA_FILE", None, "a PEM file with a certificate, which this user may read"
+    )
+    dns_servers: Annotated[tuple[DnsServer, ...], BY_COMMAS] = _setting(
+        "RELAY_DNS_SERVERS",
+        (),
+        "addresses separated by commas: 10.0.0.2, 10.0.0.2:5353, fd00::2 or [fd00::2]:53",
+    )
+    missing_grace: Number = _number("RELAY_MISSING_GRACE", 600.0, 0, 2_592_000, "seconds")
+    vod_callback_url: LiteralUrl | None = _setting(
+        "RELAY_VOD_CALLBACK_URL", None, "the http or https URL that is configured at VOD, to the letter"
+    )
+    vod_callback_keys: Secret[Annotated[tuple[HeaderText, ...], BY_COMMAS, Field(max_length=2)]] = _setting(
+        "RELAY_VOD_CALLBACK_KEY", Secret(()), "one or two keys as configured at VOD, separated by a comma"
+    )
+    metrics_addr: HostPort | None = _setting(
+        "RELAY_METRICS_ADDR", None, "host:port, as in 127.0.0.1:9100, [::1]:9100 or :9100 (every interface)"
+    )
+    log_format: Annotated[Literal["auto", "json", "text"], IN_ANY_CASE] = _setting(
+        "RELAY_LOG_FORMAT", "auto", "auto, json or text"
+    )
+    retention_days: Number = _number("RELAY_RETENTION_DAYS", 30.0, 0.001, 3650, "days")
+    port: WholeNumber = _number("PORT", 8000, 1, 65_535, "a whole number")
+    web_concurrency: WholeNumber | None = _number("WEB_CONCURRENCY", None, 1, 256, "a whole number")
 
     @property
     def max_in_flight(self) -> int:
-        """Transfers at once in one dispatcher: what was asked for, bounded by the open-files limit."""
+        """Transfers at once in one dispatcher: what was asked for, within the open-files limit."""
         return max(1, min(self.max_in_flight_asked, (self.open_files - OWN_FILES) * 3 // 4))
 
     @property
@@ -164,66 +154,42 @@ class Settings(BaseModel):
         """
         return max(1, min(2 * self.max_in_flight, self.open_files - OWN_FILES - self.max_in_flight))
 
-    @field_validator("access_key_secret")
-    @classmethod
-    def _key_is_whole(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        if "access_key_id" in info.data and (secret is None) != (info.data["access_key_id"] is None):
-            raise Wrong("and ALIBABA_CLOUD_ACCESS_KEY_ID belong together; set both or neither")
-        return secret
-
-    @field_validator("security_token")
-    @classmethod
-    def _token_has_a_key(cls, token: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        if token and info.data.get("access_key_id", token) is None:
-            raise Wrong("is set without the ALIBABA_CLOUD_ACCESS_KEY_ID that it belongs to")
-        return token
-
-    @field_validator("oidc_token_file")
-    @classmethod
-    def _role_is_whole(cls, file: Path | None, info: ValidationInfo) -> Path | None:
-        """Judged only where the role would be used: a static key stands before it."""
-        others = [info.data[name] for name in ("role_arn", "oidc_provider_arn") if name in info.data]
-        is_used = info.data.get("access_key_id", "") is None and len(others) == 2
-        if is_used and len({value is None for value in (file, *others)}) == 2:
-            raise Wrong(
-                "and ALIBABA_CLOUD_ROLE_ARN and ALIBABA_CLOUD_OIDC_PROVIDER_ARN belong together;"
-                " set all three or none"
+    def contradictions(self) -> Iterator[str]:
+        """What is wrong between settings that are right alone; each sentence names all of them."""
+        if (self.access_key_id is None) != (self.access_key_secret is None):
+            yield (
+                "ALIBABA_CLOUD_ACCESS_KEY_SECRET and ALIBABA_CLOUD_ACCESS_KEY_ID belong together;"
+                " set both or neither."
             )
-        return file
-
-    @field_validator("vod_callback_keys")
-    @classmethod
-    def _provider_events_are_complete(cls, ring: CallbackKeys, info: ValidationInfo) -> CallbackKeys:
-        if "vod_callback_url" in info.data and bool(ring.keys) != bool(info.data["vod_callback_url"]):
-            raise Wrong("and RELAY_VOD_CALLBACK_URL belong together; set both or neither")
-        return ring
-
-    @field_validator("master_keys")
-    @classmethod
-    def _shared_database_has_a_key(cls, ring: KeyRing, info: ValidationInfo) -> KeyRing:
-        url = info.data.get("database_url")
-        if not ring.keys and url is not None and not url.get_secret_value().startswith("sqlite:"):
-            raise Wrong(
-                "must be set, as DATABASE_URL is not SQLite and every machine needs the same key;"
-                " `openssl rand -base64 32` makes one"
+        if self.security_token is not None and self.access_key_id is None:
+            yield "ALIBABA_CLOUD_SECURITY_TOKEN is set without its ALIBABA_CLOUD_ACCESS_KEY_ID."
+        role = (self.role_arn, self.oidc_provider_arn, self.oidc_token_file)
+        if self.access_key_id is None and None in role and any(role):  # a static key goes before a role
+            yield (
+                "ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN and ALIBABA_CLOUD_OIDC_TOKEN_FILE"
+                " belong together; set all three or none."
             )
-        return ring
+        if bool(self.vod_callback_url) != bool(self.vod_callback_keys.get_secret_value()):
+            yield ("RELAY_VOD_CALLBACK_KEY and RELAY_VOD_CALLBACK_URL belong together; set both or neither.")
+        is_shared = not self.database_url.get_secret_value().startswith("sqlite:")
+        if is_shared and not self.master_keys.get_secret_value():
+            yield (
+                "RELAY_MASTER_KEY must be set, as DATABASE_URL is not SQLite and every machine needs the same"
+                " key; `openssl rand -base64 32` makes one."
+            )
+        if self.lease_seconds < self.attempt_timeout + LEASE_MARGIN:
+            yield (
+                "RELAY_LEASE_SECONDS must be at least RELAY_ATTEMPT_TIMEOUT + 15,"
+                " or a delivery could be sent twice."
+            )
 
-    @field_validator("lease_seconds")
-    @classmethod
-    def _lease_outlives_the_attempt(cls, lease: float, info: ValidationInfo) -> float:
-        if "attempt_timeout" in info.data and lease < info.data["attempt_timeout"] + LEASE_MARGIN:
-            raise Wrong("must be at least RELAY_ATTEMPT_TIMEOUT + 15, or a delivery could be sent twice")
-        return lease
 
-
-NAMES = {str(field.alias): name for name, field in Settings.model_fields.items() if field.alias}
-KNOWN = frozenset(NAMES)
+FIELDS = {str(field.alias): name for name, field in Settings.model_fields.items() if field.alias}
 
 
 def names_a_setting(variable: str) -> bool:
     """Whether an environment variable is read here, as it is or as the name of a file."""
-    return variable in KNOWN or variable.removesuffix("_FILE") in KNOWN
+    return variable in FIELDS or variable.removesuffix("_FILE") in FIELDS
 
 
 def load(environ: Mapping[str, str], *, open_files: int | None = None) -> Settings:
@@ -232,36 +198,39 @@ def load(environ: Mapping[str, str], *, open_files: int | None = None) -> Settin
     Raises:
         SettingsError: one sentence for each problem: the variable, what is wrong, what is allowed.
     """
-    problems: list[str] = []
-    values = _gather(environ, problems)
-    if open_files is None:
-        open_files = _open_files_limit()
-    fields: dict[str, object] = {name: values[name] for name in NAMES if name in values}
+    problems = [_unknown(name) for name in environ if name.startswith("RELAY_") and not _may_be_set(name)]
+    values: dict[str, Any] = _gather(environ, problems)
+    values["open_files"] = open_files or _open_files_limit()
+    wrong: dict[str, None] = {}
     try:
-        settings = Settings.model_validate(fields | {"open_files": open_files})
+        settings = Settings.model_validate(values)
     except ValidationError as error:
-        problems += _sentences(error)
+        wrong = dict.fromkeys(str(problem["loc"][0]) for problem in error.errors())
+        right = {name: value for name, value in values.items() if name not in wrong}
+        settings = Settings.model_validate(right)  # for the contradictions between these
+    problems += [f"{name} must be {Settings.model_fields[FIELDS[name]].description}." for name in wrong]
+    problems += [text for text in settings.contradictions() if not wrong.keys() & re.findall("[A-Z_]+", text)]
     if problems:
         raise SettingsError(problems)
     return settings
 
 
-def _gather(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
-    """Collect what is set, from variables and from files, and note unknown names."""
-    values: dict[str, str] = {}
-    for name, raw in environ.items():
-        text = raw.strip()
-        target = name.removesuffix("_FILE")
-        if name in KNOWN:
-            values.setdefault(name, text)
-        elif target in KNOWN and text:
-            if environ.get(target, "").strip():
-                problems.append(f"{target} and {name} are both set; keep one of them.")
-            else:
-                values[target] = _read_file(name, text, problems)
-        elif name.startswith("RELAY_") and not name.startswith(INJECTED):
-            problems.append(_unknown(name))
-    return {name: text for name, text in values.items() if text}
+def _may_be_set(name: str) -> bool:
+    return names_a_setting(name) or name.startswith(INJECTED)
+
+
+def _gather(environ: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
+    """Collect what is set, in variables or in the files that they name."""
+    values = {}
+    for name in FIELDS:
+        text, path = (environ.get(variable, "").strip() for variable in (name, f"{name}_FILE"))
+        if text and path:
+            problems.append(f"{name} and {name}_FILE are both set; keep one of them.")
+        elif path:
+            text = _read_file(f"{name}_FILE", path, problems)
+        if text:
+            values[name] = text
+    return values
 
 
 def _read_file(name: str, path: str, problems: list[str]) -> str:
@@ -279,7 +248,7 @@ def _read_file(name: str, path: str, problems: list[str]) -> str:
 
 
 def _unknown(name: str) -> str:
-    close = difflib.get_close_matches(name, sorted(KNOWN), 1)
+    close = difflib.get_close_matches(name, sorted(FIELDS), 1)
     advice = f"did you mean {close[0]}?" if close else "README.md lists those that are."
     return f"{ascii(name)[1:-1][:80]} is not a setting; {advice}"
 
@@ -290,38 +259,26 @@ def _open_files_limit() -> int:
     return 1 << 20 if hard == resource.RLIM_INFINITY else hard
 
 
-def _sentences(error: ValidationError) -> Iterator[str]:
-    for problem in error.errors(include_input=False, include_url=False):
-        cause = problem.get("ctx", {}).get("error")
-        what = str(cause) if isinstance(cause, Wrong) else "can't be read; is it plain text?"
-        yield f"{_variable(str(problem['loc'][0]))} {what}."
-
-
-def _variable(loc: str) -> str:
-    """Turn a field's name into its variable's: pydantic says the field's when the default was judged."""
-    return str(Settings.model_fields[loc].alias) if loc in Settings.model_fields else loc
-
-
 def describe(settings: Settings) -> list[tuple[str, str, str]]:
     """Every setting as (variable, value fit to be shown, note), in the order of the model."""
     return [
-        (name, _shown(attribute, getattr(settings, attribute)), _note(attribute, settings))
-        for name, attribute in NAMES.items()
+        (variable, _shown(name, getattr(settings, name)), _note(name, settings))
+        for variable, name in FIELDS.items()
     ]
 
 
-def _note(attribute: str, settings: Settings) -> str:
-    if attribute == "max_in_flight_asked" and settings.max_in_flight < settings.max_in_flight_asked:
+def _note(name: str, settings: Settings) -> str:
+    if name == "max_in_flight_asked" and settings.max_in_flight < settings.max_in_flight_asked:
         return f"but {settings.max_in_flight} by the open-files limit of {settings.open_files} (ulimit -Hn)"
-    return "" if attribute in settings.model_fields_set else "default"
+    return "" if name in settings.model_fields_set else "default"
 
 
-def _shown(attribute: str, value: object) -> str:
-    if attribute == "database_url" and isinstance(value, SecretStr):
+def _shown(name: str, value: Any) -> str:
+    if name == "database_url":
         return mask_database_url(value.get_secret_value())
-    if isinstance(value, SecretStr) or (isinstance(value, KeyRing | CallbackKeys) and value.keys):
-        return "(set)"
-    if value in {None, (), KeyRing(), CallbackKeys()}:
+    if isinstance(value, Secret):
+        return "(set)" if value.get_secret_value() else "(not set)"
+    if value in {None, ()}:
         return "(not set)"
     if isinstance(value, bool):
         return str(value).lower()
@@ -331,7 +288,7 @@ def _shown(attribute: str, value: object) -> str:
 
 
 def mask_database_url(url: str) -> str:
-    """Show scheme, user, host and database; hide password and query, whatever strange form they have."""
+    """Show scheme, user, host and database; hide password and query, however strange their form."""
     scheme, _, rest = url.partition("://")
     user_part, at, place = rest.rpartition("@")
     user = re.split(r"[:/?#]", user_part)[0]

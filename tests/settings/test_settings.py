@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.common.errors import SettingsError
-from relay.settings import KNOWN, NAMES, Settings, describe, load, mask_database_url
+from relay.settings import FIELDS, Settings, describe, load, mask_database_url
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 ANYTHING = st.text(st.characters(blacklist_characters="\0", blacklist_categories=()), max_size=60)
@@ -34,7 +34,11 @@ def test_an_empty_environment_gives_the_documented_defaults() -> None:
     assert (settings.callback_schemes, settings.callback_allow) == (("https",), ())
     assert (settings.missing_grace, settings.retention_days, settings.port) == (600.0, 30.0, 8000)
     assert (settings.metrics_addr, settings.log_format, settings.dns_servers) == (None, "auto", ())
-    assert (settings.access_key_id, settings.master_keys.keys, settings.callback_ca_file) == (None, (), None)
+    assert (settings.access_key_id, settings.master_keys.get_secret_value(), settings.callback_ca_file) == (
+        None,
+        (),
+        None,
+    )
 
 
 def test_every_setting_is_read(tmp_path: Path) -> None:
@@ -78,16 +82,16 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
     )
     assert settings.security_token is not None
     assert settings.security_token.get_secret_value() == "CAISfakeTok+en/=="
-    assert settings.master_keys.keys == (bytes(range(32)), bytes(range(32)))
+    assert settings.master_keys.get_secret_value() == (bytes(range(32)), bytes(range(32)))
     assert settings.callback_allow[2] == ipaddress.ip_network("10.0.0.7/32")
     assert settings.callback_schemes == ("http", "https")
     assert list(settings.retry_schedule) == [0.5, 2.0]
     assert settings.dns_servers == ("10.0.0.2", "10.0.0.2:5353", "fd00::2", "[fd00::2]:53")
     assert (settings.upstream_signature, settings.callback_ca_file) == ("v1", bundle)
     assert settings.vod_callback_url == "https://relay.example.com/hooks/vod?a=b"
-    assert settings.vod_callback_keys.keys == ("NewKey1", "OldKey2")
+    assert settings.vod_callback_keys.get_secret_value() == ("NewKey1", "OldKey2")
     assert settings.vpc_endpoint
-    assert settings.model_fields_set == {*NAMES.values(), "open_files"}
+    assert settings.model_fields_set == {*FIELDS.values(), "open_files"}
 
 
 @pytest.mark.parametrize(
@@ -195,6 +199,16 @@ def test_an_empty_value_counts_as_not_set() -> None:
     assert load({"RELAY_UPSTREAM_RATE": "", "PORT": "  ", "RELAY_VOD_CALLBACK_URL": ""}).port == 8000
 
 
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_setting_says_what_it_must_be(name: str) -> None:
+    """The sentence for a wrong value is made of it."""
+    assert Settings.model_fields[FIELDS[name]].description
+
+
+def test_an_empty_file_name_counts_as_not_set() -> None:
+    assert load({"RELAY_ADMIN_TOKEN_FILE": " ", "RELAY_ADMIN_TOKEN": "x", "PORT_FILE": ""}).admin_token
+
+
 def test_a_value_comes_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("open-sesame\n")
@@ -228,6 +242,15 @@ def test_half_a_provider_key_is_an_error(half: str) -> None:
     assert "belong together" in sentence
 
 
+def test_what_contradicts_a_wrong_value_is_not_said_as_well() -> None:
+    wrong = {"RELAY_ATTEMPT_TIMEOUT": "601", "RELAY_LEASE_SECONDS": "5", "DATABASE_URL": "oracle://h/db"}
+    assert sorted(problems(wrong)) == [
+        problem
+        for name in sorted(wrong.keys() - {"RELAY_LEASE_SECONDS"})
+        for problem in problems({name: wrong[name]})
+    ]
+
+
 def test_a_security_token_needs_its_key() -> None:
     (sentence,) = problems({"ALIBABA_CLOUD_SECURITY_TOKEN": "x"})
     assert "ALIBABA_CLOUD_ACCESS_KEY_ID" in sentence
@@ -250,12 +273,12 @@ def test_part_of_a_role_is_an_error_unless_a_static_key_stands_before_it(missing
 
 
 @pytest.mark.parametrize("name", ["RELAY_VOD_CALLBACK_URL", "RELAY_VOD_CALLBACK_KEY"])
-def test_half_of_what_hints_need_is_an_error(name: str) -> None:
+def test_half_of_what_provider_events_need_is_an_error(name: str) -> None:
     (sentence,) = problems({name: "https://relay.example.com/hooks/vod"})
     assert "belong together" in sentence
 
 
-def test_C4_a_lease_shorter_than_the_attempt_and_its_settling_is_refused() -> None:
+def test_C4_a_lease_shorter_than_the_attempt_and_the_recording_of_its_result_is_refused() -> None:
     (sentence,) = problems({"RELAY_ATTEMPT_TIMEOUT": "46"})
     assert sentence.startswith("RELAY_LEASE_SECONDS must be at least RELAY_ATTEMPT_TIMEOUT + 15")
     load({"RELAY_ATTEMPT_TIMEOUT": "45"})
@@ -315,7 +338,8 @@ def outcome(environ: dict[str, str]) -> Settings | list[str]:
 
 
 @given(
-    st.dictionaries(st.sampled_from(sorted(KNOWN)), ANYTHING), st.dictionaries(ANYTHING, ANYTHING, max_size=3)
+    st.dictionaries(st.sampled_from(sorted(FIELDS)), ANYTHING),
+    st.dictionaries(ANYTHING, ANYTHING, max_size=3),
 )
 def test_whatever_the_environment_holds_it_is_settings_or_sentences(
     known: dict[str, str], other: dict[str, str]
@@ -324,7 +348,7 @@ def test_whatever_the_environment_holds_it_is_settings_or_sentences(
     assert outcome(other | prefixed | known)
 
 
-@given(st.dictionaries(st.sampled_from(sorted(KNOWN)), st.text("hush-0f@:/?#[], =", min_size=1)))
+@given(st.dictionaries(st.sampled_from(sorted(FIELDS)), st.text("hush-0f@:/?#[], =", min_size=1)))
 def test_no_problem_quotes_a_value(values: dict[str, str]) -> None:
     marked = {name: f"{text}hush-4471e{text}" for name, text in values.items()}
     for environ in (marked, {f"{name}_FILE": text for name, text in marked.items()}):
