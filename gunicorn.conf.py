@@ -10,7 +10,7 @@ from gunicorn.workers.base import Worker
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # gunicorn itself adds it only after this file
 
-from relay.api import totals
+from relay.api import context, totals
 from relay.bootstrap.web import serve_fleet_metrics
 from relay.common.errors import SettingsError
 from relay.settings import load
@@ -65,4 +65,4 @@ def post_fork(_server: Arbiter, _worker: Worker) -> None:
 def worker_exit(_server: Arbiter, worker: Worker) -> None:
     """Write what the worker has counted; one that never came up has no application."""
     if hasattr(worker, "wsgi"):
-        totals.flush(worker.wsgi)
+        totals.flush(context.context_of(worker.wsgi).store)

@@ -1,10 +1,10 @@
-"""The HTTP API: takes and shows watches, endpoints and deliveries. The only Flask of the relay.
+"""The HTTP API. The only Flask of the relay, but for the sandbox.
 
-`app` builds it; `api`, `api_endpoints` and `api_deliveries` hold the routes of `/v1`, `v1` what
-they share. On its way in a request passes `auth` (who), `bodies` (bytes to strict JSON), `messages`
-or `queries` (JSON or query to values); a change passes `effects` (one transaction, with its
-Idempotency-Key). Whatever is refused leaves through `problems`. `health` is for machines that
-watch, `totals` writes what was counted.
+`v1` has a module for each resource: its routes, the bodies and queries that it takes, the documents
+that it answers. A request passes `auth` (its API key), `bodies` (bytes to strict JSON) or `queries`,
+and `models` (JSON or query to a checked model). A change passes `idempotent` (one transaction, with
+its Idempotency-Key). Every refusal leaves through `problems`. `provider_events` takes the provider's
+notifications, `health` answers monitoring, `totals` writes what was counted, `worker` is gunicorn's.
 """
 
 from relay.api.app import create_app

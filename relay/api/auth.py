@@ -1,10 +1,10 @@
-"""Who calls: a subscriber by its API key, or the operator by the admin token. Both come as a Bearer token."""
+"""Authentication: a subscriber by its API key, or the operator by the admin token, both as Bearer tokens."""
 
 import hmac
 
 from flask import g, request
 
-from relay.api import context
+from relay.api.context import ctx
 from relay.api.problems import Problem
 from relay.subscribers.sql import subscribers
 
@@ -12,12 +12,9 @@ CHALLENGE = {"WWW-Authenticate": 'Bearer realm="relay"'}
 
 
 def require_subscriber() -> None:
-    """Find the subscriber by the key's hash; a key that is unknown, revoked or disabled is all the same."""
-    if request.method == "OPTIONS":  # says only which methods a path takes
-        return
-    token = _bearer()
-    # The same work for any token: one hash, one look into a unique index.
-    found = context.current().store.read(subscribers.authenticate, subscribers.key_hash(token))
+    """Find the subscriber by the key's hash; unknown, revoked and disabled keys are refused alike."""
+    # The same work for any token: one hash, one search of a unique index.
+    found = ctx.store.read(subscribers.authenticate, subscribers.key_hash(_bearer()))
     if found is None:
         raise Problem(
             401,
@@ -29,14 +26,14 @@ def require_subscriber() -> None:
     g.subscriber_id = found
 
 
-def subscriber() -> str:
+def subscriber_id() -> str:
     """The id of the subscriber whose request this is."""
     return str(g.subscriber_id)
 
 
 def require_admin() -> None:
     """Let the operator through, by RELAY_ADMIN_TOKEN."""
-    expected = context.current().settings.admin_token
+    expected = ctx.settings.admin_token
     if expected is None:
         raise Problem(
             404, "not-found", "This is off: it needs RELAY_ADMIN_TOKEN to be set for the web process."

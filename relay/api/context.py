@@ -1,10 +1,11 @@
-"""What the web works with, built by wiring and found again through Flask's current app."""
+"""The app context: what every handler of a request works with, built by bootstrap."""
 
 import os
 from dataclasses import dataclass
 from typing import cast
 
 from flask import Flask, current_app
+from werkzeug.local import LocalProxy
 
 from relay.common.ids import RANDOM_BYTES, make_id
 from relay.db.clock import Clock
@@ -17,7 +18,7 @@ _EXTENSION = "relay"
 
 @dataclass(frozen=True, slots=True)
 class AppContext:
-    """The settings, the database with its clock, the vault of secrets, and the relay's version."""
+    """The settings, the database with its clock, the encryption of secrets, and the relay's version."""
 
     settings: Settings
     store: Store
@@ -31,10 +32,14 @@ class AppContext:
 
 
 def install(app: Flask, context: AppContext) -> None:
-    """Give an app its parts."""
+    """Give an app its context."""
     app.extensions[_EXTENSION] = context
 
 
-def current() -> AppContext:
-    """The parts of the app that serves this request."""
-    return cast("AppContext", current_app.extensions[_EXTENSION])
+def context_of(app: Flask) -> AppContext:
+    """The context that an app was given."""
+    return cast("AppContext", app.extensions[_EXTENSION])
+
+
+# The context of the app that serves the current request.
+ctx = cast("AppContext", LocalProxy(lambda: context_of(current_app)))

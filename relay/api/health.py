@@ -1,4 +1,4 @@
-"""For machines that watch: liveness, readiness, metrics.
+"""Liveness, readiness and metrics, for monitoring.
 
 The provider's health is in the body of `/readyz` and never in its status: the API takes watches all
 the same.
@@ -8,70 +8,74 @@ import threading
 import time
 from dataclasses import asdict
 
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response
 
 from relay import telemetry
-from relay.api import context, totals
+from relay.api import totals
 from relay.api.auth import require_admin
 from relay.api.context import AppContext
-from relay.api.idempotent import json_response, write_json
+from relay.api.responses import Document, json_response, show, write_json
 from relay.common.time import rfc3339
 from relay.db import counters, migrate
 from relay.db.clock import Clock
 from relay.db.engine import Store, Tx
-from relay.db.pagination import Document
 from relay.housekeeping.sql import fleet
 from relay.polling.sql import rate_limiter
-from relay.telemetry import Fleet, FleetNumbers
+from relay.telemetry import FleetNumbers
 
-health = Blueprint("health", __name__)
-
-STANDS_FOR = 1.0  # seconds that a look at the database stands for: anyone may ask
+CHECK_LASTS = 1.0  # seconds that one check of the database stands for: anyone may ask
 CHECKS = ("relay_readiness_checks_total", "")
 
 
-@health.get("/healthz")
-def healthz() -> Response:
-    """Say that this process serves requests, and which version it is."""
-    return json_response(write_json({"status": "ok", "version": context.current().version}))
+def create_routes(context: AppContext) -> Blueprint:
+    """The routes for monitoring, with the readiness and the fleet's reader of this app."""
+    routes = Blueprint("health", __name__)
+    readiness = Readiness(context)
+    fleet_reader = telemetry.register_fleet(lambda: fleet_numbers(context.store, context.clock))
 
+    @routes.get("/healthz")
+    def healthz() -> Response:
+        """Say that this process serves requests, and which version it is."""
+        return show({"status": "ok", "version": context.version})
 
-@health.get("/readyz")
-def readyz() -> Response:
-    """Say whether the database can be written and is migrated (503 if not), and how the provider is doing."""
-    document = _readiness().look(context.current())
-    return json_response(write_json(document), 200 if document["status"] == "ready" else 503)
+    @routes.get("/readyz")
+    def readyz() -> Response:
+        """Say whether the database can be written and is migrated (503 if not), and how the provider does."""
+        document = readiness.document()
+        return json_response(write_json(document), 200 if document["status"] == "ready" else 503)
 
+    @routes.get("/metrics")
+    def metrics() -> Response:
+        """Show the fleet's metrics to the operator."""
+        require_admin()
+        totals.flush(context.store)
+        text, content_type = telemetry.render(fleet_reader)
+        return Response(text, content_type=content_type)
 
-@health.get("/metrics")
-def metrics() -> Response:
-    """Show the fleet's metrics to the operator."""
-    require_admin()
-    totals.flush(current_app)
-    text, content_type = telemetry.render(_fleet())
-    return Response(text, content_type=content_type)
+    return routes
 
 
 class Readiness:
-    """Looks at the database at most once a second."""
+    """Checks the database at most once a second."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: AppContext) -> None:
+        self._store = context.store
         self._lock = threading.Lock()
         self._document: Document = {}
-        self._looked_at = -STANDS_FOR
+        self._checked_at = -CHECK_LASTS
 
-    def look(self, here: AppContext) -> Document:
+    def document(self) -> Document:
         """The body of `/readyz`."""
         with self._lock:
-            if time.monotonic() - self._looked_at >= STANDS_FOR:
-                self._document = _look(here)
-                self._looked_at = time.monotonic()
+            if time.monotonic() - self._checked_at >= CHECK_LASTS:
+                self._document = _check(self._store)
+                self._checked_at = time.monotonic()
             return self._document
 
 
-def _look(here: AppContext) -> Document:
+def _check(store: Store) -> Document:
     try:
-        migrated, provider = here.store.write(_try_database)
+        migrated, provider = store.write(_try_database)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the database, the answer is "not ready"
         return {"status": "not ready", "database": type(error).__name__, "migrations": None, "provider": None}
     return {
@@ -100,25 +104,6 @@ def _provider(tx: Tx) -> Document:
     return {"status": "failing", "since": rfc3339(state.down_since), "code": state.error_code}
 
 
-def install(here: AppContext) -> None:
-    """Prepare what lives as long as the app: the readiness and the reader of the fleet's numbers."""
-    current_app.extensions["relay.readiness"] = Readiness()
-    numbers = telemetry.register_fleet(lambda: fleet_numbers(here.store, here.clock))
-    current_app.extensions["relay.fleet"] = numbers
-
-
 def fleet_numbers(store: Store, clock: Clock) -> FleetNumbers:
     """The fleet as the database has it now."""
     return FleetNumbers(**asdict(store.read(fleet.numbers, clock.now())))
-
-
-def _readiness() -> Readiness:
-    readiness = current_app.extensions["relay.readiness"]
-    assert isinstance(readiness, Readiness)
-    return readiness
-
-
-def _fleet() -> Fleet:
-    found = current_app.extensions["relay.fleet"]
-    assert isinstance(found, Fleet)
-    return found

@@ -10,38 +10,38 @@ from collections.abc import Sequence
 from flask import Blueprint, Response, request
 
 from relay import telemetry
-from relay.api import bodies, context
-from relay.api.idempotent import json_response
+from relay.api import bodies
+from relay.api.context import ctx
 from relay.api.problems import Problem
+from relay.api.responses import json_response
 from relay.common.errors import NotFound
 from relay.polling.sql import provider_events
-from relay.provider.list_ai_job.rules import events as core_hints
+from relay.provider.list_ai_job.rules import events
 
 LIMIT = 8 << 20  # bytes: a notification carries a job's whole `Data`
 
-hooks = Blueprint("hooks", __name__, url_prefix="/hooks")
+routes = Blueprint("provider_events", __name__, url_prefix="/hooks")
 
 
-@hooks.post("/vod")
+@routes.post("/vod")
 def post_vod_event() -> Response:
     """Take a signed notification: the jobs that it names and somebody waits for are asked about next."""
     _require_signature()
-    job_ids = core_hints.job_ids(bodies.read_bytes(LIMIT))
+    job_ids = events.job_ids(bodies.read_bytes(LIMIT))
     telemetry.provider_event_received(len(job_ids), _mark(job_ids))
     return json_response("{}")
 
 
 def _require_signature() -> None:
-    here = context.current()
-    url, keys = here.settings.vod_callback_url, here.settings.vod_callback_keys.get_secret_value()
+    url, keys = ctx.settings.vod_callback_url, ctx.settings.vod_callback_keys.get_secret_value()
     if url is None:
-        raise NotFound("hints are off: they need RELAY_VOD_CALLBACK_URL and RELAY_VOD_CALLBACK_KEY")
-    is_signed = core_hints.is_signed(
+        raise NotFound("provider events are off: they need RELAY_VOD_CALLBACK_URL and RELAY_VOD_CALLBACK_KEY")
+    is_signed = events.is_signed(
         url,
         keys,
         timestamp=request.headers.get("X-VOD-TIMESTAMP"),
         signature=request.headers.get("X-VOD-SIGNATURE"),
-        now=here.clock.now(),
+        now=ctx.clock.now(),
     )
     if not is_signed:
         telemetry.provider_event_refused()
@@ -52,5 +52,4 @@ def _require_signature() -> None:
 def _mark(job_ids: Sequence[str]) -> int:
     if not job_ids:
         return 0
-    here = context.current()
-    return here.store.write(provider_events.mark, job_ids, here.clock.now())
+    return ctx.store.write(provider_events.mark, job_ids, ctx.clock.now())

@@ -150,7 +150,7 @@ def test_what_fails_half_way_leaves_no_effect_and_no_key(
         raise ZeroDivisionError("our own fault, with a whsec_secret in its text")
 
     with monkeypatch.context() as patch:
-        patch.setattr("relay.api.watches.registration.check_endpoint_quota", fail)
+        patch.setattr("relay.watches.registration.check_endpoint_quota", fail)
         got = caller.post("/v1/endpoints", {"url": "https://h.example.com/v"}, key="k")
     assert got.status == 500
     assert got.headers["Content-Type"] == "application/problem+json"

@@ -9,7 +9,7 @@ import pytest
 
 from relay import telemetry
 from relay.api import totals
-from relay.api.totals import Totals
+from relay.api.totals import PeriodicFlush
 from relay.common.ids import NewId
 from relay.db.clock import Clock
 from relay.db.engine import Store
@@ -49,24 +49,24 @@ def test_what_a_request_counts_is_written_after_its_answer(
 
 
 def test_it_is_written_every_few_seconds_only(own_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = Totals(own_store)
+    periodic = PeriodicFlush(own_store)
     for _ in range(3):
         telemetry.watch_registered(1, 1)
-        here.flush_if_due()
+        periodic.flush_if_due()
     assert kept(own_store) == 1
     monkeypatch.setattr(totals, "EVERY", 0.0)
-    monkeypatch.setattr(here, "_due_at", 0.0)
-    here.flush_if_due()
+    monkeypatch.setattr(periodic, "_due_at", 0.0)
+    periodic.flush_if_due()
     assert kept(own_store) == 3
 
 
 def test_what_can_not_be_written_is_kept_and_nobody_is_troubled(own_store: Store, tmp_path: Path) -> None:
     telemetry.watch_registered(2, 2)
     away = Store(f"sqlite:///{tmp_path / 'no folder' / 'relay.db'}", retry_timeout=0.05)
-    Totals(away).flush()
+    totals.flush(away)
     empty = Store(f"sqlite:///{tmp_path / 'not_migrated.db'}", retry_timeout=0.05)
-    Totals(empty).flush()
-    Totals(own_store).flush()
+    totals.flush(empty)
+    totals.flush(own_store)
     assert kept(own_store) == 2
     for store in (away, empty):
         store.close()

@@ -1,14 +1,15 @@
-"""What subscribers read of deliveries and their attempts. See `pages`.
+"""Deliveries and their attempts as their subscribers read them.
 
 A delivery's status is partly derived, so that pausing, resuming and deleting an endpoint touch one
 row. What is pending reads held at an endpoint that is paused or disabled. At one that was deleted
 it reads cancelled, unless it is in flight and may yet be delivered. A test is never held.
-`_status_of` derives the status of a row, `_status_is` selects by it.
+`status_of` derives the status of a row, `_status_is` selects by it.
 
 A delivery may have hundreds of attempts, as of a circuit that is probed for days, each with 16 KiB
 of answer, which as escapes in JSON are five times as long. So no document holds all of them.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select, and_, or_, select
@@ -16,9 +17,9 @@ from sqlalchemy import Select, and_, or_, select
 from relay.common.errors import NotFound
 from relay.common.ids import first_id
 from relay.common.states import DeliveryStatus, EndpointStatus
-from relay.common.time import Micros, rfc3339
+from relay.common.time import Micros
 from relay.db.engine import Tx
-from relay.db.pagination import Document, Page, listed, page_rows, shown_time
+from relay.db.pagination import Page, page_rows
 from relay.db.tables import Attempt, Delivery, Endpoint, Listing
 
 LATEST_ATTEMPTS = 20  # of a delivery's own document: twice what the default schedule makes
@@ -30,28 +31,35 @@ _DELIVERY = select(
 ).join(Endpoint, Endpoint.id == Delivery.endpoint_id)
 
 
-def delivery(tx: Tx, subscriber_id: str, delivery_id: str) -> Document:
-    """One delivery with its latest attempts, the first of them first. Raises NotFound."""
-    shown = without_attempts(tx, subscriber_id, delivery_id)
+@dataclass(frozen=True, slots=True)
+class DeliveryView:
+    """One delivery with its latest attempts, the first of them first."""
+
+    row: Any
+    latest_attempts: list[Any]
+
+
+def delivery(tx: Tx, subscriber_id: str, delivery_id: str) -> DeliveryView:
+    """One delivery. Raises NotFound."""
+    row = without_attempts(tx, subscriber_id, delivery_id)
     latest = page_rows(tx, _attempts_of(delivery_id), Attempt.number, Page(LATEST_ATTEMPTS))
-    return shown | {"attempts": [_attempt(row) for row in reversed(latest[:LATEST_ATTEMPTS])]}
+    return DeliveryView(row, latest[:LATEST_ATTEMPTS][::-1])
 
 
-def without_attempts(tx: Tx, subscriber_id: str, delivery_id: str) -> Document:
+def without_attempts(tx: Tx, subscriber_id: str, delivery_id: str) -> Any:
     """One delivery as a list shows it. Raises NotFound."""
     row = tx.execute(
         _DELIVERY.where(Delivery.id == delivery_id, Delivery.subscriber_id == subscriber_id)
     ).one_or_none()
     if row is None:
         raise NotFound("there is no such delivery")
-    return _delivery(row)
+    return row
 
 
-def attempts(tx: Tx, subscriber_id: str, delivery_id: str, page: Page) -> Document:
+def attempts(tx: Tx, subscriber_id: str, delivery_id: str, page: Page) -> list[Any]:
     """A page of a delivery's attempts, by their numbers. Raises NotFound."""
     without_attempts(tx, subscriber_id, delivery_id)
-    rows = page_rows(tx, _attempts_of(delivery_id), Attempt.number, page)
-    return listed([_attempt(row) for row in rows], page, goes_by="number")
+    return page_rows(tx, _attempts_of(delivery_id), Attempt.number, page)
 
 
 def _attempts_of(delivery_id: str) -> Select[*tuple[Any, ...]]:
@@ -68,7 +76,7 @@ def deliveries(
     watch_id: str | None = None,
     since: Micros | None = None,
     until: Micros | None = None,
-) -> Document:
+) -> list[Any]:
     """A page of deliveries made from `since` on and before `until`."""
     statement = _DELIVERY.join(Listing, Listing.delivery_id == Delivery.id)
     statement = statement.where(Listing.subscriber_id == subscriber_id)
@@ -82,7 +90,7 @@ def deliveries(
         statement = statement.where(Listing.delivery_id >= first_id("msg", since))
     if until is not None:
         statement = statement.where(Listing.delivery_id < first_id("msg", until))
-    return listed([_delivery(row) for row in page_rows(tx, statement, Listing.delivery_id, page)], page)
+    return page_rows(tx, statement, Listing.delivery_id, page)
 
 
 def _status_is(status: str) -> Any:
@@ -100,39 +108,10 @@ def _status_is(status: str) -> Any:
             return Delivery.status == status
 
 
-def _status_of(row: Any) -> str:
+def status_of(row: Any) -> str:
+    """The status that a row reads."""
     if row.due_at is None or row.endpoint_status == EndpointStatus.ACTIVE:
         return str(row.status)
     if row.endpoint_deleted_at is None:
         return DeliveryStatus.HELD
     return DeliveryStatus.CANCELLED if row.token is None else DeliveryStatus.PENDING
-
-
-def _delivery(row: Any) -> Document:
-    status = _status_of(row)
-    waits = status == DeliveryStatus.PENDING and row.token is None  # in flight, due is the end of its lease
-    return {
-        "id": row.id,
-        "watch_id": row.watch_id,
-        "endpoint_id": row.endpoint_id,
-        "event": row.event,
-        "status": status,
-        "attempt_count": row.attempt_count,
-        "created_at": rfc3339(row.created_at),
-        "next_attempt_at": shown_time(row.solo_at or row.due_at) if waits else None,
-        "delivered_at": shown_time(row.delivered_at),
-        "last_error": row.last_error,
-    }
-
-
-def _attempt(row: Any) -> Document:
-    return {
-        "id": row.id,
-        "number": row.number,
-        "started_at": rfc3339(row.started_at),
-        "duration_ms": None if row.duration is None else row.duration // 1000,
-        "status_code": row.status_code,
-        "error": row.error,
-        "detail": row.detail,
-        "response_body": row.response_body,
-    }

@@ -1,14 +1,11 @@
 """Jobs as their subscribers read them."""
 
-import json
 from typing import Any
 
 from sqlalchemy import select
 
 from relay.common.errors import NotFound
-from relay.common.states import JobStatus
 from relay.db.engine import Tx
-from relay.db.pagination import Document, shown_time
 from relay.db.tables import Job, Watch
 from relay.provider.source import SOURCE
 
@@ -24,8 +21,8 @@ JOB_FACTS = (
 )
 
 
-def job(tx: Tx, subscriber_id: str, job_id: str) -> tuple[Document, str]:
-    """What the provider last said of a job, and its `data` as JSON text: verbatim where it is strict JSON.
+def job(tx: Tx, subscriber_id: str, job_id: str) -> Any:
+    """A job with what the provider last said of it.
 
     Raises:
         NotFound: the subscriber neither watches nor watched it.
@@ -38,16 +35,4 @@ def job(tx: Tx, subscriber_id: str, job_id: str) -> tuple[Document, str]:
     ).one_or_none()
     if row is None:
         raise NotFound("you watch no such job")
-    facts = job_facts(row)
-    times = {"polled_at": shown_time(row.polled_at), "finished_at": shown_time(row.finished_at)}
-    if row.data is None and row.data_bytes:
-        return facts | times | {"data_omitted": True}, "null"  # longer than the database takes
-    if row.data is None or row.status == JobStatus.OPEN:
-        return facts | times, "null"
-    text = row.data.strip(" \t\r\n") if row.data_is_json else json.dumps(row.data, ensure_ascii=False)
-    return facts | times, text
-
-
-def job_facts(row: Any) -> Document:
-    """The members of a job that a watch shows too."""
-    return {column.key: getattr(row, column.key) for column in JOB_FACTS}
+    return row

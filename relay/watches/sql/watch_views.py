@@ -1,18 +1,17 @@
-"""What subscribers read of watches and jobs. Every query is bound to one subscriber; see `pages`."""
+"""Watches as their subscribers read them: every query is bound to one subscriber."""
 
-import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
 
 from relay.common.errors import NotFound
-from relay.common.time import rfc3339
 from relay.db.engine import Tx
-from relay.db.pagination import Document, Page, listed, page_rows, shown_time
+from relay.db.pagination import Page, page_rows
 from relay.db.statements import among
 from relay.db.tables import Endpoint, Job, Listing, Watch
-from relay.jobs.sql.job_views import JOB_FACTS, job_facts
+from relay.jobs.sql.job_views import JOB_FACTS
 from relay.provider.source import SOURCE
 
 CHUNK = 500  # ids of one statement: few enough parameters for every database
@@ -24,25 +23,34 @@ _WATCH = (
 )
 
 
-def watch(tx: Tx, subscriber_id: str, watch_id: str) -> Document:
-    """One watch with its job's summary and its deliveries' ids. Raises NotFound."""
+@dataclass(frozen=True, slots=True)
+class WatchView:
+    """One watch with its job and the ids of its deliveries."""
+
+    row: Any
+    job: Any
+    delivery_ids: list[str]
+
+
+def watch(tx: Tx, subscriber_id: str, watch_id: str) -> WatchView:
+    """One watch. Raises NotFound."""
     found = watches_by_id(tx, subscriber_id, [watch_id])
     if not found:
         raise NotFound("there is no such watch")
-    facts = tx.execute(select(*JOB_FACTS).join(Watch, Watch.job == Job.id).where(Watch.id == watch_id)).one()
+    job = tx.execute(select(*JOB_FACTS).join(Watch, Watch.job == Job.id).where(Watch.id == watch_id)).one()
     ids = tx.scalars(
         select(Listing.delivery_id).where(Listing.watch_id == watch_id).order_by(Listing.delivery_id)
     )
-    return found[0] | {"job": job_facts(facts), "delivery_ids": list(ids)}
+    return WatchView(found[0], job, list(ids))
 
 
-def watches_by_id(tx: Tx, subscriber_id: str, ids: Sequence[str]) -> list[Document]:
-    """The watches with these ids, in this order; what is not the subscriber's is left out."""
-    found: dict[str, Document] = {}
+def watches_by_id(tx: Tx, subscriber_id: str, ids: Sequence[str]) -> list[Any]:
+    """The watches with these ids, in this order, but for those of other subscribers."""
+    found: dict[str, Any] = {}
     for start in range(0, len(ids), CHUNK):
         chunk = ids[start : start + CHUNK]
         rows = tx.execute(_WATCH.where(among(tx, Watch.id, chunk), Watch.subscriber_id == subscriber_id))
-        found |= {row.id: _watch(row) for row in rows}
+        found |= {row.id: row for row in rows}
     return [found[watch_id] for watch_id in ids if watch_id in found]
 
 
@@ -54,8 +62,8 @@ def watches(
     status: str | None = None,
     job_id: str | None = None,
     endpoint_id: str | None = None,
-) -> Document:
-    """A page of watches."""
+) -> list[Any]:
+    """The rows of a page of watches."""
     statement = _WATCH.where(Watch.subscriber_id == subscriber_id)
     if status is not None:
         statement = statement.where(Watch.status == status)
@@ -63,19 +71,4 @@ def watches(
         statement = statement.where(Job.source == SOURCE, Job.job_id == job_id)
     if endpoint_id is not None:
         statement = statement.where(Watch.endpoint_id == endpoint_id)
-    return listed([_watch(row) for row in page_rows(tx, statement, Watch.id, page)], page)
-
-
-def _watch(row: Any) -> Document:
-    return {
-        "id": row.id,
-        "job_id": row.job_id,
-        "endpoint_id": row.endpoint_id,
-        "callback_url": row.url if row.query is None else f"{row.url}?{row.query}",
-        "status": row.status,
-        "events": row.events.split(","),
-        "metadata": json.loads(row.user_metadata),
-        "created_at": rfc3339(row.created_at),
-        "expires_at": rfc3339(row.expires_at),
-        "finished_at": shown_time(row.finished_at),
-    }
+    return page_rows(tx, statement, Watch.id, page)

@@ -1,0 +1,49 @@
+"""Jobs: what the provider last said of a job that the subscriber watches or watched."""
+
+import json
+import re
+from typing import Any
+
+from flask import Response
+
+from relay.api.auth import subscriber_id
+from relay.api.context import ctx
+from relay.api.responses import Document, json_response, shown_time, write_json
+from relay.api.v1.fields import JOB_ID
+from relay.api.v1.resource import resource
+from relay.common.errors import NotFound
+from relay.common.states import JobStatus
+from relay.jobs.sql import job_views
+from relay.provider.list_ai_job.rules import results
+
+routes = resource("jobs")
+
+
+@routes.get("/jobs/<job_id>")
+def get_job(job_id: str) -> Response:
+    """Show a job, with its `data` and a typed view of it."""
+    if not re.fullmatch(JOB_ID, job_id):
+        raise NotFound("you watch no such job")
+    row = ctx.store.read(job_views.job, subscriber_id(), job_id)
+    document = summary(row) | {
+        "polled_at": shown_time(row.polled_at),
+        "finished_at": shown_time(row.finished_at),
+    }
+    if row.data is None and row.data_bytes:  # longer than the database takes
+        document["data_omitted"] = True
+    data = _data_text(row)
+    document["result"] = results.view(row.type, data)
+    # The provider's text is spliced in, as in webhooks: reading and writing it would change numbers.
+    return json_response(f'{write_json(document)[:-1]},"data":{data}}}')
+
+
+def summary(row: Any) -> Document:
+    """The members of a job that a watch shows too."""
+    return {column.key: getattr(row, column.key) for column in job_views.JOB_FACTS}
+
+
+def _data_text(row: Any) -> str:
+    """A job's `data` as JSON text: verbatim where it is strict JSON, else a JSON string."""
+    if row.data is None or row.status == JobStatus.OPEN:
+        return "null"
+    return row.data.strip(" \t\r\n") if row.data_is_json else json.dumps(row.data, ensure_ascii=False)
