@@ -14,7 +14,7 @@ from relay.api import context, totals
 from relay.bootstrap.web import serve_fleet_metrics
 from relay.common.errors import SettingsError
 from relay.settings import load
-from relay.telemetry import configure
+from relay.telemetry.log_format import configure
 
 try:
     _settings = load(os.environ)

@@ -6,11 +6,9 @@ the same.
 
 import threading
 import time
-from dataclasses import asdict
 
 from flask import Blueprint, Response
 
-from relay import telemetry
 from relay.api import totals
 from relay.api.auth import require_admin
 from relay.api.context import AppContext
@@ -21,7 +19,8 @@ from relay.db.clock import Clock
 from relay.db.engine import Store, Tx
 from relay.housekeeping.sql import fleet
 from relay.polling.sql import rate_limiter
-from relay.telemetry import FleetNumbers
+from relay.telemetry.fleet import Fleet, FleetNumbers
+from relay.telemetry.metrics import render
 
 CHECK_LASTS = 1.0  # seconds that one check of the database stands for: anyone may ask
 CHECKS = ("relay_readiness_checks_total", "")
@@ -31,7 +30,7 @@ def create_routes(context: AppContext) -> Blueprint:
     """The routes for monitoring, with the readiness and the fleet's reader of this app."""
     routes = Blueprint("health", __name__)
     readiness = Readiness(context)
-    fleet_reader = telemetry.register_fleet(lambda: fleet_numbers(context.store, context.clock))
+    fleet_reader = Fleet(lambda: fleet_numbers(context.store, context.clock))
 
     @routes.get("/healthz")
     def healthz() -> Response:
@@ -49,7 +48,7 @@ def create_routes(context: AppContext) -> Blueprint:
         """Show the fleet's metrics to the operator."""
         require_admin()
         totals.flush(context.store)
-        text, content_type = telemetry.render(fleet_reader)
+        text, content_type = render(fleet_reader)
         return Response(text, content_type=content_type)
 
     return routes
@@ -106,4 +105,4 @@ def _provider(tx: Tx) -> Document:
 
 def fleet_numbers(store: Store, clock: Clock) -> FleetNumbers:
     """The fleet as the database has it now."""
-    return FleetNumbers(**asdict(store.read(fleet.numbers, clock.now())))
+    return store.read(fleet.numbers, clock.now())

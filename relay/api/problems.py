@@ -23,6 +23,7 @@ from relay.common.errors import (
     RelayError,
     StoreUnavailable,
 )
+from relay.telemetry.events import RequestFailed
 
 MEDIA_TYPE = "application/problem+json"
 TYPE = "urn:relay:problem:"
@@ -90,7 +91,7 @@ def _of_http(error: HTTPException) -> Response:
 
 
 def _of_unexpected_error(error: Exception) -> Response:
-    telemetry.request_failed(error)
+    telemetry.emit(RequestFailed(error))
     return respond(500, "internal", "The relay failed unexpectedly; nothing was changed. Try again later.")
 
 

@@ -17,6 +17,7 @@ from relay.api.responses import json_response
 from relay.common.errors import NotFound
 from relay.polling.sql import provider_events
 from relay.provider.list_ai_job.rules import events
+from relay.telemetry.events import ProviderEventReceived, ProviderEventRefused
 
 LIMIT = 8 << 20  # bytes: a notification carries a job's whole `Data`
 
@@ -28,7 +29,7 @@ def post_vod_event() -> Response:
     """Take a signed notification: the jobs that it names and somebody waits for are asked about next."""
     _require_signature()
     job_ids = events.job_ids(bodies.read_bytes(LIMIT))
-    telemetry.provider_event_received(len(job_ids), _mark(job_ids))
+    telemetry.emit(ProviderEventReceived(len(job_ids), _mark(job_ids)))
     return json_response("{}")
 
 
@@ -44,7 +45,7 @@ def _require_signature() -> None:
         now=ctx.clock.now(),
     )
     if not is_signed:
-        telemetry.provider_event_refused()
+        telemetry.emit(ProviderEventRefused())
         bodies.discard(request.content_length or 0)
         raise Problem(401, "unauthorized", "The signature is missing, wrong or more than five minutes off.")
 

@@ -12,6 +12,7 @@ from flask import Flask, Response
 from relay import telemetry
 from relay.db.engine import Store
 from relay.housekeeping.housekeeper import flush_totals
+from relay.telemetry.events import IterationFailed
 
 EVERY = 5.0  # seconds
 
@@ -38,7 +39,7 @@ def flush(store: Store) -> None:
     try:
         flush_totals(store)
     except Exception as error:  # noqa: BLE001 - the answer has gone out: no caller is left to raise it to
-        telemetry.iteration_failed("totals", error, EVERY)
+        telemetry.emit(IterationFailed("totals", error, EVERY))
 
 
 def install(app: Flask, store: Store) -> None:

@@ -16,6 +16,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from relay import telemetry
 from relay.api import problems
+from relay.telemetry.events import RequestFailed, RequestRefused
 
 SILENCE = 10.0  # seconds that a client may fall silent in the middle of a request
 WHOLE = 60.0  # seconds for a request to come whole, and again for each piece of an answer to be taken
@@ -49,10 +50,10 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no type hints
         """Answer what gunicorn could not read, or what was raised outside of Flask; log its class only."""
         if isinstance(exc, errors.ParseException) and not isinstance(exc, OURS):
             status = STATUSES.get(type(exc), 400)
-            telemetry.request_refused(status, exc)
+            telemetry.emit(RequestRefused(status, exc))
             answer = _answer(status, SENTENCES[status])
         else:
-            telemetry.request_failed(exc)
+            telemetry.emit(RequestFailed(exc))
             answer = _answer(500, "The relay failed unexpectedly. Try again later.")
         with contextlib.suppress(OSError):
             client.sendall(answer)

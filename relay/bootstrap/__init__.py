@@ -25,6 +25,13 @@ from relay.provider.list_ai_job.roles import ecs_role, oidc_role, sts_url
 from relay.sending.sender_client import SenderClient
 from relay.settings import Settings
 from relay.subscribers.encryption import Encryption, kept_key, key_beside
+from relay.telemetry.events import (
+    ClockDisagrees,
+    CredentialsNotRenewed,
+    CredentialsRenewed,
+    MasterKeyMade,
+    UpstreamClockSkewed,
+)
 
 WORKER_RETRY_TIMEOUT = 10.0  # seconds a stage tries one transaction again before its turn ends
 DAY = 86_400 * US_PER_SECOND
@@ -42,7 +49,7 @@ def build_store(settings: Settings, *, retry_timeout: float = WORKER_RETRY_TIMEO
 
 def build_clock(store: Store) -> Clock:
     """The database's clock, which warns when the machine's is far from it."""
-    return Clock(store, telemetry.clock_disagrees)
+    return Clock(store, lambda seconds: telemetry.emit(ClockDisagrees(seconds)))
 
 
 def build_encryption(settings: Settings) -> Encryption:
@@ -65,7 +72,7 @@ def _keys_beside(database: Path, *, make: bool) -> list[bytes]:
         return [] if kept is None else [kept]
     key, made = key_beside(database)
     if made is not None:
-        telemetry.master_key_made(made)
+        telemetry.emit(MasterKeyMade(str(made)))
     return [key]
 
 
@@ -96,7 +103,7 @@ def build_provider(settings: Settings) -> ListAIJob:
         settings.upstream_url,
         build_credentials(settings),
         signature=settings.upstream_signature,
-        on_clock_skew=telemetry.upstream_clock_skewed,
+        on_clock_skew=lambda seconds: telemetry.emit(UpstreamClockSkewed(seconds)),
     )
 
 
@@ -112,8 +119,10 @@ def build_credentials(settings: Settings) -> CredentialsProvider:
     renewal = Renewal(
         _role(settings),
         random.random,
-        on_renewed=telemetry.credentials_renewed,
-        on_failed=telemetry.credentials_not_renewed,
+        on_renewed=lambda seconds: telemetry.emit(CredentialsRenewed(round(seconds))),
+        on_failed=lambda why, left, retry_in: telemetry.emit(
+            CredentialsNotRenewed(why, round(left), round(retry_in))
+        ),
     )
     renewal.start()
     return renewal

@@ -18,6 +18,14 @@ from relay.deliveries import Dispatcher
 from relay.housekeeping.housekeeper import Housekeeper, flush_totals
 from relay.polling.poller import Poller
 from relay.sending.garbage import collect_garbage_seldom
+from relay.telemetry.events import (
+    IterationFailed,
+    ProcessStarted,
+    ProcessStopped,
+    ProcessStopping,
+    SenderLost,
+)
+from relay.telemetry.metrics_port import serve_metrics
 
 AFTER_UNEXPECTED_ERROR = 1.0  # seconds until the next turn
 FLUSH_TOTALS_EVERY = 5.0  # seconds: what a kill -9 can cost the totals, never the records
@@ -34,7 +42,7 @@ def stopping_on_signals() -> Iterator[threading.Event]:
     signals: SimpleQueue[int] = SimpleQueue()
 
     def watch() -> None:
-        telemetry.process_stopping(signal.Signals(signals.get()).name)
+        telemetry.emit(ProcessStopping(signal.Signals(signals.get()).name))
         stop.set()
         signals.get()
         os._exit(1)
@@ -51,7 +59,7 @@ def keep_running(stage: str, run_once: Callable[[], float], stop: threading.Even
         try:
             wait = run_once()
         except Exception as error:  # noqa: BLE001 - the loop's last line of defence: say it and go on
-            telemetry.iteration_failed(stage, error, AFTER_UNEXPECTED_ERROR)
+            telemetry.emit(IterationFailed(stage, error, AFTER_UNEXPECTED_ERROR))
             wait = AFTER_UNEXPECTED_ERROR
         if wait > 0:
             stop.wait(wait)
@@ -81,9 +89,9 @@ def flush_once(store: Store) -> Callable[[], float]:
 
 def run_poller(poller: Poller, housekeeper: Housekeeper, store: Store, *, metrics_addr: str | None) -> None:
     """Poll on this thread until told to stop; housekeeping and totals go on beside it."""
-    telemetry.process_started(version=__version__)
+    telemetry.emit(ProcessStarted(__version__))
     if metrics_addr is not None:
-        telemetry.serve_metrics(metrics_addr)
+        serve_metrics(metrics_addr)
     with (
         stopping_on_signals() as stop,
         beside("tidy", housekeeper.run_once, stop),
@@ -96,15 +104,15 @@ def run_poller(poller: Poller, housekeeper: Housekeeper, store: Store, *, metric
 
 def run_dispatcher(dispatcher: Dispatcher, store: Store, *, metrics_addr: str | None) -> int:
     """Deliver on this thread until told to stop, then until what is in flight has ended; the exit code."""
-    telemetry.process_started(version=__version__)
+    telemetry.emit(ProcessStarted(__version__))
     collect_garbage_seldom()
     if metrics_addr is not None:
-        telemetry.serve_metrics(metrics_addr)
+        serve_metrics(metrics_addr)
     try:
         with stopping_on_signals() as stop, beside("totals", flush_once(store), stop):
             abandoned = dispatcher.run(stop)
     except SenderDied as death:
-        telemetry.sender_died(str(death), death.abandoned)
+        telemetry.emit(SenderLost(str(death), death.abandoned))
         _leave(store, death.abandoned)
         return 1
     _leave(store, abandoned)
@@ -114,4 +122,4 @@ def run_dispatcher(dispatcher: Dispatcher, store: Store, *, metrics_addr: str | 
 def _leave(store: Store, abandoned: int = 0) -> None:
     flush_totals(store)
     store.close()
-    telemetry.process_stopped(abandoned=abandoned)
+    telemetry.emit(ProcessStopped(abandoned))

@@ -4,10 +4,12 @@ from wsgiref.simple_server import WSGIServer
 
 from flask import Flask
 
-from relay import __version__, telemetry
+from relay import __version__
 from relay.api import AppContext, create_app, fleet_numbers
 from relay.bootstrap import build_clock, build_encryption, build_store
 from relay.settings import Settings
+from relay.telemetry.fleet import Fleet, FleetNumbers
+from relay.telemetry.metrics_port import serve_metrics
 
 WEB_RETRY_TIMEOUT = 5.0  # seconds a caller waits for a busy database before a 503
 
@@ -33,10 +35,10 @@ def serve_fleet_metrics(settings: Settings) -> WSGIServer | None:
     store = build_store(settings, retry_timeout=WEB_RETRY_TIMEOUT)
     clock = build_clock(store)
 
-    def read() -> telemetry.FleetNumbers:
+    def read() -> FleetNumbers:
         try:
             return fleet_numbers(store, clock)
         finally:
             store.close()  # workers that are forked meanwhile must not share a connection
 
-    return telemetry.serve_metrics(settings.metrics_addr, telemetry.register_fleet(read))
+    return serve_metrics(settings.metrics_addr, Fleet(read))

@@ -3,10 +3,11 @@
 import argparse
 import os
 
-from relay import bootstrap, settings, telemetry
+from relay import bootstrap, settings
 from relay.bootstrap import processes
 from relay.cli.parsers import Commands, add_command
 from relay.settings import Settings
+from relay.telemetry.log_format import configure
 
 
 def add_to(commands: Commands) -> None:
@@ -36,5 +37,5 @@ def deliver(_: argparse.Namespace) -> int:
 
 def _load(process: str) -> Settings:
     loaded = settings.load(os.environ)
-    telemetry.configure(loaded.log_format, process)
+    configure(loaded.log_format, process)
     return loaded

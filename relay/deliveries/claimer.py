@@ -20,6 +20,7 @@ from relay.deliveries.sql.delivery_payloads import Claimed
 from relay.deliveries.sql.endpoint_selection import ClaimCapacity
 from relay.sending.rules.outbound import OutboundRequest, Reply
 from relay.sending.sender_client import SenderClient
+from relay.telemetry.events import AttemptsLost, DeliveryGivenUp, IterationFailed
 
 SUBMIT_ROWS = 32  # parcels that are handed over at once: few enough that the first does not wait for the last
 CLAIM_ROWS = 300  # at most, so that no claim holds its locks for long
@@ -134,8 +135,8 @@ class Claimer:
             new_id=self._config.new_id,
         )
         if claim.lost:
-            telemetry.attempts_lost(claim.lost)
-        telemetry.deliveries_given_up(claim.ended)
+            telemetry.emit(AttemptsLost(claim.lost))
+        telemetry.emit(*(DeliveryGivenUp(delivery_id, status) for delivery_id, status in claim.ended))
         try:
             self._keyring.fetch(claim.taken, now)
         except Exception:
@@ -206,7 +207,7 @@ class Claimer:
             self._fail(key, error)
 
     def _fail(self, key: str, error: Exception) -> None:
-        telemetry.iteration_failed("render", error, 0.0)
+        telemetry.emit(IterationFailed("render", error, 0.0))
         detail = f"the relay could not make this webhook ({type(error).__name__}); this is our fault"
         self._registry.hand_in(Reply(key, None, ErrorClass.INTERNAL, detail, b"", 0))
 

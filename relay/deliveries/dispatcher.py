@@ -16,6 +16,7 @@ from relay.deliveries.isolated_sender import IsolatedSender
 from relay.deliveries.result_writer import ResultWriter
 from relay.deliveries.signing_keys import Keyring
 from relay.sending.sender_client import SenderClient
+from relay.telemetry.events import IterationFailed
 
 SQL_PAUSE = 0.5  # seconds before a turn that failed is taken again
 JOIN = 0.05  # seconds between two looks at a suspect that still flies at the end
@@ -90,6 +91,6 @@ class Dispatcher:
             self._death = death
             return False
         except Exception as error:  # noqa: BLE001 - the loop's last line of defence: say it and go on
-            telemetry.iteration_failed(stage, error, SQL_PAUSE)
+            telemetry.emit(IterationFailed(stage, error, SQL_PAUSE))
             time.sleep(SQL_PAUSE)
         return True

@@ -13,6 +13,7 @@ from relay.common.errors import SenderDied
 from relay.deliveries.in_flight import InFlightRegistry
 from relay.sending.rules.outbound import OutboundRequest
 from relay.sending.sender_client import SenderClient
+from relay.telemetry.events import PoisonMessageLost
 
 SILENCE = 5.0  # seconds beyond a suspect's deadline after which its sender is given up
 KEPT = 30.0  # seconds for which a sender waits for the next suspect
@@ -82,4 +83,4 @@ class IsolatedSender:
         self.stop()
         self._key = None
         self._registry.lose(key)
-        telemetry.poison_message_lost(key.partition("/")[0], why)
+        telemetry.emit(PoisonMessageLost(key.partition("/")[0], why))

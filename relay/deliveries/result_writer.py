@@ -11,6 +11,7 @@ from relay.deliveries.in_flight import InFlightRegistry
 from relay.deliveries.sql import delivery_results
 from relay.deliveries.sql.attempt_records import Done, Recorded
 from relay.sending.sender_client import SenderClient
+from relay.telemetry.events import AttemptEnded, EndpointChanged
 
 FLUSH_AFTER = 0.02  # seconds a reply waits for others to be settled with …
 FLUSH_BUSY = 0.04  # … and while more are still out than have come: large batches cost less
@@ -131,9 +132,10 @@ class ResultWriter:
         self._done = self._without(batch)
         self._note_success()
         self._registry.capacity_freed.set()
-        telemetry.attempts_ended([_ended(one) for one in result.recorded if one.status is not None])
-        for run_once in result.changes:
-            telemetry.endpoint_changed(run_once.endpoint_id, run_once.became, run_once.detail)
+        telemetry.emit(
+            *(_ended(one) for one in result.recorded if one.status is not None),
+            *(EndpointChanged(one.endpoint_id, one.became, one.detail) for one in result.changes),
+        )
 
     def _is_hopeless(self, batch: list[Done]) -> bool:
         """Note on which delivery our own code failed; say whether there is no use in trying it again.
@@ -170,11 +172,11 @@ class ResultWriter:
         return [one for one in self._done if one.attempt_id not in taken]
 
 
-def _ended(one: Recorded) -> telemetry.AttemptEnded:
+def _ended(one: Recorded) -> AttemptEnded:
     """What is told of an attempt; of one whose claim was no longer ours, whoever followed has told."""
     assert one.status is not None
     attempt, reply = one.done.attempt, one.done.reply
-    return telemetry.AttemptEnded(
+    return AttemptEnded(
         attempt.delivery_id,
         attempt.endpoint_id,
         attempt.number,

@@ -24,6 +24,8 @@ from relay.deliveries.sql import bulk_retries, overdue_deliveries
 from relay.deliveries.sql.overdue_deliveries import Limit
 from relay.housekeeping.sql import notices, prune
 from relay.jobs.sql import jobs
+from relay.telemetry import metrics
+from relay.telemetry.events import IterationFailed, OverdueFailed, Pruned, SentAgain, WatchesExpired
 from relay.watches.sql import watches
 
 LOOK_EVERY = 0.25  # seconds: a watch expires within its second
@@ -69,7 +71,7 @@ class Housekeeper:
             return 0
         expired = self.store.write(expire, overdue, now, self.new_id)
         if expired:
-            telemetry.watches_expired(expired)
+            telemetry.emit(WatchesExpired(expired))
         return expired
 
     def _tell_of_disabled(self) -> int:
@@ -86,7 +88,7 @@ class Housekeeper:
             return 0
         retried = self.store.write(bulk_retries.work, self.clock.now())
         if retried:
-            telemetry.sent_again(retried)
+            telemetry.emit(SentAgain(retried))
         return int(retried is not None)
 
     def _fail_overdue(self) -> int:
@@ -116,14 +118,14 @@ class Housekeeper:
                 overdue_deliveries.fail_overdue, endpoint_id, found, limit, now, self.new_id
             )
             if failed:
-                telemetry.overdue_failed(failed, limit.reason)
+                telemetry.emit(OverdueFailed(failed, limit.reason))
         return int(len(found) >= overdue_deliveries.BATCH)
 
     def _prune(self) -> int:
         """Delete a batch, so that nobody waits for a long transaction."""
         counts = self.store.write(prune.batch, self.clock.now(), self.retention)
         if any(counts.values()):
-            telemetry.pruned({table: count for table, count in counts.items() if count})
+            telemetry.emit(Pruned({table: count for table, count in counts.items() if count}))
         return sum(counts.values())
 
     def _until_next(self) -> float:
@@ -146,7 +148,7 @@ def _each(stage: str, retry_in: float, *chores: Callable[[], int]) -> int:
         except StoreUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - one row that our code fails on must not stop the others
-            telemetry.iteration_failed(stage, error, retry_in)
+            telemetry.emit(IterationFailed(stage, error, retry_in))
     return done
 
 
@@ -162,13 +164,13 @@ def expire(tx: Tx, overdue: list[tuple[str, int]], now: Micros, new_id: NewId) -
 
 def flush_totals(store: Store) -> None:
     """Add what this process has counted since the last time to the fleet's totals; kept where that fails."""
-    totals = telemetry.drain_totals()
+    totals = metrics.drain_totals()
     if not totals:
         return
     try:
         store.write_once(counters.add_totals, totals)
     except StoreUnavailable:
-        telemetry.restore_totals(totals)
+        metrics.restore_totals(totals)
     except Exception:
-        telemetry.restore_totals(totals)
+        metrics.restore_totals(totals)
         raise

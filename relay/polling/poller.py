@@ -34,6 +34,14 @@ from relay.provider.source import (
     Unreachable,
     Unreadable,
 )
+from relay.telemetry.events import (
+    IterationFailed,
+    JobLost,
+    PollEnded,
+    PollGivenUp,
+    UpstreamDown,
+    UpstreamRecovered,
+)
 
 IDLE = 0.25  # seconds between two looks for work: a new watch waits no longer for its first poll
 CALLS_AT_ONCE = 8  # so that 10 calls a second can be kept up while each takes most of a second
@@ -115,7 +123,7 @@ class Poller:
         if self._up and now - self._unready_since >= CREDENTIALS_GRACE:
             self._store.write(rate_limiter.not_asked, now, code="NoCredentials", detail=reason)
             self._up = False
-            telemetry.upstream_down("NoCredentials", reason)
+            telemetry.emit(UpstreamDown("NoCredentials", reason))
         return IDLE
 
     def _until_due(self) -> float:
@@ -140,7 +148,7 @@ class Poller:
         try:
             self._ask_and_record(claim)
         except Exception as error:  # noqa: BLE001 - a thread's last line of defence: say it and go on
-            telemetry.iteration_failed("poll", error, self._config.lease / US_PER_SECOND)
+            telemetry.emit(IterationFailed("poll", error, self._config.lease / US_PER_SECOND))
         finally:
             self._free.release()
 
@@ -149,19 +157,19 @@ class Poller:
         try:
             self._policy.keep_up(self._clock.now())
         except Exception as error:  # noqa: BLE001 - a thread's last line of defence: say it and go on
-            telemetry.iteration_failed("policy", error, REFRESH / US_PER_SECOND)
+            telemetry.emit(IterationFailed("policy", error, REFRESH / US_PER_SECOND))
 
     def _ask_and_record(self, claim: PollClaim) -> None:
         given_up = {job.job_id: _given_up(job) for job in claim.jobs if job.lost_count >= GIVE_UP_AFTER}
         if given_up:  # such a job was claimed alone
             self._record(replace(claim, is_news=False), Answer(given_up, frozenset(), None))
-            telemetry.poll_given_up(list(given_up))
+            telemetry.emit(PollGivenUp(", ".join(given_up)))
             return
         if self._clock.now() - claim.taken_at > max(self._config.call_interval, LATE):
             self._wait_for_a_call()  # this one's moment has passed while the process or the database stood
         started = time.monotonic()
         outcome = self._outcome([job.job_id for job in claim.jobs])
-        duration = round((time.monotonic() - started) * US_PER_SECOND)
+        duration_ms = int((time.monotonic() - started) * 1000)
         match outcome:
             case Answered(answer=answer):
                 tally = self._record(claim, answer)
@@ -170,16 +178,17 @@ class Poller:
                 answered = len(answer.reports) + len(answer.missing)
             case _:
                 tally, answered = Tally(lost=self._failed(claim, outcome)), 0
-        telemetry.poll_ended(
-            asked=len(claim.jobs),
-            answered=answered,
-            ended=tally.ended,
-            missing=tally.missing,
-            outcome=_word(outcome),
-            duration=duration,
+        telemetry.emit(
+            PollEnded(
+                asked=len(claim.jobs),
+                answered=answered,
+                ended=tally.ended,
+                missing=tally.missing,
+                outcome=_word(outcome),
+                duration_ms=duration_ms,
+            ),
+            *(JobLost(job_id) for job_id in tally.lost),
         )
-        for job_id in tally.lost:
-            telemetry.job_lost(job_id)
 
     def _record(self, claim: PollClaim, answer: Answer) -> Tally:
         return self._store.write(
@@ -240,7 +249,7 @@ class Poller:
         lost = self._store.write(give_back, claim, now, self._slow_down(claim, outcome))
         if self._up and _is_down(outcome):
             self._up = False
-            telemetry.upstream_down(*_code_and_detail(outcome))
+            telemetry.emit(UpstreamDown(*_code_and_detail(outcome)))
         return lost
 
     def _slow_down(
@@ -266,7 +275,7 @@ class Poller:
     def _recovered(self) -> None:
         if not self._up:
             self._up = True
-            telemetry.upstream_recovered()
+            telemetry.emit(UpstreamRecovered())
 
 
 def give_back(tx: Tx, claim: PollClaim, now: Micros, slow_down: Callable[[Tx, Micros], None]) -> list[str]:

@@ -1,91 +1,14 @@
-"""Every metric and every log sentence of the relay, behind one name.
+"""Log events and metrics: `emit` takes an event, which is counted and written as a line of the log.
 
-`sentences` has a function for each thing that happens; `metrics` what is counted, `port` where it
-can be scraped; `lines` how a line reads.
+`events` declares each event, `metrics` counts some of them, `log_format` writes the lines, `fleet`
+has the numbers of all processes, `metrics_port` serves metrics.
 """
 
-from relay.telemetry.log_events import (
-    AttemptEnded,
-    attempts_ended,
-    attempts_lost,
-    clock_disagrees,
-    credentials_not_renewed,
-    credentials_renewed,
-    deliveries_given_up,
-    endpoint_changed,
-    iteration_failed,
-    job_lost,
-    master_key_made,
-    overdue_failed,
-    poison_message_lost,
-    poll_ended,
-    poll_given_up,
-    process_started,
-    process_stopped,
-    process_stopping,
-    provider_event_received,
-    provider_event_refused,
-    pruned,
-    request_failed,
-    request_refused,
-    sender_died,
-    sent_again,
-    serve_metrics,
-    upstream_clock_skewed,
-    upstream_down,
-    upstream_recovered,
-    watch_registered,
-    watches_expired,
-)
-from relay.telemetry.log_format import configure
-from relay.telemetry.metrics import (
-    Fleet,
-    FleetNumbers,
-    drain_totals,
-    register_fleet,
-    registry,
-    render,
-    restore_totals,
-)
+from relay.telemetry import log_format, metrics
+from relay.telemetry.events import Event
 
-__all__ = [
-    "AttemptEnded",
-    "Fleet",
-    "FleetNumbers",
-    "attempts_ended",
-    "attempts_lost",
-    "clock_disagrees",
-    "configure",
-    "credentials_not_renewed",
-    "credentials_renewed",
-    "deliveries_given_up",
-    "drain_totals",
-    "endpoint_changed",
-    "iteration_failed",
-    "job_lost",
-    "master_key_made",
-    "overdue_failed",
-    "poison_message_lost",
-    "poll_ended",
-    "poll_given_up",
-    "process_started",
-    "process_stopped",
-    "process_stopping",
-    "provider_event_received",
-    "provider_event_refused",
-    "pruned",
-    "register_fleet",
-    "registry",
-    "render",
-    "request_failed",
-    "request_refused",
-    "restore_totals",
-    "sender_died",
-    "sent_again",
-    "serve_metrics",
-    "upstream_clock_skewed",
-    "upstream_down",
-    "upstream_recovered",
-    "watch_registered",
-    "watches_expired",
-]
+
+def emit(*events: Event) -> None:
+    """Count events and log them; those of one call are counted in bulk and written at once."""
+    metrics.count(events)
+    log_format.write(events)

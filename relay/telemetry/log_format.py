@@ -15,36 +15,59 @@ from typing import NamedTuple
 
 from relay.common.errors import whereabouts
 from relay.common.texts import printable
-from relay.common.time import US_PER_SECOND, Micros, rfc3339
+from relay.common.time import US_PER_SECOND, rfc3339
+from relay.telemetry.events import Event, Field
 
-REPEAT_EVERY = 60.0  # seconds between two lines about the same surprise
+REPEAT_EVERY = 60.0  # seconds between two lines of events that repeat themselves
+LEVELS = {number: name.lower() for name, number in logging.getLevelNamesMapping().items()}
 
 log = logging.getLogger("relay")
 
-Field = str | int | float | None
-Told = tuple[int, str, str, Mapping[str, Field]]  # level, event, sentence, fields
-
 
 class Line(NamedTuple):
-    """What a line says; `fields` are the event's own."""
+    """What a line says of an event, or of a library's record."""
 
-    at: Micros
-    level: str
-    process: str
+    level: int
     event: str
     message: str
     fields: Mapping[str, Field]
 
 
-def as_json(line: Line) -> str:
+class Lines(list[Line]):
+    """The message of a record of ours: many lines in one record leave in one write."""
+
+    def __str__(self) -> str:
+        return "\n".join(line.message for line in self)
+
+
+def write(events: Sequence[Event]) -> None:
+    """Log events, a line each; a batch costs little more than one."""
+    threshold = log.getEffectiveLevel()
+    lines = Lines()
+    for event in events:
+        level, key = event.severity(), event.repeat_key()
+        if level < threshold:
+            continue
+        held_back = 0 if key is None else repeats.let_through(event.name, *key)
+        if held_back is None:
+            continue
+        sentence = event.sentence()
+        if held_back:
+            sentence = f"{sentence[:-1]} ({held_back} more like it since the last such line)."
+        lines.append(Line(level, event.name, sentence, event.fields()))
+    if lines:
+        log.log(max(line.level for line in lines), lines)
+
+
+def as_json(ts: str, process: str, line: Line) -> str:
     """Write one object: `ts` (RFC 3339, UTC), `level`, `process`, `event`, `message`, then the fields.
 
     No field has a name of those.
     """
-    at, level, process, event, message, fields = line
-    head = f'"ts":"{rfc3339(at)}","level":{_json(level)},"process":{_json(process)}'
-    told = "".join([f',"{name}":{_json(value)}' for name, value in fields.items()])
-    return f'{{{head},"event":{_json(event)},"message":{_json(message)}{told}}}'
+    level, event, message, fields = line
+    head = f'"ts":"{ts}","level":{_json(LEVELS[level])},"process":{_json(process)}'
+    tail = "".join([f',"{name}":{_json(value)}' for name, value in fields.items()])
+    return f'{{{head},"event":{_json(event)},"message":{_json(message)}{tail}}}'
 
 
 def _json(value: Field) -> str:
@@ -56,34 +79,29 @@ def _json(value: Field) -> str:
     return str(value) if type(value) is int else json.dumps(value)
 
 
-def as_text(line: Line) -> str:
+def as_text(ts: str, process: str, line: Line) -> str:
     """Write one readable line: the sentence says what the fields say, but for the places of an exception."""
     trace = line.fields.get("trace")
     tail = f" [{trace}]" if trace else ""
-    return printable(f"{rfc3339(line.at)[11:23]} {line.level:<7} {line.process}: {line.message}{tail}")
+    return printable(f"{ts[11:23]} {LEVELS[line.level]:<7} {process}: {line.message}{tail}")
 
 
 class LineFormatter(logging.Formatter):
-    """Turns a record of ours (with `event` and `fields`) or of a library into one line."""
+    """Formats a record of ours, or of a library, one line for each event."""
 
-    def __init__(self, write: Callable[[Line], str], process: str) -> None:
+    def __init__(self, write: Callable[[str, str, Line], str], process: str) -> None:
         super().__init__()
         self._write, self._process = write, process
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write the record as one line, whatever is in it."""
-        at = int(record.created * US_PER_SECOND)
-        told: Sequence[Told] | None = getattr(record, "told", None)
-        if told is not None:
-            return "\n".join(self._write(self._line(at, *one)) for one in told)
-        fields: dict[str, Field] = dict(getattr(record, "fields", {}))
-        if record.exc_info and record.exc_info[1]:
-            fields["trace"] = whereabouts(record.exc_info[1])
-        event = getattr(record, "event", record.name)
-        return self._write(self._line(at, record.levelno, event, record.getMessage(), fields))
-
-    def _line(self, at: Micros, level: int, event: str, message: str, fields: Mapping[str, Field]) -> Line:
-        return Line(at, logging.getLevelName(level).lower(), self._process, event, message, fields)
+        """Write the record's lines, whatever is in it."""
+        lines: object = record.msg
+        if not isinstance(lines, Lines):
+            error = record.exc_info[1] if record.exc_info else None
+            fields = {"trace": whereabouts(error)} if error else {}
+            lines = [Line(record.levelno, record.name, record.getMessage(), fields)]
+        ts = rfc3339(int(record.created * US_PER_SECOND))
+        return "\n".join([self._write(ts, self._process, line) for line in lines])
 
 
 def configure(log_format: str, process: str) -> None:
@@ -100,18 +118,6 @@ def configure(log_format: str, process: str) -> None:
     log.setLevel(logging.INFO)
 
 
-def write_line(level: int, event: str, sentence: str, /, **fields: Field) -> None:
-    """Log one sentence with its event name and fields."""
-    if log.isEnabledFor(level):
-        log.log(level, "%s", sentence, extra={"event": event, "fields": fields})
-
-
-def write_lines(told: Sequence[Told]) -> None:
-    """Log many sentences at once, a line each; a batch costs little more than one."""
-    if told and log.isEnabledFor(logging.INFO):
-        log.info("%d lines", len(told), extra={"told": told})
-
-
 class Repeats:
     """Lets one line of a kind through per minute and counts those in between."""
 
@@ -124,9 +130,12 @@ class Repeats:
         """Return how many of this kind were held back since the last line; None: hold this one back too."""
         with self._lock:
             now = self._clock()
-            last, held = self._kinds.get(kind, (-REPEAT_EVERY, 0))
+            last, held_back = self._kinds.get(kind, (-REPEAT_EVERY, 0))
             if now - last < REPEAT_EVERY:
-                self._kinds[kind] = (last, held + 1)
+                self._kinds[kind] = (last, held_back + 1)
                 return None
             self._kinds[kind] = (now, 0)
-            return held
+            return held_back
+
+
+repeats = Repeats()

@@ -1,17 +1,14 @@
-"""Every metric: what this process counts, and what the database knows of the whole fleet.
+"""The metrics of this process, and how events move them.
 
 They can be scraped in two kinds of places, which must not be added up: the web's `/metrics` and its
-port speak for the whole fleet, from SQL (`register_fleet`, `render`); the port of another process
-speaks for that one alone (`render_own`). Both use the same names. To make the fleet whole, each
-process drains what it counted into SQL every few seconds (`drain_totals`; `restore_totals` when
-that failed).
+port speak for the whole fleet, from SQL (`fleet`); the port of another process speaks for that one
+alone. Both use the same names. To make the fleet whole, each process drains what it counted into
+SQL every few seconds (`drain_totals`; `restore_totals` when that failed).
 """
 
 import threading
-import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from prometheus_client import (
@@ -23,57 +20,79 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-FLEET_CACHE = (
-    5.0  # seconds; scrapers come every 10 to 60, and a dashboard's reload must not load the database
-)
+from relay.common.states import DeliveryStatus, ErrorClass
+from relay.common.time import US_PER_SECOND
+from relay.telemetry import events
+from relay.telemetry.events import Event
 
-Totals = Mapping[tuple[str, str], int]
+Totals = Mapping[tuple[str, str], int]  # counts by the metric's name and its label or ""
 
 registry = CollectorRegistry()
 ProcessCollector(registry=registry)
 
 
-class _Total:
+class Total:
     """A counter of this process that the fleet's totals in SQL keep too, under the same name."""
 
+    every: ClassVar[list["Total"]] = []
     pending: ClassVar[Tally[tuple[str, str]]] = Tally()
     lock: ClassVar = threading.Lock()
 
     def __init__(self, name: str, help_: str, label: str | None = None) -> None:
-        self.name, self.help, self.label = name, help_, label
-        self._counter = Counter(name, help_, [label] if label else [], registry=registry)
+        self.name, self.help, self.labels = name, help_, [label] if label else []
+        self._counter = Counter(name, help_, self.labels, registry=registry)
+        self.every.append(self)
 
     def add(self, label: str, count: int = 1) -> None:
-        (self._counter.labels(label) if self.label else self._counter).inc(count)
+        """Count; `label` is "" where the metric has none."""
+        (self._counter.labels(label) if self.labels else self._counter).inc(count)
         with self.lock:
             self.pending[self.name, label] += count
 
     def family(self, totals: Totals) -> CounterMetricFamily:
-        family = CounterMetricFamily(self.name, self.help, labels=[self.label] if self.label else [])
+        """The metric as the fleet's totals have it."""
+        family = CounterMetricFamily(self.name, self.help, labels=self.labels)
         for (name, label), value in sorted(totals.items()):
             if name == self.name:
-                family.add_metric([label] if self.label else [], value)
+                family.add_metric([label] if self.labels else [], value)
         return family
 
 
-ATTEMPTS = _Total(
+def render(collector: Collector = registry) -> tuple[bytes, str]:
+    """Write metrics, this process's or the fleet's, in Prometheus' text format, with its content type."""
+    return generate_latest(collector), CONTENT_TYPE_LATEST
+
+
+def drain_totals() -> dict[tuple[str, str], int]:
+    """Take what was counted since the last drain."""
+    with Total.lock:
+        drained = dict(Total.pending)
+        Total.pending.clear()
+    return drained
+
+
+def restore_totals(drained: Totals) -> None:
+    """Give back what could not be written, for the next drain."""
+    with Total.lock:
+        Total.pending.update(drained)
+
+
+ATTEMPTS = Total(
     "relay_attempts_total", "Attempts by what came of them: delivered or the class of error.", "outcome"
 )
-DELIVERIES = _Total("relay_deliveries_total", "Deliveries that ended, by their last status.", "status")
-WATCHES = _Total("relay_watches_registered_total", "New watches.")
-CALLS = _Total("relay_upstream_calls_total", "ListAIJob calls by what came of them.", "outcome")
-IDS = _Total("relay_upstream_ids_total", "Job ids asked for in ListAIJob calls.")
-ENDPOINT_CHANGES = _Total(
-    "relay_endpoint_turns_total", "Endpoints whose circuit opened or closed, or that were disabled.", "became"
-)
-PROVIDER_EVENTS = _Total(
+DELIVERIES = Total("relay_deliveries_total", "Deliveries that ended, by their last status.", "status")
+WATCHES = Total("relay_watches_registered_total", "New watches.")
+CALLS = Total("relay_upstream_calls_total", "ListAIJob calls by what came of them.", "outcome")
+IDS = Total("relay_upstream_ids_total", "Job ids asked for in ListAIJob calls.")
+PROVIDER_EVENTS = Total(
     "relay_hints_total", "Event notifications from VOD by what they were good for.", "outcome"
 )
-TOTALS = (ATTEMPTS, DELIVERIES, WATCHES, CALLS, IDS, PROVIDER_EVENTS, ENDPOINT_CHANGES)
-
+ENDPOINT_CHANGES = Total(
+    "relay_endpoint_turns_total", "Endpoints whose circuit opened or closed, or that were disabled.", "became"
+)
 ATTEMPT_DURATION = Histogram(
     "relay_attempt_duration_seconds",
     "Whole time of one attempt.",
@@ -95,85 +114,53 @@ CLOCK_AHEAD = Gauge(
 )
 
 
-def drain_totals() -> dict[tuple[str, str], int]:
-    """Take what was counted since the last drain, as (metric name, label or "") to count."""
-    with _Total.lock:
-        drained = dict(_Total.pending)
-        _Total.pending.clear()
-    return drained
+def count(emitted: Sequence[Event]) -> None:
+    """Move the metrics that events stand for; attempts, which come in batches, in bulk."""
+    attempts = []
+    for event in emitted:
+        if isinstance(event, events.AttemptEnded):
+            attempts.append(event)
+        else:
+            _count(event)
+    if attempts:
+        _count_attempts(attempts)
 
 
-def restore_totals(drained: Totals) -> None:
-    """Give back what could not be written, for the next drain."""
-    with _Total.lock:
-        _Total.pending.update(drained)
+def _count_attempts(attempts: Sequence[events.AttemptEnded]) -> None:
+    for error, number in Tally(attempt.error for attempt in attempts).items():
+        ATTEMPTS.add("delivered" if error is None else error.value, number)
+    for outcome, number in Tally(attempt.outcome for attempt in attempts).items():
+        if outcome not in {DeliveryStatus.PENDING, DeliveryStatus.HELD}:
+            DELIVERIES.add(outcome.value, number)
+    for attempt in attempts:
+        ATTEMPT_DURATION.observe(attempt.duration_us / US_PER_SECOND)
 
 
-@dataclass(frozen=True, slots=True)
-class FleetNumbers:
-    """The state of the whole fleet, as one read of the database; `totals` are named as in `drain_totals`."""
-
-    deliveries_pending: int
-    deliveries_held: int
-    deliveries_due: int
-    oldest_due_seconds: float
-    endpoints_open: int
-    endpoints_paused: int
-    endpoints_disabled: int
-    jobs_open: int
-    jobs_due: int
-    watches_waiting: int
-    totals: Totals
-
-
-FLEET_GAUGES = {
-    "deliveries_pending": "Deliveries that still have to be made, held ones not counted.",
-    "deliveries_held": "Deliveries held back by a paused or disabled endpoint.",
-    "deliveries_due": "Deliveries whose time has come.",
-    "oldest_due_seconds": "How long the oldest due delivery has been due.",
-    "endpoints_open": "Endpoints that keep failing: their circuit is open, only probes go out.",
-    "endpoints_paused": "Endpoints that somebody has paused.",
-    "endpoints_disabled": "Endpoints given up: they answered 410, or failed for days.",
-    "jobs_open": "Jobs that have not ended.",
-    "jobs_due": "Jobs whose time to be asked for has come.",
-    "watches_waiting": "Watches whose job has not ended.",
-}
-
-
-class Fleet(Collector):
-    """The fleet's numbers as metrics, read from the database at most every five seconds."""
-
-    def __init__(self, read: Callable[[], FleetNumbers], clock: Callable[[], float]) -> None:
-        self._read, self._clock = read, clock
-        self._lock = threading.Lock()
-        self._numbers: FleetNumbers | None = None
-        self._read_at = 0.0
-
-    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
-        """Yield the gauges, then the counters."""
-        numbers = self._fresh()
-        for name, help_ in FLEET_GAUGES.items():
-            yield GaugeMetricFamily(f"relay_{name}", help_, value=getattr(numbers, name))
-        for total in TOTALS:
-            yield total.family(numbers.totals)
-
-    def _fresh(self) -> FleetNumbers:
-        with self._lock:
-            if self._numbers is None or self._clock() - self._read_at >= FLEET_CACHE:
-                self._numbers, self._read_at = self._read(), self._clock()
-            return self._numbers
-
-
-def register_fleet(read: Callable[[], FleetNumbers], clock: Callable[[], float] = time.monotonic) -> Fleet:
-    """Say how the fleet's numbers are read; what `read` raises, `render` raises."""
-    return Fleet(read, clock)
-
-
-def render(fleet: Fleet) -> tuple[bytes, str]:
-    """Write the fleet's metrics in Prometheus' text format, with its content type."""
-    return generate_latest(fleet), CONTENT_TYPE_LATEST
-
-
-def render_own() -> tuple[bytes, str]:
-    """Write this process's own metrics, as `render` does the fleet's."""
-    return generate_latest(registry), CONTENT_TYPE_LATEST
+def _count(event: Event) -> None:  # noqa: C901 - a table: a case for each event that a metric counts
+    match event:
+        case events.AttemptsLost():
+            ATTEMPTS.add(ErrorClass.LOST.value, event.count)
+        case events.DeliveryGivenUp():
+            DELIVERIES.add(event.outcome.value)
+        case events.OverdueFailed():
+            DELIVERIES.add(DeliveryStatus.FAILED.value, event.count)
+        case events.WatchRegistered():
+            WATCHES.add("", event.new)
+        case events.PollEnded():
+            CALLS.add(event.outcome)
+            IDS.add("", event.asked)
+            IDS_PER_CALL.observe(event.asked)
+        case events.ProviderEventReceived():
+            PROVIDER_EVENTS.add("hinted" if event.marked else "ignored")
+        case events.ProviderEventRefused():
+            PROVIDER_EVENTS.add("refused")
+        case events.EndpointChanged():
+            ENDPOINT_CHANGES.add(event.became)
+        case events.UpstreamDown():
+            UPSTREAM_UP.set(0)
+        case events.UpstreamRecovered():
+            UPSTREAM_UP.set(1)
+        case events.UpstreamClockSkewed():
+            UPSTREAM_CLOCK_AHEAD.set(event.seconds)
+        case events.ClockDisagrees():
+            CLOCK_AHEAD.set(event.seconds)

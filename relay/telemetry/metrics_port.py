@@ -7,28 +7,36 @@ from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
+from prometheus_client.registry import Collector
+
+from relay import telemetry
 from relay.settings.types import split_host_port
+from relay.telemetry.events import MetricsNotServed, MetricsServed
+from relay.telemetry.fleet import Fleet
+from relay.telemetry.metrics import registry, render
 
-Render = Callable[[], tuple[bytes, str]]  # the body and its content type; may raise
 
+def serve_metrics(addr: str, fleet: Fleet | None = None) -> WSGIServer | None:
+    """Serve the fleet's metrics, or else this process's own, at `host:port`.
 
-def serve(addr: str, render: Render) -> WSGIServer:
-    """Answer every GET at `host:port` with what `render` returns, or with 503 where it raises.
-
-    Raises:
-        OSError: the address is taken, or is not this machine's.
+    If that can't be, log it and go without (None).
     """
     host, port = split_host_port(addr) or ("", 0)
-    server = _Server((host or "0.0.0.0", port), _SilentHandler)  # noqa: S104 - ":9100" asks for it
-    server.set_app(_app(render))
+    try:
+        server = _Server((host or "0.0.0.0", port), _SilentHandler)  # noqa: S104 - ":9100" asks for it
+    except OSError as error:
+        telemetry.emit(MetricsNotServed(addr, error.strerror or "no such address"))
+        return None
+    server.set_app(_app(fleet or registry))
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    telemetry.emit(MetricsServed(addr, "the fleet" if fleet else "this process"))
     return server
 
 
-def _app(render: Render) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
+def _app(collector: Collector) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
     def app(_environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         try:
-            body, content_type = render()
+            body, content_type = render(collector)
         except Exception:  # noqa: BLE001 - a scrape that fails says so itself, to whoever watches
             start_response("503 Service Unavailable", [("Content-Length", "0")])
             return [b""]

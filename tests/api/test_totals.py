@@ -15,6 +15,10 @@ from relay.db.clock import Clock
 from relay.db.engine import Store
 from relay.housekeeping.sql import fleet
 from relay.subscribers.encryption import Encryption
+from relay.telemetry import metrics
+from relay.telemetry.events import WatchRegistered
+from relay.telemetry.fleet import Fleet, FleetNumbers
+from relay.telemetry.metrics_port import serve_metrics
 from tests.support.api import new_caller, parts_for_tests, serving
 from tests.support.database import id_maker
 from tests.support.processes import Relay, free_port, wait_until
@@ -25,9 +29,9 @@ REGISTERED = ("relay_watches_registered_total", "")
 @pytest.fixture(autouse=True)
 def _nothing_counted() -> Iterator[None]:
     """Other tests of this process count too."""
-    telemetry.drain_totals()
+    metrics.drain_totals()
     yield
-    telemetry.drain_totals()
+    metrics.drain_totals()
 
 
 @pytest.fixture
@@ -51,7 +55,7 @@ def test_what_a_request_counts_is_written_after_its_answer(
 def test_it_is_written_every_few_seconds_only(own_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     periodic = PeriodicFlush(own_store)
     for _ in range(3):
-        telemetry.watch_registered(1, 1)
+        telemetry.emit(WatchRegistered(1, 1))
         periodic.flush_if_due()
     assert kept(own_store) == 1
     monkeypatch.setattr(totals, "EVERY", 0.0)
@@ -61,7 +65,7 @@ def test_it_is_written_every_few_seconds_only(own_store: Store, monkeypatch: pyt
 
 
 def test_what_can_not_be_written_is_kept_and_nobody_is_troubled(own_store: Store, tmp_path: Path) -> None:
-    telemetry.watch_registered(2, 2)
+    telemetry.emit(WatchRegistered(2, 2))
     away = Store(f"sqlite:///{tmp_path / 'no folder' / 'relay.db'}", retry_timeout=0.05)
     totals.flush(away)
     empty = Store(f"sqlite:///{tmp_path / 'not_migrated.db'}", retry_timeout=0.05)
@@ -104,10 +108,10 @@ def test_a_web_serves_the_fleets_metrics_on_a_port_of_their_own_and_leaves_no_co
 
 
 def test_a_scrape_while_the_database_is_away_is_503() -> None:
-    def read() -> telemetry.FleetNumbers:
+    def read() -> FleetNumbers:
         raise ConnectionError
 
-    server = telemetry.serve_metrics("127.0.0.1:0", telemetry.register_fleet(read))
+    server = serve_metrics("127.0.0.1:0", Fleet(read))
     assert server is not None
     try:
         with pytest.raises(urllib.error.HTTPError, match="503") as caught:

@@ -32,6 +32,7 @@ from relay.provider.list_ai_job.roles import ecs_role, oidc_role, sts_url
 from relay.provider.list_ai_job.rules.signing import Credentials
 from relay.provider.source import Answered, Unreachable
 from relay.settings import load
+from relay.telemetry.events import CredentialsNotRenewed, CredentialsRenewed
 from tests.polling.test_poller import StillClock, rules
 from tests.support.flow import World
 from tests.support.provider import eventually, reply, running_provider, scripted_server
@@ -45,6 +46,7 @@ from tests.support.sts import (
     Stand,
     running_stand,
 )
+from tests.support.telemetry import logged
 
 ROLES = ["oidc", "ecs"]
 
@@ -352,8 +354,7 @@ def test_a_poller_without_credentials_waits_says_so_and_recovers(
         assert provider.calls()["calls"] == 1
     assert world.rows(Watch, Watch.id == watch_id)[0].status == "success"
     assert world.rows(Upstream)[0].down_since is None
-    said = [vars(record).get("event") for record in caplog.records]
-    assert [event for event in said if str(event).startswith("upstream")] == [
+    assert [line.event for line in logged(caplog) if line.event.startswith("upstream")] == [
         "upstream_down",
         "upstream_recovered",
     ]
@@ -394,8 +395,10 @@ def test_nothing_secret_is_logged_or_shown(
             Renewal(
                 fetcher(role, stand.url, token_file),
                 lambda: 0.0,
-                on_renewed=telemetry.credentials_renewed,
-                on_failed=telemetry.credentials_not_renewed,
+                on_renewed=lambda seconds: telemetry.emit(CredentialsRenewed(round(seconds))),
+                on_failed=lambda why, left, retry_in: telemetry.emit(
+                    CredentialsNotRenewed(why, round(left), round(retry_in))
+                ),
             )
             for role in ROLES
         ]
@@ -403,7 +406,7 @@ def test_nothing_secret_is_logged_or_shown(
             renewal.start()
             assert eventually(lambda renewal=renewal: key_id(renewal) is not None)  # type: ignore[misc]
             renewal.close()
-        telemetry.credentials_not_renewed("STS refused with HTTP 400 (X).", 0, 5)
+        telemetry.emit(CredentialsNotRenewed("STS refused with HTTP 400 (X).", 0, 5))
     shown = json.dumps([str(vars(record)) for record in caplog.records]) + repr(
         given(of_pod(stand.url, token_file)())
     )

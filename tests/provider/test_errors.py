@@ -21,10 +21,12 @@ from relay.polling.rules.poll_policy import CLOSEST_POLLS
 from relay.provider.list_ai_job.client import ListAIJob
 from relay.provider.source import Answered, Outcome, RefusalKind, Refused, Unreachable, Unreadable
 from relay.sandbox.responses import RESPONSES
+from relay.telemetry.events import UpstreamClockSkewed
 from relay.telemetry.metrics import UPSTREAM_CLOCK_AHEAD
 from tests.polling.test_poller import turn
 from tests.support.flow import World
 from tests.support.provider import Provider, running_provider
+from tests.support.telemetry import logged
 
 THROTTLING = ["Throttling", "Throttling.User", "Throttling.Api", "throttling.user", "Throttling.Anything.New"]
 TRANSIENT = ["ServiceUnavailable", "ServiceUnavailableTemporary", "InternalError", "SomethingNobodyKnows"]
@@ -128,7 +130,7 @@ def test_a_stale_signature_is_made_anew_once(provider: Provider, client: ListAIJ
 def test_a_clock_that_is_wrong_is_corrected_and_told_of(
     provider: Provider, seconds: float, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = provider.client(on_clock_skew=telemetry.upstream_clock_skewed)
+    client = provider.client(on_clock_skew=lambda by: telemetry.emit(UpstreamClockSkewed(by)))
     assert isinstance(client.ask(["a"]), Answered)
     provider.fault("clock", seconds=seconds)
     with caplog.at_level(logging.WARNING, logger="relay"):
@@ -136,7 +138,7 @@ def test_a_clock_that_is_wrong_is_corrected_and_told_of(
         assert isinstance(client.ask(["a"]), Answered)
     client.close()
     assert client.clock_offset / US_PER_SECOND == pytest.approx(seconds, abs=2)
-    assert [vars(record)["event"] for record in caplog.records] == ["upstream_clock_skewed"]
+    assert [line.event for line in logged(caplog)] == ["upstream_clock_skewed"]
     (metric,) = UPSTREAM_CLOCK_AHEAD.collect()
     assert metric.samples[0].value == pytest.approx(seconds, abs=2)
     assert provider.calls()["calls"] == 4
@@ -256,7 +258,7 @@ def test_while_the_provider_denies_us_it_is_probed_once_a_minute(
         turn(world, client.ask)
     assert world.rows(Upstream)[0].next_call_at == world.now + PROBE_AFTER
     assert world.rows(Upstream)[0].error_code == code
-    assert [vars(record)["fields"]["code"] for record in caplog.records] == [code]
+    assert [line.fields["code"] for line in logged(caplog)] == [code]
     world.later(59)
     turn(world, client.ask)
     assert provider.calls()["calls"] == 1

@@ -14,9 +14,23 @@ from hypothesis import strategies as st
 from relay import telemetry
 from relay.common.errors import whereabouts
 from relay.common.states import DeliveryStatus, ErrorClass
-from relay.telemetry.log_format import Line, Repeats, as_json, as_text
+from relay.common.time import rfc3339
+from relay.telemetry import metrics
+from relay.telemetry.events import (
+    AttemptEnded,
+    AttemptsLost,
+    IterationFailed,
+    PollEnded,
+    ProcessStopping,
+    UpstreamDown,
+    UpstreamRecovered,
+    WatchRegistered,
+)
+from relay.telemetry.fleet import Fleet, FleetNumbers
+from relay.telemetry.log_format import Line, Repeats, as_json, as_text, configure
+from relay.telemetry.metrics_port import serve_metrics
 
-NUMBERS = telemetry.FleetNumbers(
+NUMBERS = FleetNumbers(
     deliveries_pending=5,
     deliveries_held=2,
     deliveries_due=1,
@@ -62,16 +76,15 @@ def attempt(**changes: object) -> None:
         "number": 1,
         "status_code": 200,
         "error": None,
-        "duration": 12_345,
+        "duration_us": 12_345,
         "outcome": DeliveryStatus.DELIVERED,
         "next_attempt_at": None,
     }
-    ended = telemetry.AttemptEnded(**(said | changes))  # type: ignore[arg-type]  # one literal for all types
-    telemetry.attempts_ended([ended])
+    telemetry.emit(AttemptEnded(**(said | changes)))  # type: ignore[arg-type]  # one literal for all types
 
 
 def test_a_json_line_holds_time_level_process_event_sentence_and_fields(stderr: Stderr) -> None:
-    telemetry.configure("json", "dispatcher")
+    configure("json", "dispatcher")
     attempt(
         status_code=503,
         error=ErrorClass.HTTP_5XX,
@@ -97,26 +110,26 @@ def test_a_json_line_holds_time_level_process_event_sentence_and_fields(stderr: 
 
 
 def test_a_text_line_is_readable(stderr: Stderr) -> None:
-    telemetry.configure("text", "poller")
-    telemetry.upstream_down("Forbidden.RAM", "the key may not call ListAIJob.")
+    configure("text", "poller")
+    telemetry.emit(UpstreamDown("Forbidden.RAM", "the key may not call ListAIJob."))
     assert stderr.getvalue()[13:] == (
         "error   poller: The provider refuses our calls (Forbidden.RAM): the key may not call ListAIJob.\n"
     )
-    telemetry.upstream_recovered()
+    telemetry.emit(UpstreamRecovered())
 
 
 def test_auto_is_json_where_no_terminal_is(stderr: Stderr) -> None:
-    telemetry.configure("auto", "web")
-    telemetry.process_stopping("SIGTERM")
+    configure("auto", "web")
+    telemetry.emit(ProcessStopping("SIGTERM"))
     assert json.loads(stderr.getvalue())["event"] == "process_stopping"
 
 
 @given(st.text())
 def test_K2_a_line_is_one_line_without_control_characters(text: str) -> None:
-    line = Line(0, "info", "web", "event", text, {"trace": text, "field": text})
-    for written in (as_text(line), as_json(line)):
+    line = Line(logging.INFO, "event", text, {"trace": text, "field": text})
+    for written in (as_text(rfc3339(0), "web", line), as_json(rfc3339(0), "web", line)):
         assert written.isprintable()
-    assert json.loads(as_json(line))["message"] == text
+    assert json.loads(as_json(rfc3339(0), "web", line))["message"] == text
 
 
 def fail(text: str) -> BaseException:
@@ -129,9 +142,9 @@ def fail(text: str) -> BaseException:
 
 
 def test_an_exception_is_told_by_classes_and_places_never_by_its_text(stderr: Stderr) -> None:
-    telemetry.configure("json", "poller")
+    configure("json", "poller")
     error = fail("hush-secret")
-    telemetry.iteration_failed("poll-a", error, 0.5)
+    telemetry.emit(IterationFailed("poll-a", error, 0.5))
     logging.getLogger("some.library").error("It broke.", exc_info=error)
     written = stderr.getvalue()
     assert "hush" not in written
@@ -140,10 +153,10 @@ def test_an_exception_is_told_by_classes_and_places_never_by_its_text(stderr: St
 
 
 def test_the_same_surprise_is_told_once_a_minute(stderr: Stderr) -> None:
-    telemetry.configure("json", "poller")
+    configure("json", "poller")
     for _ in range(5):
-        telemetry.iteration_failed("poll-b", KeyError("x"), 1)
-    telemetry.iteration_failed("poll-b", ValueError("x"), 1)
+        telemetry.emit(IterationFailed("poll-b", KeyError("x"), 1))
+    telemetry.emit(IterationFailed("poll-b", ValueError("x"), 1))
     assert [json.loads(line)["error"] for line in stderr.getvalue().splitlines()] == [
         "KeyError",
         "ValueError",
@@ -160,25 +173,23 @@ def test_a_repeated_line_says_how_many_were_held_back() -> None:
 
 
 def test_an_uneventful_poll_is_not_told(stderr: Stderr) -> None:
-    telemetry.configure("json", "poller")
-    told = {"asked": 10, "answered": 10, "missing": 0, "duration": 1}
-    telemetry.poll_ended(**told, ended=0, outcome="answered")
-    telemetry.poll_ended(**told | {"missing": 3}, ended=0, outcome="answered")
+    configure("json", "poller")
+    poll = PollEnded(asked=10, answered=10, ended=0, missing=0, outcome="answered", duration_ms=1)
+    telemetry.emit(poll, replace(poll, missing=3))
     assert stderr.getvalue() == ""
-    telemetry.poll_ended(**told, ended=1, outcome="answered")
-    telemetry.poll_ended(**told, ended=0, outcome="throttled")
+    telemetry.emit(replace(poll, ended=1), replace(poll, outcome="throttled"))
     assert [json.loads(line)["level"] for line in stderr.getvalue().splitlines()] == ["info", "warning"]
 
 
 def test_what_was_counted_is_drained_once_and_can_be_given_back() -> None:
-    telemetry.drain_totals()
+    metrics.drain_totals()
     attempt()
     attempt(status_code=None, error=ErrorClass.DNS, outcome=DeliveryStatus.PENDING)
     attempt(status_code=404, error=ErrorClass.HTTP_4XX, outcome=DeliveryStatus.FAILED)
-    telemetry.attempts_lost(2)
-    telemetry.poll_ended(asked=7, answered=7, ended=0, missing=0, outcome="answered", duration=1)
-    telemetry.watch_registered(3, 2)
-    counted = telemetry.drain_totals()
+    telemetry.emit(AttemptsLost(2))
+    telemetry.emit(PollEnded(asked=7, answered=7, ended=0, missing=0, outcome="answered", duration_ms=1))
+    telemetry.emit(WatchRegistered(3, 2))
+    counted = metrics.drain_totals()
     assert counted == {
         ("relay_attempts_total", "delivered"): 1,
         ("relay_attempts_total", "dns"): 1,
@@ -190,14 +201,14 @@ def test_what_was_counted_is_drained_once_and_can_be_given_back() -> None:
         ("relay_upstream_ids_total", ""): 7,
         ("relay_watches_registered_total", ""): 2,
     }
-    assert telemetry.drain_totals() == {}
-    telemetry.restore_totals(counted)
+    assert metrics.drain_totals() == {}
+    metrics.restore_totals(counted)
     attempt()
-    assert telemetry.drain_totals()["relay_attempts_total", "delivered"] == 2
+    assert metrics.drain_totals()["relay_attempts_total", "delivered"] == 2
 
 
 def test_the_fleet_is_rendered_from_its_numbers() -> None:
-    body, content_type = telemetry.render(telemetry.register_fleet(lambda: NUMBERS))
+    body, content_type = metrics.render(Fleet(lambda: NUMBERS))
     text = body.decode()
     assert content_type.startswith("text/plain")
     for line in (
@@ -221,35 +232,35 @@ def test_the_fleet_is_rendered_from_its_numbers() -> None:
 def test_the_fleet_is_read_at_most_every_five_seconds() -> None:
     now, reads = [100.0], [0]
 
-    def read() -> telemetry.FleetNumbers:
+    def read() -> FleetNumbers:
         reads[0] += 1
         return replace(NUMBERS, jobs_open=reads[0])
 
-    fleet = telemetry.register_fleet(read, clock=lambda: now[0])
+    fleet = Fleet(read, clock=lambda: now[0])
     for at in (100.0, 104.9, 105.0):
         now[0] = at
-        body, _ = telemetry.render(fleet)
+        body, _ = metrics.render(fleet)
     assert b"relay_jobs_open 2.0" in body
 
 
 def test_a_database_that_is_down_fails_the_scrape_and_not_the_next() -> None:
-    answers: list[telemetry.FleetNumbers | None] = [None, NUMBERS]
+    answers: list[FleetNumbers | None] = [None, NUMBERS]
 
-    def read() -> telemetry.FleetNumbers:
+    def read() -> FleetNumbers:
         numbers = answers.pop(0)
         if numbers is None:
             raise ConnectionError
         return numbers
 
-    fleet = telemetry.register_fleet(read)
+    fleet = Fleet(read)
     with pytest.raises(ConnectionError):
-        telemetry.render(fleet)
-    assert b"relay_jobs_open 4.0" in telemetry.render(fleet)[0]
+        metrics.render(fleet)
+    assert b"relay_jobs_open 4.0" in metrics.render(fleet)[0]
 
 
 def test_a_process_serves_its_own_metrics() -> None:
     attempt()
-    server = telemetry.serve_metrics("127.0.0.1:0")
+    server = serve_metrics("127.0.0.1:0")
     assert server is not None
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/metrics", timeout=5) as answer:
@@ -263,9 +274,9 @@ def test_a_process_serves_its_own_metrics() -> None:
 
 
 def test_metrics_on_a_busy_address_are_told_and_done_without(stderr: Stderr) -> None:
-    telemetry.configure("json", "dispatcher")
+    configure("json", "dispatcher")
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        assert telemetry.serve_metrics(f"127.0.0.1:{taken.getsockname()[1]}") is None
+        assert serve_metrics(f"127.0.0.1:{taken.getsockname()[1]}") is None
     line = json.loads(stderr.getvalue())
     assert (line["event"], line["level"]) == ("metrics_not_served", "warning")
     assert "RELAY_METRICS_ADDR" in line["message"]

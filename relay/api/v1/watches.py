@@ -21,6 +21,7 @@ from relay.api.v1.resource import resource
 from relay.common.states import WATCHABLE_EVENTS, WatchStatus
 from relay.common.time import Micros, rfc3339
 from relay.db.engine import Tx
+from relay.telemetry.events import WatchRegistered
 from relay.watches import registration
 from relay.watches.registration import WatchRequest
 from relay.watches.sql import watch_views
@@ -154,7 +155,7 @@ def _register(
     registered = registration.register(tx, subscriber_id(), requests, now, ctx.new_id)
     rows = watch_views.watches_by_id(tx, subscriber_id(), [watch.watch_id for watch in registered])
     new = len({watch.watch_id for watch in registered if watch.created})
-    return [_document(row) for row in rows], new, lambda: telemetry.watch_registered(len(requests), new)
+    return [_document(row) for row in rows], new, lambda: telemetry.emit(WatchRegistered(len(requests), new))
 
 
 @routes.get("/watches")

@@ -1,6 +1,5 @@
 """The numbers of the whole fleet: what is owed and due now, and the totals its processes have counted."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import case, func, select
@@ -9,26 +8,10 @@ from relay.common.states import EndpointStatus
 from relay.common.time import US_PER_SECOND, Micros
 from relay.db.engine import Tx
 from relay.db.tables import Counter, Delivery, Endpoint, Job, Watch
+from relay.telemetry.fleet import FleetNumbers
 
 
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """One look at the fleet. Held deliveries count as held only; `totals` are by (name, label)."""
-
-    deliveries_pending: int
-    deliveries_held: int
-    deliveries_due: int
-    oldest_due_seconds: float
-    endpoints_open: int
-    endpoints_paused: int
-    endpoints_disabled: int
-    jobs_open: int
-    jobs_due: int
-    watches_waiting: int
-    totals: dict[tuple[str, str], int]
-
-
-def numbers(tx: Tx, now: Micros) -> Numbers:
+def numbers(tx: Tx, now: Micros) -> FleetNumbers:
     """Count what is open, by indexes that hold open rows only, and the endpoints that are not well."""
     pending = {row.sends: row for row in _pending(tx, now)}
     sending, held = pending.get(1), pending.get(0)
@@ -38,7 +21,7 @@ def numbers(tx: Tx, now: Micros) -> Numbers:
             Job.due_at.is_not(None)
         )
     ).one()
-    return Numbers(
+    return FleetNumbers(
         deliveries_pending=sending.pending if sending else 0,
         deliveries_held=held.pending if held else 0,
         deliveries_due=int(sending.due) if sending else 0,
