@@ -1,4 +1,4 @@
-"""The query of a list: its page and filters. An unknown, repeated or wrong parameter is refused with 422."""
+"""Queries, such as the page and filters of a list: 422 for a parameter that is unknown, repeated or wrong."""
 
 import base64
 import re
@@ -20,25 +20,10 @@ def _limit(text: str) -> int:
     return int(text)
 
 
-class ListQuery(RequestModel):
-    """The page of a list; each list adds its filters, and says which text its cursor stands for."""
+class Query(RequestModel):
+    """The parameters that a path takes."""
 
     noun: ClassVar[str] = "parameter"
-    cursor_pattern: ClassVar[str]
-
-    limit: Annotated[int, PlainValidator(_limit), Field(description=f"a whole number from 1 to {MOST}")] = 50
-    cursor: Annotated[str | None, Field(description="a next_cursor of this list")] = None
-
-    @field_validator("cursor")
-    @classmethod
-    def _read_cursor(cls, cursor: str) -> str:
-        try:
-            text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-        except ValueError:
-            text = ""
-        if not re.fullmatch(cls.cursor_pattern, text):
-            raise WrongMember("is not a next_cursor of this list; begin again without one")
-        return text
 
     @classmethod
     def read_query(cls) -> Self:
@@ -55,6 +40,26 @@ class ListQuery(RequestModel):
         if faults:
             raise Invalid(faults)
         return query
+
+
+class ListQuery(Query):
+    """The page of a list; each list adds its filters, and says which text its cursor stands for."""
+
+    cursor_pattern: ClassVar[str]
+
+    limit: Annotated[int, PlainValidator(_limit), Field(description=f"a whole number from 1 to {MOST}")] = 50
+    cursor: Annotated[str | None, Field(description="a next_cursor of this list")] = None
+
+    @field_validator("cursor")
+    @classmethod
+    def _read_cursor(cls, cursor: str) -> str:
+        try:
+            text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        except ValueError:
+            text = ""
+        if not re.fullmatch(cls.cursor_pattern, text):
+            raise WrongMember("is not a next_cursor of this list; begin again without one")
+        return text
 
     @property
     def page(self) -> Page:
