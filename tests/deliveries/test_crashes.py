@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +19,8 @@ from relay.db.tables import Endpoint, Job, SigningSecret
 from relay.sandbox.receiver import Answer, Received, Receiver
 from tests.support.chaos import Chaos, Line
 from tests.support.dispatch import NOWHERE, Fleet, running_fleet
-from tests.support.processes import COMMANDS, ROOT, Relay, children, wait_until
+from tests.support.forks import ROOT
+from tests.support.processes import Relay, children, wait_until
 from tests.support.sender_client import OK
 
 
@@ -196,12 +196,10 @@ def test_what_was_claimed_before_sigterm_is_sent_however_large_it_is(fleet: Flee
 def test_C4_no_process_starts_with_a_lease_shorter_than_its_work(name: str, tmp_path: Path) -> None:
     settings = {"RELAY_ATTEMPT_TIMEOUT": "10", "RELAY_LEASE_SECONDS": "24"}
     relay = Relay(f"sqlite:///{tmp_path}/none.db", NOWHERE, tmp_path, settings)
-    done = subprocess.run(
-        COMMANDS[name], env=relay.environ, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode != 0
-    assert "RELAY_LEASE_SECONDS must be at least RELAY_ATTEMPT_TIMEOUT + 15" in done.stderr + done.stdout
-    assert "Traceback" not in done.stderr
+    assert relay.launch(name).wait(60) != 0
+    said = (tmp_path / f"{name}.log").read_text()
+    assert "RELAY_LEASE_SECONDS must be at least RELAY_ATTEMPT_TIMEOUT + 15" in said
+    assert "Traceback" not in said
     assert not (tmp_path / "none.db").exists()
 
 
@@ -281,7 +279,9 @@ def test_C10_dispatchers_two_hours_apart_send_nothing_twice_and_stall_nothing(
     (tmp_path / "sitecustomize.py").write_text(SKEWED)
     path = f"{tmp_path}:{ROOT}"
     for ahead in ("3600", "-3600"):
-        fleet.dispatcher(PYTHONPATH=path, RELAY_SERVICE_SKEW=ahead)
+        relay = fleet.relay(PYTHONPATH=path, RELAY_SERVICE_SKEW=ahead)
+        relay.forks = False  # Python reads that file when it starts
+        relay.start("dispatcher")
     with Receiver(secret=fleet.secret, answer=lambda one: Answer(200 if one.repeats else 500)) as receiver:
         for relay in fleet.relays:  # each has asked the database for the time, and says how far off it is
             wait_until(

@@ -98,6 +98,7 @@ def test_every_outcome_reaches_its_receiver_through_the_real_processes(
         {"type": "AIVideoTag", "outcome": "success", "seconds": 0},
         {"type": "AIMediaDNA", "outcome": "fail", "seconds": 0},
     )
+    relay.forks = False
     relay.start()
     with Receiver(secret=relay.secret) as receiver:
         for job_id in (good, bad, "nobody-knows-this-one"):

@@ -7,21 +7,23 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import requests
 
 from relay.sandbox.listaijob import ACCESS_KEY_ID, ACCESS_KEY_SECRET
+from tests.support.forks import ROOT, Forked, nursery
 
-ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = {
-    "web": [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "app:app"],
-    "poller": [sys.executable, "-m", "relay", "poll"],
-    "dispatcher": [sys.executable, "-m", "relay", "deliver"],
+Process = Forked | subprocess.Popen[bytes]
+COMMANDS = {  # what follows `python -m`
+    "web": ["gunicorn", "-c", "gunicorn.conf.py", "app:app"],
+    "poller": ["relay", "poll"],
+    "dispatcher": ["relay", "deliver"],
 }
 MASTER_KEY = base64.b64encode(b"m" * 32).decode()
 
@@ -50,14 +52,19 @@ def children(pid: int) -> list[int]:
 
 @dataclass
 class Relay:
-    """Processes of one relay on one database; `settings` are added to the environment."""
+    """Processes of one relay on one database; `settings` are added to the environment.
+
+    They are forked from one that has imported their code, unless `forks` is false: then each is started as
+    operators start it.
+    """
 
     database_url: str
     provider_url: str
     folder: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
-    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    forks: bool = True
+    running: dict[str, Process] = field(default_factory=dict)
     api_key: str = ""
     secret: str = ""
 
@@ -86,37 +93,42 @@ class Relay:
 
     def command(self, *arguments: str) -> str:
         """Run `python -m relay …` to its end and return what it printed."""
-        done = subprocess.run(
-            [sys.executable, "-m", "relay", *arguments],
+        with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as wrong:
+            code = self._run(["relay", *arguments], said, wrong).wait(60)
+            for file in (said, wrong):
+                file.seek(0)
+            assert code == 0, wrong.read().decode()
+            return said.read().decode()
+
+    def _run(self, arguments: list[str], stdout: IO[bytes], stderr: IO[bytes]) -> Process:
+        if self.forks:
+            return nursery().fork(arguments, self.environ, stdout.fileno(), stderr.fileno())
+        return subprocess.Popen(
+            [sys.executable, "-m", *arguments],
             env=self.environ,
             cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            process_group=0,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
 
     def subscribe(self, name: str = "tests") -> None:
         made = json.loads(self.command("subscriber", "add", name))
         self.api_key, self.secret = made["api_key"], made["secret"]
 
     def start(self, *names: str) -> None:
-        """Start processes; each writes to its own log file, one after the other life."""
+        """Start processes, and wait until the web is ready."""
         for name in names or COMMANDS:
-            with (self.folder / f"{name}.log").open("ab") as log:
-                self.running[name] = subprocess.Popen(
-                    COMMANDS[name],
-                    env=self.environ,
-                    cwd=ROOT,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    process_group=0,
-                )
+            self.launch(name)
         if "web" in self.running:
             wait_until(self.is_ready, 30, "the web is ready")
+
+    def launch(self, name: str) -> Process:
+        """Start one process; it writes to a log file of its own, one after the other life."""
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.running[name] = self._run(COMMANDS[name], log, log)
+        return self.running[name]
 
     def is_ready(self) -> bool:
         try:
