@@ -15,7 +15,7 @@ from relay import cli
 from relay.sandbox.receiver import Answer, Received, Receiver, rehearsal
 from relay.sandbox.server import CannotListen, listen
 from relay.subscribers.rules.secret_texts import new_secret
-from tests.support.processes import ROOT
+from tests.support.forks import ROOT
 
 SECRET = new_secret(bytes(range(32)))
 REFUSED = Received("msg_1", 0, {}, b"", "/", "the signature does not match", 0)
