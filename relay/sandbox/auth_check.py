@@ -11,7 +11,8 @@ from hmac import compare_digest
 from threading import Lock
 
 from relay.common.time import US_PER_SECOND, Micros
-from relay.provider.list_ai_job.rules.signing import Credentials, read_v3_authorization, verify_v1, verify_v3
+from relay.provider.list_ai_job.rules.signing import Credentials
+from relay.sandbox.signature_check import read_v3_authorization, verify_v1, verify_v3
 
 TOLERANCE: Micros = (
     15 * 60 * US_PER_SECOND

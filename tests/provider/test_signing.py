@@ -1,6 +1,5 @@
 """The signatures: every vector of the provider's pages and SDKs, and its own signers on random parameters."""
 
-from base64 import b64encode
 from datetime import UTC, datetime
 from hashlib import sha256
 from types import SimpleNamespace
@@ -15,25 +14,25 @@ from relay.provider.list_ai_job.rules.signing import (
     Credentials,
     canonical_query,
     q,
-    read_v3_authorization,
     sign_v1,
     sign_v3,
     timestamp,
-    verify_v1,
-    verify_v3,
+)
+from tests.support.signing import (
+    NOON,
+    V3_NONCE,
+    VOD,
+    all_credentials,
+    all_params,
+    methods,
+    micros,
+    names,
+    texts,
+    times,
 )
 
 JOBS = "a718a3a1e8bb42ee3bc88921e94a0001,53d4a9c7b00ccdcb4b0c2c854c7b0002"
-VOD = "vod.cn-shanghai.aliyuncs.com"
-V3_NONCE = "3156853299f313e23d1673dc12e1703d"
 V1_NONCE = "3ee8c1b8-83d3-44af-a94f-4e0ad82fd6cf"
-
-
-def micros(text: str) -> Micros:
-    return int(datetime.fromisoformat(text).timestamp()) * US_PER_SECOND
-
-
-NOON = micros("2021-07-20T10:12:44Z")
 
 
 @pytest.mark.parametrize(
@@ -74,10 +73,11 @@ def test_v3_of_the_providers_page() -> None:
         nonce=V3_NONCE,
         time=micros("2023-10-26T10:22:32Z"),
     )
-    authorization = read_v3_authorization(headers["Authorization"])
-    assert authorization is not None
-    assert authorization.access_key_id == "YourAccessKeyId"
-    assert authorization.signature == "06563a9e1b43f5dfe96b81484da74bceab24a1d853912eee15083a6f0f3283c0"
+    authorization = headers["Authorization"]
+    assert authorization.startswith("ACS3-HMAC-SHA256 Credential=YourAccessKeyId,SignedHeaders=")
+    assert authorization.endswith(
+        ",Signature=06563a9e1b43f5dfe96b81484da74bceab24a1d853912eee15083a6f0f3283c0"
+    )
 
 
 @pytest.mark.parametrize(
@@ -115,15 +115,6 @@ def test_v1_of_the_providers_page() -> None:
         time=micros("2017-10-10T12:02:54Z"),
     )
     assert params["Signature"] == "Ibgh7y8Vp47LBuAsf5Xhi1SvDss="
-
-
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
-names = st.from_regex(r"[A-Za-z][A-Za-z0-9._-]{0,20}", fullmatch=True)
-tokens = st.from_regex(r"[!-~]{1,40}", fullmatch=True)
-all_params = st.dictionaries(names, texts, max_size=6)
-all_credentials = st.builds(Credentials, names, tokens, st.none() | tokens)
-methods = st.sampled_from(["GET", "POST"])
-times = st.integers(0, micros("2100-01-01T00:00:00Z"))
 
 
 @given(
@@ -170,14 +161,6 @@ def test_v3_equals_the_official_signer(
         credentials.access_key_secret,
     )
     assert headers["Authorization"] == official
-    received = {name.lower(): value for name, value in headers.items()}
-    secret = credentials.access_key_secret
-    assert verify_v3(method=method, params=params, headers=received, body=body, secret=secret)
-    assert not verify_v3(method=method, params=params, headers=received, body=body + b"x", secret=secret)
-    assert not verify_v3(method=method, params=params, headers=received, body=body, secret=secret + "x")
-    assert not verify_v3(
-        method=method, params={**params, "More": ""}, headers=received, body=body, secret=secret
-    )
 
 
 @given(methods, all_params, all_credentials, names, times)
@@ -194,12 +177,7 @@ def test_v1_equals_the_official_signer(
         time=time,
     )
     unsigned = {name: value for name, value in signed.items() if name != "Signature"}
-    secret = credentials.access_key_secret
-    assert signed["Signature"] == Utils.get_rpcsignature(unsigned, method, secret)
-    assert verify_v1(method=method, params=signed, secret=secret)
-    assert not verify_v1(method=method, params=signed, secret=secret + "x")
-    assert not verify_v1(method=method, params={**signed, "More": ""}, secret=secret)
-    assert not verify_v1(method=method, params=unsigned, secret=secret)
+    assert signed["Signature"] == Utils.get_rpcsignature(unsigned, method, credentials.access_key_secret)
 
 
 @given(texts)
@@ -221,37 +199,6 @@ def test_a_timestamp_is_in_utc_to_the_second(time: Micros) -> None:
     written = datetime.fromisoformat(timestamp(time))
     assert written.tzinfo == UTC
     assert written.timestamp() == time // US_PER_SECOND
-
-
-@given(st.text(max_size=80))
-def test_any_authorization_header_is_judged(header: str) -> None:
-    read_v3_authorization(header)
-    assert not verify_v3(method="GET", params={}, headers={"authorization": header}, body=b"", secret="s")
-
-
-@pytest.mark.parametrize("left_out", ["host", "x-acs-date", "x-acs-signature-nonce", "x-acs-content-sha256"])
-def test_v3_without_a_needed_header_in_the_signature_is_refused(left_out: str) -> None:
-    headers = sign_v3(
-        method="GET",
-        host=VOD,
-        action="ListAIJob",
-        version="2017-03-21",
-        params={},
-        credentials=Credentials("testid", "testsecret"),
-        nonce=V3_NONCE,
-        time=NOON,
-    )
-    received = {name.lower(): value for name, value in headers.items()}
-    del received[left_out]
-    assert not verify_v3(method="GET", params={}, headers=received, body=b"", secret="testsecret")
-    received[left_out] = headers[left_out]
-    received["authorization"] = received["authorization"].replace(f"{left_out};", "")
-    assert not verify_v3(method="GET", params={}, headers=received, body=b"", secret="testsecret")
-
-
-def test_a_signature_of_odd_characters_is_refused_and_does_not_raise() -> None:
-    for odd in ("", "\ud800", "é", b64encode(b"x" * 20).decode()):
-        assert not verify_v1(method="GET", params={"Signature": odd}, secret="s")
 
 
 def test_credentials_show_only_their_id() -> None:

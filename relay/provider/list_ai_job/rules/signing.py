@@ -1,8 +1,8 @@
-"""Signs requests to Alibaba Cloud, and judges signed ones: V3 (`ACS3-HMAC-SHA256`) and V1 (RPC, `HMAC-SHA1`).
+"""Signs requests to Alibaba Cloud: V3 (`ACS3-HMAC-SHA256`) and V1 (RPC, `HMAC-SHA1`).
 
-Both were read from the provider's pages and are held against its own signers in the tests. A signer
-takes everything that goes into a signature, nonce and time included, and returns what to send; a
-judge (for the sandbox) takes a request as it was received.
+Both follow the provider's pages; the tests compare them with its own signers. A signer takes
+everything that goes into a signature, nonce and time included, and returns the headers or the
+parameters to send. `relay.sandbox.signature_check` verifies signatures.
 """
 
 import hmac
@@ -69,7 +69,7 @@ def sign_v3(
     if credentials.security_token:
         headers["x-acs-security-token"] = credentials.security_token
     names = sorted(headers)
-    signature = _v3_signature(method, params, headers, names, credentials.access_key_secret)
+    signature = v3_signature(method, params, headers, names, credentials.access_key_secret)
     headers["Authorization"] = (
         f"{V3_ALGORITHM} Credential={credentials.access_key_id},"
         f"SignedHeaders={';'.join(names)},Signature={signature}"
@@ -101,62 +101,13 @@ def sign_v1(
     }
     if credentials.security_token:
         signed["SecurityToken"] = credentials.security_token
-    return signed | {"Signature": _v1_signature(method, signed, credentials.access_key_secret)}
+    return signed | {"Signature": v1_signature(method, signed, credentials.access_key_secret)}
 
 
-@dataclass(frozen=True, slots=True)
-class V3Authorization:
-    """A V3 `Authorization` header, taken apart."""
-
-    access_key_id: str
-    signed_headers: tuple[str, ...]
-    signature: str
-
-
-# Without these in the signature, it could be moved to another call, another body or another day.
-_V3_MUST_SIGN = frozenset(
-    {"host", "x-acs-action", "x-acs-version", "x-acs-date", "x-acs-signature-nonce", "x-acs-content-sha256"}
-)
-
-
-def read_v3_authorization(header: str) -> V3Authorization | None:
-    """Take an `Authorization` header apart; None where it is not one of V3."""
-    algorithm, _, rest = header.partition(" ")
-    fields = dict(part.strip().partition("=")[::2] for part in rest.split(","))
-    if algorithm != V3_ALGORITHM or not {"Credential", "SignedHeaders", "Signature"} <= fields.keys():
-        return None
-    names = tuple(fields["SignedHeaders"].lower().split(";"))
-    return V3Authorization(fields["Credential"], names, fields["Signature"])
-
-
-def verify_v3(
-    *, method: str, params: Mapping[str, str], headers: Mapping[str, str], body: bytes, secret: str
-) -> bool:
-    """Whether a received V3 request carries the signature that `secret` makes of it.
-
-    `params` are those of the query alone, decoded. `headers` are keyed in lower case. The official
-    client signs more headers than the required ones, so the request's own list counts.
-    """
-    authorization = read_v3_authorization(headers.get("authorization", ""))
-    if authorization is None or not _V3_MUST_SIGN.issubset(authorization.signed_headers):
-        return False
-    if not headers.keys() >= set(authorization.signed_headers):
-        return False
-    if headers["x-acs-content-sha256"] != sha256(body).hexdigest():
-        return False
-    expected = _v3_signature(method, params, headers, sorted(authorization.signed_headers), secret)
-    return _same(expected, authorization.signature)
-
-
-def verify_v1(*, method: str, params: Mapping[str, str], secret: str) -> bool:
-    """Whether a received V1 request is signed with `secret`; `params` are all of query and form, decoded."""
-    signed = {name: value for name, value in params.items() if name != "Signature"}
-    return _same(_v1_signature(method, signed, secret), params.get("Signature", ""))
-
-
-def _v3_signature(
+def v3_signature(
     method: str, params: Mapping[str, str], headers: Mapping[str, str], names: list[str], secret: str
 ) -> str:
+    """The signature of a request with these headers, of which `names` are signed."""
     canonical_request = "\n".join(
         [
             method,
@@ -171,11 +122,7 @@ def _v3_signature(
     return hmac.new(secret.encode(), text.encode(), "sha256").hexdigest()
 
 
-def _v1_signature(method: str, params: Mapping[str, str], secret: str) -> str:
+def v1_signature(method: str, params: Mapping[str, str], secret: str) -> str:
+    """The signature of a request with these parameters, all but the signature itself."""
     text = f"{method}&%2F&{q(canonical_query(params))}"
     return b64encode(hmac.digest(f"{secret}&".encode(), text.encode(), "sha1")).decode()
-
-
-def _same(expected: str, received: str) -> bool:
-    """Compare in constant time; bytes, because `compare_digest` refuses texts beyond ASCII."""
-    return hmac.compare_digest(expected.encode(), received.encode("utf-8", "surrogatepass"))
