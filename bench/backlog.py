@@ -15,7 +15,8 @@ from sqlalchemy import create_engine, text, update
 
 from bench.support_machine import median, say, table
 from relay.common.time import US_PER_SECOND
-from relay.db.engine import Store, driver_url
+from relay.db.dialects import driver_url
+from relay.db.engine import Store
 from relay.db.tables import Endpoint
 from relay.deliveries.sql.endpoint_selection import ClaimCapacity
 from tests.support.database import KINDS, fresh_database

@@ -39,7 +39,7 @@ class Waiting:
         self.world.subscriber_id = self.world.new_subscriber()
         self.world.register(*(self.world.request(f"other-{number}") for number in range(10)))
         with self.store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            if self.store.dialect == "postgresql":
+            if self.store.dialect.name == "postgresql":
                 connection.execute(text("VACUUM ANALYZE"))
         self._plan = Plan({owner: Quota(EVENLY, count / 100) for owner in self._owners()})
 

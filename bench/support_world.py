@@ -134,7 +134,7 @@ class World:
     def analyse(self) -> None:
         """Leave the database as one that has been in use: with statistics, and nothing to tidy up."""
         with self.store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            if self.store.dialect == "postgresql":
+            if self.store.dialect.name == "postgresql":
                 connection.execute(text("VACUUM (ANALYZE)"))
             else:
                 connection.execute(text("ANALYZE"))

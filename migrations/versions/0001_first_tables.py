@@ -3,14 +3,12 @@
 import sqlalchemy as sa
 from alembic import op
 
-from relay.db.column_types import ascii_text, long_text, serial, short_text
+from relay.db.column_types import ascii_text, long_text, serial, short_text, table_options, where_set
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
-
-INNODB = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 
 
 def upgrade() -> None:
@@ -54,7 +52,7 @@ def _counters() -> None:
         sa.Column("label", ascii_text(64), nullable=False),
         sa.Column("value", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name", "label", name=op.f("pk_counters")),
-        **INNODB,
+        **table_options(),
     )
 
 
@@ -68,7 +66,7 @@ def _idempotent_answers() -> None:
         sa.Column("answer", long_text(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_idempotent_answers")),
-        **INNODB,
+        **table_options(),
     )
     op.create_index(
         op.f("ix_idempotent_answers_created_at"), "idempotent_answers", ["created_at"], unique=False
@@ -82,7 +80,7 @@ def _job_types() -> None:
         sa.Column("name", ascii_text(64), nullable=False),
         sa.Column("durations", long_text(), nullable=False),
         sa.PrimaryKeyConstraint("source", "name", name=op.f("pk_job_types")),
-        **INNODB,
+        **table_options(),
     )
 
 
@@ -121,31 +119,28 @@ def _jobs() -> None:
         sa.CheckConstraint("token IS NULL OR due_at IS NOT NULL", name=op.f("ck_jobs_claim")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
         sa.UniqueConstraint("source", "job_id", name=op.f("uq_jobs_source_job_id")),
-        **INNODB,
+        **table_options(),
     )
     op.create_index(
         "ix_jobs_due",
         "jobs",
         ["due_at"],
         unique=False,
-        postgresql_where=sa.text("due_at IS NOT NULL"),
-        sqlite_where=sa.text("due_at IS NOT NULL"),
+        **where_set("due_at"),
     )
     op.create_index(
         "ix_jobs_hinted",
         "jobs",
         ["hinted_at"],
         unique=False,
-        postgresql_where=sa.text("hinted_at IS NOT NULL"),
-        sqlite_where=sa.text("hinted_at IS NOT NULL"),
+        **where_set("hinted_at"),
     )
     op.create_index(
         "ix_jobs_owner",
         "jobs",
         ["owner", "due_at"],
         unique=False,
-        postgresql_where=sa.text("owner IS NOT NULL"),
-        sqlite_where=sa.text("owner IS NOT NULL"),
+        **where_set("owner"),
     )
 
 
@@ -158,7 +153,7 @@ def _poll_policies() -> None:
         sa.Column("new_jobs", sa.Double(), nullable=False),
         sa.Column("shares", long_text(), nullable=False),
         sa.PrimaryKeyConstraint("source", name=op.f("pk_poll_policies")),
-        **INNODB,
+        **table_options(),
     )
 
 
@@ -171,7 +166,7 @@ def _subscribers() -> None:
         sa.Column("disabled_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_subscribers")),
         sa.UniqueConstraint("name", name=op.f("uq_subscribers_name")),
-        **INNODB,
+        **table_options(),
     )
 
 
@@ -191,7 +186,7 @@ def _upstreams() -> None:
         sa.Column("answered_at", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("rate_factor > 0 AND rate_factor <= 1", name=op.f("ck_upstreams_rate")),
         sa.PrimaryKeyConstraint("source", name=op.f("pk_upstreams")),
-        **INNODB,
+        **table_options(),
     )
 
 
@@ -209,7 +204,7 @@ def _api_keys() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_api_keys")),
         sa.UniqueConstraint("sha256", name=op.f("uq_api_keys_sha256")),
-        **INNODB,
+        **table_options(),
     )
     op.create_index(op.f("ix_api_keys_subscriber_id"), "api_keys", ["subscriber_id"], unique=False)
 
@@ -230,15 +225,14 @@ def _bulk_retries() -> None:
             ["subscriber_id"], ["subscribers.id"], name=op.f("fk_bulk_retries_subscriber_id")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_bulk_retries")),
-        **INNODB,
+        **table_options(),
     )
     op.create_index(
         "ix_bulk_retries_due",
         "bulk_retries",
         ["due_at"],
         unique=False,
-        postgresql_where=sa.text("due_at IS NOT NULL"),
-        sqlite_where=sa.text("due_at IS NOT NULL"),
+        **where_set("due_at"),
     )
     op.create_index(op.f("ix_bulk_retries_subscriber_id"), "bulk_retries", ["subscriber_id"], unique=False)
 
@@ -284,15 +278,14 @@ def _endpoints() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_endpoints")),
         sa.UniqueConstraint("subscriber_id", "url_key", name=op.f("uq_endpoints_subscriber_id_url_key")),
-        **INNODB,
+        **table_options(),
     )
     op.create_index(
         "ix_endpoints_held",
         "endpoints",
         ["held_at"],
         unique=False,
-        postgresql_where=sa.text("held_at IS NOT NULL"),
-        sqlite_where=sa.text("held_at IS NOT NULL"),
+        **where_set("held_at"),
     )
     op.create_index("ix_endpoints_list", "endpoints", ["subscriber_id", "id"], unique=False)
     op.create_index(
@@ -300,24 +293,21 @@ def _endpoints() -> None:
         "endpoints",
         ["notice_at"],
         unique=False,
-        postgresql_where=sa.text("notice_at IS NOT NULL"),
-        sqlite_where=sa.text("notice_at IS NOT NULL"),
+        **where_set("notice_at"),
     )
     op.create_index(
         "ix_endpoints_ready",
         "endpoints",
         ["proven", "ready_at"],
         unique=False,
-        postgresql_where=sa.text("ready_at IS NOT NULL"),
-        sqlite_where=sa.text("ready_at IS NOT NULL"),
+        **where_set("ready_at"),
     )
     op.create_index(
         "ix_endpoints_turn",
         "endpoints",
         ["subscriber_id", "proven", "ready_at"],
         unique=False,
-        postgresql_where=sa.text("ready_at IS NOT NULL"),
-        sqlite_where=sa.text("ready_at IS NOT NULL"),
+        **where_set("ready_at"),
     )
 
 
@@ -337,7 +327,7 @@ def _signing_secrets() -> None:
             ["subscriber_id"], ["subscribers.id"], name=op.f("fk_signing_secrets_subscriber_id")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_signing_secrets")),
-        **INNODB,
+        **table_options(),
     )
     op.create_index(op.f("ix_signing_secrets_endpoint_id"), "signing_secrets", ["endpoint_id"], unique=False)
     op.create_index(
@@ -376,15 +366,14 @@ def _watches() -> None:
         sa.ForeignKeyConstraint(["subscriber_id"], ["subscribers.id"], name=op.f("fk_watches_subscriber_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_watches")),
         sa.UniqueConstraint("waiting_key", name=op.f("uq_watches_waiting_key")),
-        **INNODB,
+        **table_options(),
     )
     op.create_index(
         "ix_watches_due",
         "watches",
         ["due_at"],
         unique=False,
-        postgresql_where=sa.text("due_at IS NOT NULL"),
-        sqlite_where=sa.text("due_at IS NOT NULL"),
+        **where_set("due_at"),
     )
     op.create_index("ix_watches_endpoint", "watches", ["endpoint_id", "id"], unique=False)
     op.create_index("ix_watches_job", "watches", ["job", "due_at"], unique=False)
@@ -394,8 +383,7 @@ def _watches() -> None:
         "watches",
         ["subscriber_id", "due_at"],
         unique=False,
-        postgresql_where=sa.text("due_at IS NOT NULL"),
-        sqlite_where=sa.text("due_at IS NOT NULL"),
+        **where_set("due_at"),
     )
 
 
@@ -448,23 +436,21 @@ def _deliveries() -> None:
         ),
         sa.ForeignKeyConstraint(["watch_id"], ["watches.id"], name=op.f("fk_deliveries_watch_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deliveries")),
-        **INNODB,
+        **table_options(),
     )
     op.create_index(
         "ix_deliveries_claimed",
         "deliveries",
         ["endpoint_id", "token"],
         unique=False,
-        postgresql_where=sa.text("token IS NOT NULL"),
-        sqlite_where=sa.text("token IS NOT NULL"),
+        **where_set("token"),
     )
     op.create_index(
         "ix_deliveries_due",
         "deliveries",
         ["endpoint_id", "due_at"],
         unique=False,
-        postgresql_where=sa.text("due_at IS NOT NULL"),
-        sqlite_where=sa.text("due_at IS NOT NULL"),
+        **where_set("due_at"),
     )
     op.create_index("ix_deliveries_endpoint", "deliveries", ["endpoint_id", "id"], unique=False)
     op.create_index("ix_deliveries_list", "deliveries", ["subscriber_id", "id"], unique=False)
@@ -473,8 +459,7 @@ def _deliveries() -> None:
         "deliveries",
         ["solo_at"],
         unique=False,
-        postgresql_where=sa.text("solo_at IS NOT NULL"),
-        sqlite_where=sa.text("solo_at IS NOT NULL"),
+        **where_set("solo_at"),
     )
     op.create_index(op.f("ix_deliveries_watch_id"), "deliveries", ["watch_id"], unique=False)
 
@@ -495,5 +480,5 @@ def _attempts() -> None:
             ["delivery_id"], ["deliveries.id"], name=op.f("fk_attempts_delivery_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("delivery_id", "number", name=op.f("pk_attempts")),
-        **INNODB,
+        **table_options(),
     )

@@ -7,14 +7,13 @@ commits each step by itself, a run that was cut off is begun anew.
 import sqlalchemy as sa
 from alembic import op
 
-from relay.db.column_types import ascii_text
+from relay.db.column_types import ascii_text, table_options, where_set
 
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-INNODB = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 OWNERS = {"subscriber_id": "subscribers", "endpoint_id": "endpoints", "watch_id": "watches"}
 
 
@@ -39,7 +38,7 @@ def upgrade() -> None:
             for column, table in OWNERS.items()
         ),
         sa.PrimaryKeyConstraint("delivery_id", name=op.f("pk_delivery_listings")),
-        **INNODB,
+        **table_options(),
     )
     op.create_index("ix_delivery_listings_subscriber", "delivery_listings", ["subscriber_id", "delivery_id"])
     op.create_index("ix_delivery_listings_endpoint", "delivery_listings", ["endpoint_id", "delivery_id"])
@@ -47,8 +46,7 @@ def upgrade() -> None:
         "ix_delivery_listings_watch",
         "delivery_listings",
         ["watch_id", "delivery_id"],
-        postgresql_where=sa.text("watch_id IS NOT NULL"),
-        sqlite_where=sa.text("watch_id IS NOT NULL"),
+        **where_set("watch_id"),
     )
     op.execute(
         "INSERT INTO delivery_listings (delivery_id, subscriber_id, endpoint_id, watch_id)"

@@ -14,6 +14,7 @@ from relay.common.errors import SettingsError
 from relay.common.ids import RANDOM_BYTES, NewId, NewIds, make_id, make_ids
 from relay.common.time import US_PER_SECOND
 from relay.db.clock import Clock
+from relay.db.dialects import database_file
 from relay.db.engine import Store
 from relay.deliveries import DeliveryConfig, Dispatcher
 from relay.deliveries.signing_keys import Keyring
@@ -58,7 +59,7 @@ def build_encryption(settings: Settings) -> Encryption:
     So whoever moves from that file to the variable can still open everything, and seal it anew.
     """
     keys = list(settings.master_keys.get_secret_value())
-    path = sqlite_path(settings)
+    path = database_file(settings.database_url.get_secret_value())
     if path is not None:
         keys += _keys_beside(path, make=not keys)
     if not keys:
@@ -74,12 +75,6 @@ def _keys_beside(database: Path, *, make: bool) -> list[bytes]:
     if made is not None:
         telemetry.emit(MasterKeyMade(str(made)))
     return [key]
-
-
-def sqlite_path(settings: Settings) -> Path | None:
-    """The file of a SQLite database; None for a server."""
-    scheme, _, path = settings.database_url.get_secret_value().partition(":///")
-    return Path(path) if scheme == "sqlite" else None
 
 
 def id_maker(clock: Clock) -> NewId:

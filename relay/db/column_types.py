@@ -1,33 +1,51 @@
-"""The column types of the three databases. The migrations use them too: a change here needs a migration."""
+"""The types of columns, each with a variant for every dialect.
 
-from sqlalchemy import BigInteger, Integer, String, Text
-from sqlalchemy.dialects import mysql, postgresql
+The migrations use them too: a change of what a dialect returns needs a migration.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import BigInteger, String, Text, text
 from sqlalchemy.sql.type_api import TypeEngine
 
-MYSQL = ("mysql", "mariadb")
+from relay.db.dialects import DIALECTS, Dialect
 
 
 def ascii_text(length: int) -> TypeEngine[str]:
     """Ids, hashes, states: ASCII, compared byte by byte on every database."""
-    return (
-        String(length)
-        .with_variant(postgresql.VARCHAR(length, collation="C"), "postgresql")
-        .with_variant(mysql.VARCHAR(length, charset="ascii", collation="ascii_bin"), *MYSQL)
-    )
+    return _with_variants(String(length), lambda dialect: dialect.ascii_text(length))
 
 
 def short_text(length: int) -> TypeEngine[str]:
     """Names and URLs: any Unicode, compared byte by byte."""
-    return String(length).with_variant(
-        mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin"), *MYSQL
-    )
+    return _with_variants(String(length), lambda dialect: dialect.short_text(length))
 
 
 def long_text() -> TypeEngine[str]:
-    """Payloads of any size; MySQL's TEXT ends at 64 KiB."""
-    return Text().with_variant(mysql.LONGTEXT(charset="utf8mb4", collation="utf8mb4_bin"), *MYSQL)
+    """Payloads of any size."""
+    return _with_variants(Text(), lambda dialect: dialect.long_text())
 
 
 def serial() -> TypeEngine[int]:
-    """A 64-bit key that counts up; SQLite counts only in its INTEGER."""
-    return BigInteger().with_variant(Integer(), "sqlite")
+    """A 64-bit key that counts up."""
+    return _with_variants(BigInteger(), lambda dialect: dialect.serial())
+
+
+def table_options() -> dict[str, str]:
+    """What a table's definition says beyond columns, constraints and indexes, for every dialect."""
+    return {name: value for dialect in DIALECTS.values() for name, value in dialect.table_options.items()}
+
+
+def where_set(column: str) -> dict[str, Any]:
+    """The options of an index over the rows whose `column` is set: partial where the database can."""
+    clause = text(f"{column} IS NOT NULL")
+    return {f"{dialect.name}_where": clause for dialect in DIALECTS.values() if dialect.has_partial_indexes}
+
+
+def _with_variants(
+    general: TypeEngine[Any], variant: Callable[[Dialect], TypeEngine[Any]]
+) -> TypeEngine[Any]:
+    for dialect in set(DIALECTS.values()):
+        general = general.with_variant(variant(dialect), dialect.name)
+    return general

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from relay.common.errors import Conflict, Fault, Invalid
 from relay.common.time import Micros
-from relay.db.engine import Tx, waited_for_a_lock
+from relay.db.dialects import ErrorKind, Tx, dialect_of
 from relay.db.statements import insert_if_absent
 from relay.db.tables import IdempotentAnswer
 
@@ -53,7 +53,7 @@ def begin(tx: Tx, post: IdempotentRequest, now: Micros) -> StoredResponse | None
     try:
         insert_if_absent(tx, IdempotentAnswer, [row])
     except OperationalError as error:
-        if waited_for_a_lock(error):
+        if dialect_of(tx).error_kind(error) is ErrorKind.LOCK_WAIT:
             raise Conflict(
                 "a request with this Idempotency-Key is still at work; send it again later"
             ) from None

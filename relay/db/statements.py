@@ -1,62 +1,21 @@
-"""Statements as each of the three databases wants them: inserts, lists of values, locks, limits, the time."""
+"""Statements that every room runs; where databases differ, the transaction's dialect runs them."""
 
-import json
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from typing import Any, TypeVarTuple, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVarTuple
 
-from sqlalchemy import (
-    ARRAY,
-    ColumnElement,
-    Integer,
-    Select,
-    Text,
-    any_,
-    bindparam,
-    func,
-    insert,
-    literal,
-    select,
-    text,
-)
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, Select, insert
 
-from relay.db.engine import Tx
+from relay.db.dialects import Tx, dialect_of
 
 Columns = TypeVarTuple("Columns")
 
-MYSQL_DUPLICATE = 1062
-
 
 def insert_if_absent(tx: Tx, table: Any, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Insert rows, leaving out those that a UNIQUE key refuses; returns how many went in.
+    """Insert rows, leaving out those that a UNIQUE key refuses; returns how many were inserted.
 
     Where another transaction is just inserting the same key, this waits for its end.
     """
-    if not rows:
-        return 0
-    match tx.dialect.name:
-        case "postgresql":
-            statement: Any = postgresql.insert(table).on_conflict_do_nothing()
-        case "sqlite":
-            statement = sqlite.insert(table).on_conflict_do_nothing()
-        case _:
-            statement = insert(table).prefix_with("IGNORE")
-    result = tx.execute(statement.values(list(rows)), execution_options={"preserve_rowcount": True})
-    if tx.dialect.name in {"mysql", "mariadb"} and result.context.cursor.warning_count:
-        _raise_ignored(tx)
-    return result.rowcount
-
-
-def _raise_ignored(tx: Tx) -> None:
-    """IGNORE makes a warning of what else is wrong too, a missing value say; only duplicates were meant."""
-    codes = {code for _, code, _ in tx.exec_driver_sql("SHOW WARNINGS")} - {MYSQL_DUPLICATE}
-    if codes:
-        raise IntegrityError(
-            "INSERT IGNORE", None, ValueError(f"the row was refused or altered, code {codes}")
-        )
+    return dialect_of(tx).insert_if_absent(tx, table, rows) if rows else 0
 
 
 def insert_rows(tx: Tx, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -66,44 +25,9 @@ def insert_rows(tx: Tx, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def insert_many(tx: Tx, table: Any, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows given as tuples of these columns: what `insert_rows` does, with less work for each row.
-
-    For columns of integers and of text. On PostgreSQL each travels as one text, so no value may
-    hold NUL; it has no place for it anyway.
-    """
-    if not rows:
-        return
-    dialect = tx.dialect.name
-    statement = _insert_statement(dialect, table, columns)
-    if dialect == "postgresql":
-        by_column = zip(columns, zip(*rows, strict=True), strict=True)
-        values = tuple(
-            _numbers(column) if _is_number(table, name) else json.dumps(column, ensure_ascii=False)
-            for name, column in by_column
-        )
-        tx.exec_driver_sql(statement, values)
-    else:
-        tx.exec_driver_sql(statement, list(rows))
-
-
-def _numbers(values: Iterable[int | None]) -> str:
-    return ",".join(["" if value is None else str(value) for value in values])
-
-
-@cache
-def _is_number(table: Any, column: str) -> bool:
-    return isinstance(table.__table__.c[column].type, Integer)
-
-
-@cache
-def _insert_statement(dialect: str, table: Any, columns: tuple[str, ...]) -> str:
-    """PostgreSQL unnests the columns side by side: reading a JSON object for each row took twice as long."""
-    if dialect == "postgresql":
-        numbers, texts = "unnest(string_to_array(%s, ',', '')::bigint[])", "json_array_elements_text(%s)"
-        source = "SELECT " + ", ".join(numbers if _is_number(table, name) else texts for name in columns)
-    else:
-        source = f"VALUES ({', '.join(('?' if dialect == 'sqlite' else '%s',) * len(columns))})"
-    return f"INSERT INTO {table.__tablename__} ({', '.join(columns)}) {source}"
+    """Insert rows given as tuples of integers and text: `insert_rows` with less work for each row."""
+    if rows:
+        dialect_of(tx).insert_many(tx, table, columns, rows)
 
 
 def update_rows(tx: Tx, statement: Any, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -113,38 +37,8 @@ def update_rows(tx: Tx, statement: Any, rows: Sequence[Mapping[str, Any]]) -> No
 
 
 def among(tx: Tx, column: Any, values: Sequence[Any]) -> ColumnElement[bool]:
-    """`column` is one of `values`: an array on PostgreSQL, so that the statement's text stays the same."""
-    if tx.dialect.name == "postgresql":
-        return cast("ColumnElement[bool]", column == any_(literal(list(values), ARRAY(column.type))))
-    return cast("ColumnElement[bool]", column.in_(values))
-
-
-def listed(dialect: str, column: Any, name: str) -> ColumnElement[bool]:
-    """`column` is one of the texts that parameter `name` lists, as `packed` packs them.
-
-    For statements that are built once and run often: their text does not change with the number of
-    values, and one text goes to the server (an array is written value by value, in Python).
-    """
-    match dialect:
-        case "postgresql":
-            values = func.string_to_array(bindparam(name, type_=Text), ",", type_=ARRAY(Text))
-            return cast("ColumnElement[bool]", column == any_(values))
-        case "sqlite":
-            rows = func.json_each(bindparam(name, type_=Text)).table_valued("value")
-            return cast("ColumnElement[bool]", column.in_(select(rows.c.value)))
-        case _:
-            return cast("ColumnElement[bool]", column.in_(bindparam(name, expanding=True)))
-
-
-def packed(dialect: str, values: Iterable[str]) -> Any:
-    """Ids as a `listed` parameter takes them; they hold no commas."""
-    match dialect:
-        case "postgresql":
-            return ",".join(values)
-        case "sqlite":
-            return json.dumps(list(values))
-        case _:
-            return list(values)
+    """`column` is one of `values`, which stand in the statement."""
+    return dialect_of(tx).among(column, values)
 
 
 def lock(statement: Select[*Columns], *, skip: bool = False) -> Select[*Columns]:
@@ -157,19 +51,10 @@ def lock(statement: Select[*Columns], *, skip: bool = False) -> Select[*Columns]
 
 
 def longest_text(tx: Tx) -> int:
-    """How many bytes of text a statement can carry: MySQL takes no packet beyond its limit, escapes too."""
-    if tx.dialect.name in {"postgresql", "sqlite"}:
-        return 500_000_000
-    return int(tx.execute(text("SELECT @@max_allowed_packet")).scalar_one()) // 2 - 65_536
+    """How many bytes of text a statement can carry."""
+    return dialect_of(tx).longest_text(tx)
 
 
 def database_now(tx: Tx) -> int:
-    """The database server's clock in microseconds; SQLite has the machine's."""
-    match tx.dialect.name:
-        case "postgresql":
-            value = tx.scalar(text("SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::bigint"))
-        case "sqlite":
-            return time.time_ns() // 1000
-        case _:
-            value = tx.scalar(text("SELECT CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)"))
-    return int(value)
+    """The database's clock in microseconds; SQLite has the machine's."""
+    return dialect_of(tx).now(tx)

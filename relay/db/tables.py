@@ -17,12 +17,11 @@ from sqlalchemy import (
     MetaData,
     SmallInteger,
     UniqueConstraint,
-    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
 from relay.common.states import DeliveryStatus, EndpointStatus, Event, JobStatus, WatchStatus
-from relay.db.column_types import ascii_text, long_text, serial, short_text
+from relay.db.column_types import ascii_text, long_text, serial, short_text, table_options, where_set
 
 ID = ascii_text(40)
 HASH = ascii_text(64)
@@ -37,8 +36,7 @@ def one_of(column: str, states: Any) -> str:
 
 def open_only(name: str, *columns: str, open_column: str = "due_at") -> Index:
     """An index over rows whose `open_column` is set: partial where the database has that."""
-    clause = text(f"{open_column} IS NOT NULL")
-    return Index(name, *columns, postgresql_where=clause, sqlite_where=clause)
+    return Index(name, *columns, **where_set(open_column))
 
 
 class Base(DeclarativeBase):
@@ -57,11 +55,7 @@ class Base(DeclarativeBase):
     @declared_attr.directive
     @classmethod
     def __table_args__(cls) -> Any:
-        """InnoDB: transactions, row locks and foreign keys, whatever the server's default is."""
-        return (
-            *cls.rules(),
-            {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"},
-        )
+        return (*cls.rules(), table_options())
 
     @classmethod
     def rules(cls) -> tuple[Any, ...]:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, Secret, ValidationError
 
 from relay.common.errors import SettingsError
+from relay.db.dialects import database_file, url_forms
 from relay.settings.types import (
     BY_COMMAS,
     IN_ANY_CASE,
@@ -62,8 +63,7 @@ class Settings(BaseModel):
     database_url: Secret[DatabaseUrl] = _setting(
         "DATABASE_URL",
         Secret("sqlite:///relay.db"),
-        "sqlite:/// and a file, or postgresql://, postgres://, mysql:// or mariadb:// and"
-        " user:password@host:port/database, special characters percent-encoded",
+        f"{url_forms()}, special characters percent-encoded",
     )
     access_key_id: Secret[HeaderText] | None = _setting("ALIBABA_CLOUD_ACCESS_KEY_ID", None, HEADER_TEXT)
     access_key_secret: Secret[HeaderText] | None = _setting(
@@ -171,7 +171,7 @@ class Settings(BaseModel):
             )
         if bool(self.vod_callback_url) != bool(self.vod_callback_keys.get_secret_value()):
             yield ("RELAY_VOD_CALLBACK_KEY and RELAY_VOD_CALLBACK_URL belong together; set both or neither.")
-        is_shared = not self.database_url.get_secret_value().startswith("sqlite:")
+        is_shared = database_file(self.database_url.get_secret_value()) is None
         if is_shared and not self.master_keys.get_secret_value():
             yield (
                 "RELAY_MASTER_KEY must be set, as DATABASE_URL is not SQLite and every machine needs the same"

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, FilePath, HttpUrl, IPvAnyNetwork
 
+from relay.db.dialects import DIALECTS
+
 
 def _in_plain_digits(text: str) -> str:
     """Refuse signs, exponents and underscores, which in a setting are slips more often than not."""
@@ -36,11 +38,8 @@ def _database_url(text: str) -> str:
     """Check for one of our databases by the scheme; SQLAlchemy takes the text itself."""
     parts = urlsplit(text)
     _ = parts.port  # is checked only when it is read
-    if parts.scheme == "sqlite":
-        is_complete = not parts.netloc and parts.path not in {"", "/", "/:memory:"}
-    else:
-        is_complete = parts.scheme in {"postgresql", "postgres", "mysql", "mariadb"} and len(parts.path) > 1
-    if not is_complete or not text.startswith(f"{parts.scheme}://"):
+    dialect = DIALECTS.get(parts.scheme)
+    if dialect is None or not text.startswith(f"{parts.scheme}://") or not dialect.is_complete(parts):
         raise ValueError
     return text
 

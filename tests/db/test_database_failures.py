@@ -37,22 +37,22 @@ BREAK = {"postgresql": "SELECT pg_terminate_backend({})", "mysql": "KILL {}"}
 def nobody_writes(store: Store) -> Iterator[None]:
     """Nothing can be written to the endpoints inside this block."""
     with store.engine.connect() as connection:
-        connection.execute(text(LOCK_ENDPOINTS[store.dialect]))
+        connection.execute(text(LOCK_ENDPOINTS[store.dialect.name]))
         yield
-        if store.dialect == "mysql":
+        if store.dialect.name == "mysql":
             connection.execute(text("UNLOCK TABLES"))
 
 
 def break_connections(store: Store) -> None:
     """End every other connection to this database, whatever it is doing; SQLite's are kept from writing."""
-    if store.dialect == "sqlite":
+    if store.dialect.name == "sqlite":
         with nobody_writes(store):
             time.sleep(0.3)
         return
     with store.engine.connect() as connection:
-        for number in list(connection.scalars(text(OTHER_CONNECTIONS[store.dialect]))):
+        for number in list(connection.scalars(text(OTHER_CONNECTIONS[store.dialect.name]))):
             try:
-                connection.execute(text(BREAK[store.dialect].format(number)))
+                connection.execute(text(BREAK[store.dialect.name].format(number)))
             except Exception:  # noqa: BLE001 - it has gone meanwhile
                 connection.rollback()
 

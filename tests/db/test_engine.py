@@ -28,7 +28,7 @@ ONE_WRITER = "SQLite has one writer at a time"
 
 @pytest.fixture
 def servers_only(store: Store) -> None:
-    if store.dialect == "sqlite":
+    if store.dialect.name == "sqlite":
         pytest.skip(ONE_WRITER)
 
 
@@ -71,7 +71,7 @@ def test_the_victim_of_a_deadlock_is_run_again_as_a_whole(store: Store) -> None:
 
 @pytest.mark.usefixtures("servers_only")
 def test_a_row_changed_under_a_snapshot_is_read_again(store: Store) -> None:
-    if store.dialect != "postgresql":
+    if store.dialect.name != "postgresql":
         pytest.skip("only PostgreSQL has serialization failures")
     name = fresh_counter(store)
     seen: list[int] = []
@@ -100,7 +100,7 @@ def test_a_lock_that_is_not_given_in_time_is_asked_for_again(store: Store, datab
         if runs > 1:
             holder.commit()
         no_wait = {"postgresql": "SET LOCAL lock_timeout = 1", "mysql": "SET innodb_lock_wait_timeout = 0"}
-        tx.execute(text(no_wait[store.dialect]))
+        tx.execute(text(no_wait[store.dialect.name]))
         add_one(tx, name)
 
     with store.engine.connect() as holder:
@@ -134,7 +134,7 @@ def test_a_connection_that_breaks_in_mid_transaction_costs_nothing(
 
 def kill(store: Store, victim: Tx) -> None:
     """End a transaction's connection at the server."""
-    postgres = store.dialect == "postgresql"
+    postgres = store.dialect.name == "postgresql"
     mine = victim.scalar(text("SELECT pg_backend_pid()" if postgres else "SELECT CONNECTION_ID()"))
     with store.engine.connect() as killer:
         killer.execute(text("SELECT pg_terminate_backend(:id)" if postgres else "KILL :id"), {"id": mine})

@@ -196,7 +196,7 @@ def test_a_kept_answer_goes_when_it_is_old_but_not_within_a_day(world: World) ->
 
 
 def test_K4_what_is_made_pending_again_while_it_is_pruned_stays(world: World) -> None:
-    if world.store.dialect == "sqlite":
+    if world.store.dialect.name == "sqlite":
         pytest.skip(ONE_WRITER)
     one = deliver(world, "again")
     (watch,) = world.rows(Watch)
@@ -212,7 +212,7 @@ def test_K4_what_is_made_pending_again_while_it_is_pruned_stays(world: World) ->
 
 
 def test_a_job_that_is_given_a_watch_while_it_is_pruned_stays(world: World) -> None:
-    if world.store.dialect == "sqlite":
+    if world.store.dialect.name == "sqlite":
         pytest.skip(ONE_WRITER)
     watch = world.watch("job")
     world.store.write(registration.cancel, world.subscriber_id, watch, world.now)

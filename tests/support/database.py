@@ -12,7 +12,8 @@ from sqlalchemy import create_engine, text
 from relay.common.ids import RANDOM_BYTES, NewId, make_id
 from relay.common.time import Micros
 from relay.db import migrate
-from relay.db.engine import Store, Tx, driver_url
+from relay.db.dialects import driver_url
+from relay.db.engine import Store, Tx
 from relay.db.tables import Base
 
 SERVERS = [url for url in re.split(r"[\s,]+", os.environ.get("TEST_DATABASE_URLS", "")) if url]

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from relay.db import migrate
-from relay.db.engine import driver_url
+from relay.db.dialects import driver_url
 from tests.support.processes import free_port, wait_until
 
 

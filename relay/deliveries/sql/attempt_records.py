@@ -11,8 +11,9 @@ from sqlalchemy import BigInteger, bindparam, null, update
 
 from relay.common.states import DeliveryStatus
 from relay.common.time import Micros
+from relay.db.dialects import Dialect, dialect_of
 from relay.db.engine import Tx
-from relay.db.statements import insert_many, listed, packed, update_rows
+from relay.db.statements import insert_many, update_rows
 from relay.db.tables import Attempt, Delivery
 from relay.deliveries.rules.capacity import InFlightAttempt
 from relay.sending.rules.outbound import Reply
@@ -45,10 +46,10 @@ class Recorded(NamedTuple):
 
 def write(tx: Tx, live: Sequence[Recorded], now: Micros) -> None:
     """Write what became of these deliveries, whose endpoints are locked, and an attempt of each."""
-    dialect = tx.dialect.name
+    dialect = dialect_of(tx)
     delivered = [one.done.attempt.delivery_id for one in live if one.status is DeliveryStatus.DELIVERED]
     if delivered:
-        ids = packed(dialect, sorted(delivered))
+        ids = dialect.packed(sorted(delivered))
         tx.execute(_delivered_statement(dialect), {"ids": ids, "at": now})
     others = [_row_of(one, now) for one in live if one.status is not DeliveryStatus.DELIVERED]
     update_rows(tx, _OTHERS, sorted(others, key=lambda row: str(row["row"])))
@@ -56,11 +57,11 @@ def write(tx: Tx, live: Sequence[Recorded], now: Micros) -> None:
 
 
 @cache
-def _delivered_statement(dialect: str) -> Any:
+def _delivered_statement(dialect: Dialect) -> Any:
     at = bindparam("at", type_=BigInteger)
     return (
         update(Delivery)
-        .where(listed(dialect, Delivery.id, "ids"))
+        .where(dialect.listed(Delivery.id, "ids"))
         .values(status=DeliveryStatus.DELIVERED.value, due_at=null(), solo_at=null(), token=null())
         .values(lost_count=0, delivered_at=at, finished_at=at, last_error=null())
     )

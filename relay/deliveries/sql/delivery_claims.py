@@ -20,9 +20,10 @@ from sqlalchemy import (
 from relay.common.ids import NewId
 from relay.common.states import DeliveryStatus
 from relay.common.time import US_PER_SECOND, Micros
+from relay.db.dialects import Dialect, dialect_of
 from relay.db.engine import Tx
 from relay.db.leases import GIVE_UP_AFTER
-from relay.db.statements import among, listed, packed, update_rows
+from relay.db.statements import among, update_rows
 from relay.db.tables import Delivery, Endpoint
 from relay.deliveries.sql import lost_attempts
 from relay.deliveries.sql.delivery_payloads import Claimed, Due, load, load_tests
@@ -127,18 +128,18 @@ def _end_lost(tx: Tx, over: Sequence[Due], now: Micros) -> list[tuple[str, Deliv
 
 def _lease(tx: Tx, taken: Sequence[Due], until: Micros, token: str, due: str) -> None:
     if taken:
-        dialect = tx.dialect.name
-        ids = packed(dialect, sorted(row.id for row in taken))
+        dialect = dialect_of(tx)
+        ids = dialect.packed(sorted(row.id for row in taken))
         tx.execute(_lease_statement(dialect, due), {"ids": ids, "until": until, "holder": token})
 
 
 @cache
-def _lease_statement(dialect: str, due: str) -> Any:
+def _lease_statement(dialect: Dialect, due: str) -> Any:
     """Take the rows. In this order: MySQL reads what an UPDATE has just set, and the old token counts."""
     lost_count = case((Delivery.token.is_not(None), Delivery.lost_count + 1), else_=Delivery.lost_count)
     return (
         update(Delivery)
-        .where(listed(dialect, Delivery.id, "ids"))
+        .where(dialect.listed(Delivery.id, "ids"))
         .ordered_values(
             (Delivery.lost_count, lost_count),
             (Delivery.attempt_count, Delivery.attempt_count + 1),

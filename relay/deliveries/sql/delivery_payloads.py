@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import case, null, select
 
 from relay.common.time import Micros
+from relay.db.dialects import Dialect, dialect_of
 from relay.db.engine import Tx
-from relay.db.statements import among, listed, packed
+from relay.db.statements import among
 from relay.db.tables import Delivery, Endpoint, Job, Watch
 from relay.deliveries.rules.capacity import InFlightAttempt
 from relay.sending.rules.webhook import DATA_LIMIT, Ended, Message, Notice
@@ -122,8 +123,8 @@ def load(tx: Tx, taken: Sequence[Due], token: str, owners: Iterable[Any]) -> lis
     """
     if not taken:
         return []
-    dialect = tx.dialect.name
-    rows = tx.execute(_statement(dialect), {"ids": packed(dialect, [row.id for row in taken])})
+    dialect = dialect_of(tx)
+    rows = tx.execute(_statement(dialect), {"ids": dialect.packed([row.id for row in taken])})
     found: dict[str, Any] = {row[0]: row for row in rows.all()}
     ends = {row.id: (token, row.url, row.headers_sealed, not row.warmed_up) for row in owners}
     return [Claimed._make((*found[row.id], row, *ends[row.endpoint_id])) for row in taken]
@@ -140,7 +141,7 @@ def load_tests(tx: Tx, tests: Sequence[Due], token: str) -> list[Claimed]:
 
 
 @cache
-def _statement(dialect: str) -> Any:
+def _statement(dialect: Dialect) -> Any:
     return (
         select(
             Delivery.id,
@@ -167,5 +168,5 @@ def _statement(dialect: str) -> Any:
         .select_from(Delivery)
         .outerjoin(Watch, Watch.id == Delivery.watch_id)
         .outerjoin(Job, Job.id == Watch.job)
-        .where(listed(dialect, Delivery.id, "ids"))
+        .where(dialect.listed(Delivery.id, "ids"))
     )

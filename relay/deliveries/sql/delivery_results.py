@@ -15,8 +15,9 @@ from sqlalchemy import case, null, select, update
 
 from relay.common.states import DeliveryStatus, DisabledReason, EndpointStatus, ErrorClass, Event
 from relay.common.time import US_PER_SECOND, Micros
+from relay.db.dialects import Dialect, dialect_of
 from relay.db.engine import Tx
-from relay.db.statements import listed, lock, packed
+from relay.db.statements import lock
 from relay.db.tables import Delivery
 from relay.deliveries.rules.retry_policy import longest_wait, retry_after_seconds, retry_at
 from relay.deliveries.sql import attempt_records
@@ -128,18 +129,18 @@ def release(tx: Tx, claims: Sequence[tuple[str, str, str]], now: Micros) -> None
 
 def _read(tx: Tx, ids: Sequence[str]) -> dict[str, Any]:
     """The rows of a batch, whose endpoints are locked; tests among them are locked and read once more."""
-    found = _rows(tx, _read_statement(tx.dialect.name), ids)
+    found = _rows(tx, _read_statement(dialect_of(tx)), ids)
     tests = [row.id for row in found.values() if row.event == Event.TEST]
-    return found | (_rows(tx, lock(_read_statement(tx.dialect.name)), tests) if tests else {})
+    return found | (_rows(tx, lock(_read_statement(dialect_of(tx))), tests) if tests else {})
 
 
 def _rows(tx: Tx, statement: Any, ids: Sequence[str]) -> dict[str, Any]:
-    rows = tx.execute(statement, {"ids": packed(tx.dialect.name, sorted(ids))})
+    rows = tx.execute(statement, {"ids": dialect_of(tx).packed(sorted(ids))})
     return {row.id: row for row in rows.all()}
 
 
 @cache
-def _read_statement(dialect: str) -> Any:
+def _read_statement(dialect: Dialect) -> Any:
     columns = (
         Delivery.id,
         Delivery.event,
@@ -149,7 +150,7 @@ def _read_statement(dialect: str) -> Any:
         Delivery.schedule_started_at,
         Delivery.cancel_requested,
     )
-    return select(*columns).where(listed(dialect, Delivery.id, "ids")).order_by(Delivery.id)
+    return select(*columns).where(dialect.listed(Delivery.id, "ids")).order_by(Delivery.id)
 
 
 def _record_one(

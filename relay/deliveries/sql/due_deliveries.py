@@ -1,13 +1,12 @@
 """The due rows of chosen endpoints: each looked up in the index of its endpoint, whatever its backlog is."""
 
-import json
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Text, TextClause, bindparam, select, text
+from sqlalchemy import bindparam, select
 
 from relay.common.time import Micros
+from relay.db.dialects import RowQuery, dialect_of
 from relay.db.engine import Tx
 from relay.db.leases import POISON_AFTER
 from relay.db.statements import lock
@@ -15,7 +14,6 @@ from relay.db.tables import Delivery
 from relay.deliveries.sql.delivery_payloads import Due
 
 TESTS_PER_CLAIM = 10
-MOST_BRANCHES = 256  # of one UNION: SQLite takes 500
 
 
 class Branch(NamedTuple):
@@ -83,49 +81,23 @@ def _branches(visited: Sequence[Any], granted: Mapping[str, int], now: Micros) -
     return branches
 
 
-def _due_rows(tx: Tx, wanted: Sequence[Branch], *, poison: bool) -> list[Due]:
-    """The first due rows of several endpoints, each by a look into the index."""
-    if not wanted:
+_DUE = (
+    f"SELECT {_DUE_NAMES} FROM deliveries WHERE endpoint_id = {{endpoint_id}}"  # noqa: S608 - our own names
+    " AND due_at > {after} AND due_at <= {until}%s ORDER BY due_at LIMIT {most}"
+)
+_TYPES = {"endpoint_id": "text", "after": "bigint", "until": "bigint", "most": "int"}
+_NO_BRANCH = Branch("", 0, 0, 0)
+_NOT_POISON = f" AND lost_count + CASE WHEN token IS NULL THEN 0 ELSE 1 END < {POISON_AFTER}"
+_ALL_DUE = RowQuery(_DUE % "", _TYPES, _NO_BRANCH)
+_DUE_BUT_POISON = RowQuery(_DUE % _NOT_POISON, _TYPES, _NO_BRANCH)
+
+
+def _due_rows(tx: Tx, branches: Sequence[Branch], *, poison: bool) -> list[Due]:
+    """The first due rows of several endpoints, each found by an index."""
+    if not branches:
         return []
-    if tx.dialect.name == "postgresql":
-        parameters = {"branches": json.dumps([branch._asdict() for branch in wanted])}
-        return [_due(row) for row in tx.execute(_lateral(poison=poison), parameters).all()]
-    if len(wanted) > MOST_BRANCHES:
-        first, rest = wanted[:MOST_BRANCHES], wanted[MOST_BRANCHES:]
-        return _due_rows(tx, first, poison=poison) + _due_rows(tx, rest, poison=poison)
-    size = 1
-    while size < len(wanted):  # few different texts, so that prepared statements are found again
-        size *= 4
-    padded = (*wanted, *(Branch("", 0, 0, 0) for _ in range(size - len(wanted))))
-    values = tuple(value for branch in padded for value in branch)
-    return [
-        _due(row) for row in tx.exec_driver_sql(_union(tx.dialect.name, size, poison=poison), values).all()
-    ]
-
-
-NOT_POISON = f" AND lost_count + CASE WHEN token IS NULL THEN 0 ELSE 1 END < {POISON_AFTER}"
-
-
-@cache
-def _lateral(*, poison: bool) -> TextClause:
-    return text(
-        "SELECT d.* FROM json_to_recordset(CAST(:branches AS json))"  # noqa: S608 - our own names
-        " AS b(endpoint_id text, after bigint, until bigint, most int) CROSS JOIN LATERAL"
-        f" (SELECT {_DUE_NAMES} FROM deliveries WHERE endpoint_id = b.endpoint_id"
-        f" AND due_at > b.after AND due_at <= b.until{'' if poison else NOT_POISON}"
-        " ORDER BY due_at LIMIT b.most) AS d"
-    ).bindparams(bindparam("branches", type_=Text))
-
-
-@cache
-def _union(dialect: str, branches: int, *, poison: bool) -> str:
-    """The same where there is no LATERAL, or not in every version."""
-    one = (
-        f"SELECT * FROM (SELECT {_DUE_NAMES} FROM deliveries WHERE endpoint_id = ?"  # noqa: S608 - our own names
-        f" AND due_at > ? AND due_at <= ?{'' if poison else NOT_POISON} ORDER BY due_at LIMIT ?) AS d{{0}}"
-    )
-    statement = " UNION ALL ".join(one.format(index) for index in range(branches))
-    return statement if dialect == "sqlite" else statement.replace("?", "%s")
+    query = _ALL_DUE if poison else _DUE_BUT_POISON
+    return [_due(row) for row in dialect_of(tx).for_each(tx, query, branches)]
 
 
 def _merge(rows: Sequence[Due], visited: Sequence[Any], granted: Mapping[str, int]) -> list[Due]:

@@ -15,8 +15,9 @@ from typing import Any
 from sqlalchemy import BigInteger, TextClause, bindparam, func, select, text
 
 from relay.common.time import Micros
+from relay.db.dialects import Dialect, dialect_of
 from relay.db.engine import Tx
-from relay.db.statements import listed, lock, packed
+from relay.db.statements import lock
 from relay.db.tables import ID, Delivery, Endpoint
 from relay.deliveries.sql import due_deliveries
 from relay.deliveries.sql.delivery_payloads import Due
@@ -128,16 +129,16 @@ def _ready_endpoints(tx: Tx, now: Micros, capacity: ClaimCapacity) -> list[Any]:
 
 def _lock_ready(tx: Tx, parameters: Mapping[str, Any], ids: Sequence[str] | None) -> list[Any]:
     """Lock ready endpoints, of these or of all."""
-    dialect = tx.dialect.name
-    some = {} if ids is None else {"ids": packed(dialect, ids)}
+    dialect = dialect_of(tx)
+    some = {} if ids is None else {"ids": dialect.packed(ids)}
     return list(tx.execute(_ready_statement(dialect, some=ids is not None), {**parameters, **some}).all())
 
 
 @cache
-def _ready_statement(dialect: str, *, some: bool) -> Any:
+def _ready_statement(dialect: Dialect, *, some: bool) -> Any:
     ready = (Endpoint.warmed_up == bindparam("warmed_up")) & (Endpoint.ready_at <= bindparam("now"))
     if some:
-        ready &= listed(dialect, Endpoint.id, "ids")
+        ready &= dialect.listed(Endpoint.id, "ids")
     first = select(*ENDPOINT_COLUMNS).where(ready).order_by(Endpoint.ready_at).limit(bindparam("most"))
     return lock(first, skip=True)
 
@@ -178,18 +179,18 @@ def _in_flight(tx: Tx, ready: Sequence[Any], now: Micros) -> dict[str, tuple[int
     """Endpoint id → how many it has in flight, and when the first of their leases ends."""
     if not ready:
         return {}
-    dialect = tx.dialect.name
-    ids = packed(dialect, [row.id for row in ready])
+    dialect = dialect_of(tx)
+    ids = dialect.packed([row.id for row in ready])
     counted = tx.execute(_in_flight_statement(dialect), {"ids": ids, "now": now})
     return {endpoint_id: (int(count), int(first)) for endpoint_id, count, first in counted.all()}
 
 
 @cache
-def _in_flight_statement(dialect: str) -> Any:
+def _in_flight_statement(dialect: Dialect) -> Any:
     return (
         select(Delivery.endpoint_id, func.count(), func.min(Delivery.due_at))
         .where(
-            listed(dialect, Delivery.endpoint_id, "ids"),
+            dialect.listed(Delivery.endpoint_id, "ids"),
             Delivery.token.is_not(None),
             Delivery.due_at > bindparam("now"),
         )

@@ -11,8 +11,9 @@ from relay.common.errors import NotFound
 from relay.common.ids import NewId
 from relay.common.states import DisabledReason, EndpointStatus
 from relay.common.time import Micros
+from relay.db.dialects import Dialect, dialect_of
 from relay.db.engine import Tx
-from relay.db.statements import among, insert_if_absent, listed, lock, packed, update_rows
+from relay.db.statements import among, insert_if_absent, lock, update_rows
 from relay.db.tables import Delivery, Endpoint
 from relay.endpoints.rules.circuit_breaker import FIRST_CONCURRENCY_LIMIT, EndpointHealth
 
@@ -106,13 +107,13 @@ def lock_in_order(tx: Tx, ids: Iterable[str]) -> dict[str, Any]:
     wanted = sorted(set(ids))
     if not wanted:
         return {}
-    dialect = tx.dialect.name
-    rows = tx.execute(_lock_statement(dialect), {"ids": packed(dialect, wanted)})
+    dialect = dialect_of(tx)
+    rows = tx.execute(_lock_statement(dialect), {"ids": dialect.packed(wanted)})
     return {row.id: row for row in rows.all()}
 
 
 @cache
-def _lock_statement(dialect: str) -> Any:
+def _lock_statement(dialect: Dialect) -> Any:
     columns = (
         Endpoint.id,
         Endpoint.status,
@@ -121,7 +122,7 @@ def _lock_statement(dialect: str) -> Any:
         Endpoint.deleted_at,
         *HEALTH_COLUMNS,
     )
-    return lock(select(*columns).where(listed(dialect, Endpoint.id, "ids")).order_by(Endpoint.id))
+    return lock(select(*columns).where(dialect.listed(Endpoint.id, "ids")).order_by(Endpoint.id))
 
 
 def lock_own(tx: Tx, subscriber_id: str, endpoint_id: str) -> Any:
@@ -146,42 +147,42 @@ def wait_for_a_slot(tx: Tx, ids: Iterable[str], first_end: Micros) -> None:
     """Have ready endpoints, whose slots are all taken, wait for a settle or for the first end of a lease."""
     wanted = sorted(ids)
     if wanted:
-        dialect = tx.dialect.name
-        tx.execute(_wait_statement(dialect), {"ids": packed(dialect, wanted), "until": first_end})
+        dialect = dialect_of(tx)
+        tx.execute(_wait_statement(dialect), {"ids": dialect.packed(wanted), "until": first_end})
 
 
-def _set_ready(tx: Tx, statement: Callable[[str], Any], ids: Iterable[str], now: Micros) -> None:
+def _set_ready(tx: Tx, statement: Callable[[Dialect], Any], ids: Iterable[str], now: Micros) -> None:
     wanted = sorted(set(ids))
     if wanted:
-        dialect = tx.dialect.name
-        tx.execute(statement(dialect), {"ids": packed(dialect, wanted), "now": now})
+        dialect = dialect_of(tx)
+        tx.execute(statement(dialect), {"ids": dialect.packed(wanted), "now": now})
 
 
 @cache
-def _activate_statement(dialect: str) -> Any:
+def _activate_statement(dialect: Dialect) -> Any:
     later = Endpoint.ready_at.is_(None) | (Endpoint.ready_at > _floor())
     return (
         update(Endpoint)
-        .where(listed(dialect, Endpoint.id, "ids"), _may_send())
+        .where(dialect.listed(Endpoint.id, "ids"), _may_send())
         .values(ready_at=case((later, _floor()), else_=Endpoint.ready_at))
     )
 
 
 @cache
-def _recompute_statement(dialect: str) -> Any:
+def _recompute_statement(dialect: Dialect) -> Any:
     due = _first_due()
     ready_at = case((due < _floor(), _floor()), else_=due)
     return (
         update(Endpoint)
-        .where(listed(dialect, Endpoint.id, "ids"))
+        .where(dialect.listed(Endpoint.id, "ids"))
         .values(ready_at=case((_may_send(), ready_at), else_=null()))
     )
 
 
 @cache
-def _wait_statement(dialect: str) -> Any:
+def _wait_statement(dialect: Dialect) -> Any:
     until = bindparam("until", type_=BigInteger)
-    return update(Endpoint).where(listed(dialect, Endpoint.id, "ids")).values(ready_at=until)
+    return update(Endpoint).where(dialect.listed(Endpoint.id, "ids")).values(ready_at=until)
 
 
 def _first_due() -> ScalarSelect[Any]:
