@@ -1,4 +1,4 @@
-"""Authentication: a subscriber by its API key, or the operator by the admin token, both as Bearer tokens."""
+"""Authentication by Bearer token: subscribers by an API key, the operator by the admin token."""
 
 import hmac
 
@@ -12,7 +12,7 @@ CHALLENGE = {"WWW-Authenticate": 'Bearer realm="relay"'}
 
 
 def require_subscriber() -> None:
-    """Find the subscriber by the key's hash; unknown, revoked and disabled keys are refused alike."""
+    """Find the subscriber by the key's hash; unknown, revoked and disabled keys look alike."""
     # The same work for any token: one hash, one search of a unique index.
     found = ctx.store.read(subscribers.authenticate, subscribers.key_hash(_bearer()))
     if found is None:

@@ -1,8 +1,8 @@
-"""From a request's bytes to strict JSON (RFC 8259, and I-JSON in what two readers could read differently).
+"""Bodies: from bytes to strict JSON (RFC 8259, and I-JSON where two readers could differ).
 
-Refused with 400: bytes that are not UTF-8, names that come twice, NaN, Infinity and numbers out of
-range, lone surrogates, nesting beyond what any message needs. Refused with 413: what is longer than
-its limit, also where no length was announced.
+Refused with 400: bytes that are not UTF-8, members of one name, NaN, Infinity and numbers out of
+range, lone surrogates, nesting beyond what any body needs. Refused with 413: a body longer than its
+limit, whether or not its length was announced.
 """
 
 import json
@@ -17,10 +17,10 @@ from relay.api.problems import Problem
 
 LIMIT = 1 << 20  # bytes of a body
 BATCH_LIMIT = 8 << 20  # bytes of a batch of watches
-LONGEST_DISCARD = 2 * BATCH_LIMIT  # bytes of a refused body that are still read; then the connection breaks
+LONGEST_DISCARD = 2 * BATCH_LIMIT  # bytes of a refused body that are read; beyond them the connection breaks
 DISCARD_CHUNK = 1 << 16
 MOST_DIGITS = 400  # of a whole number; beyond 309 no reader with doubles follows
-DEEPEST = 200  # levels; far more than any message has, far less than exhausts a stack
+DEEPEST = 200  # levels; far more than any body has, far less than exhausts a stack
 
 
 class NotJson(Problem):
@@ -35,7 +35,7 @@ def read_bytes(limit: int = LIMIT) -> bytes:
     announced = request.content_length or 0
     if announced > limit:
         raise _too_large(limit, announced)
-    request.max_content_length = limit + 1  # Werkzeug cuts a longer chunked body there, without a word
+    request.max_content_length = limit + 1  # Werkzeug silently cuts a longer chunked body there
     try:
         raw = request.get_data()
     except ClientDisconnected:
@@ -47,16 +47,15 @@ def read_bytes(limit: int = LIMIT) -> bytes:
     return raw
 
 
-def _too_large(limit: int, rest: int) -> Problem:
-    """Refuse a body, of which so many bytes may still come."""
-    discard(rest)
+def _too_large(limit: int, remaining: int) -> Problem:
+    discard(remaining)
     return Problem(413, "too-large", f"The body is longer than {limit >> 20} MiB; send less at once.")
 
 
-def discard(rest: int) -> None:
-    """Read what may still come of a body that is refused; a client reads no answer while it is sending."""
+def discard(remaining: int) -> None:
+    """Read the remaining bytes of a refused body; a client reads no answer while it is sending."""
     stream = request.environ["wsgi.input"]
-    for _ in range(min(rest, LONGEST_DISCARD) // DISCARD_CHUNK):
+    for _ in range(min(remaining, LONGEST_DISCARD) // DISCARD_CHUNK):
         if not stream.read(DISCARD_CHUNK):
             break
 
@@ -79,7 +78,7 @@ def _check_media_type() -> None:
 
 
 def parse(raw: bytes) -> Any:
-    """Parse strict JSON; whatever the bytes are, this ends in a value or in a Problem with status 400."""
+    """Parse strict JSON; any bytes end in a value or in a Problem with status 400."""
     try:
         value = _DECODER.decode(raw.decode())
     except UnicodeDecodeError:

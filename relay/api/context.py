@@ -18,7 +18,7 @@ _EXTENSION = "relay"
 
 @dataclass(frozen=True, slots=True)
 class AppContext:
-    """The settings, the database with its clock, the encryption of secrets, and the relay's version."""
+    """The settings, the database with its clock, the encryption of secrets, the relay's version."""
 
     settings: Settings
     store: Store

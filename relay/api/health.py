@@ -15,11 +15,10 @@ from relay.api.context import AppContext
 from relay.api.responses import Document, json_response, show, write_json
 from relay.common.time import rfc3339
 from relay.db import counters, migrate
-from relay.db.clock import Clock
 from relay.db.engine import Store, Tx
 from relay.housekeeping.sql import fleet
 from relay.polling.sql import rate_limiter
-from relay.telemetry.fleet import Fleet, FleetNumbers
+from relay.telemetry.fleet import Fleet
 from relay.telemetry.metrics import render
 
 CHECK_LASTS = 1.0  # seconds that one check of the database stands for: anyone may ask
@@ -27,10 +26,10 @@ CHECKS = ("relay_readiness_checks_total", "")
 
 
 def create_routes(context: AppContext) -> Blueprint:
-    """The routes for monitoring, with the readiness and the fleet's reader of this app."""
+    """The routes for monitoring; the readiness and the fleet's numbers live as long as the app."""
     routes = Blueprint("health", __name__)
-    readiness = Readiness(context)
-    fleet_reader = Fleet(lambda: fleet_numbers(context.store, context.clock))
+    readiness = Readiness(context.store)
+    fleet_reader = Fleet(lambda: context.store.read(fleet.numbers, context.clock.now()))
 
     @routes.get("/healthz")
     def healthz() -> Response:
@@ -39,7 +38,7 @@ def create_routes(context: AppContext) -> Blueprint:
 
     @routes.get("/readyz")
     def readyz() -> Response:
-        """Say whether the database can be written and is migrated (503 if not), and how the provider does."""
+        """Say whether the database is writable and migrated (503 if not), and how the provider does."""
         document = readiness.document()
         return json_response(write_json(document), 200 if document["status"] == "ready" else 503)
 
@@ -57,8 +56,8 @@ def create_routes(context: AppContext) -> Blueprint:
 class Readiness:
     """Checks the database at most once a second."""
 
-    def __init__(self, context: AppContext) -> None:
-        self._store = context.store
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._lock = threading.Lock()
         self._document: Document = {}
         self._checked_at = -CHECK_LASTS
@@ -101,8 +100,3 @@ def _provider(tx: Tx) -> Document:
     if state.down_since is None:
         return {"status": "ok", "answered_at": rfc3339(state.answered_at)}
     return {"status": "failing", "since": rfc3339(state.down_since), "code": state.error_code}
-
-
-def fleet_numbers(store: Store, clock: Clock) -> FleetNumbers:
-    """The fleet as the database has it now."""
-    return store.read(fleet.numbers, clock.now())

@@ -1,4 +1,4 @@
-"""Requests that change something: the change, its answer and its Idempotency-Key in one transaction.
+"""Requests that change rows: change, answer and Idempotency-Key are committed in one transaction.
 
 A POST with a key that came before is an idempotent request: it gets the stored response.
 """
@@ -22,10 +22,6 @@ from relay.subscribers.encryption import Encryption
 _KEY = re.compile(r"[ -~]{1,255}")
 
 
-def _nothing() -> None:
-    """Do nothing."""
-
-
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The answer to a change.
@@ -38,14 +34,14 @@ class Answer:
     text: str = field(repr=False)
     location: str = ""
     secret: bool = False
-    after_commit: Callable[[], None] = _nothing
+    after_commit: Callable[[], None] | None = None
 
 
 Change = Callable[[Tx, Micros], Answer]
 
 
 def run_idempotent(change: Change) -> Response:
-    """Run a change in one transaction, or answer with the stored response of its Idempotency-Key."""
+    """Run a change in one transaction, or answer with its key's stored response."""
     now = ctx.clock.now()
     keyed = _keyed_request()
     if keyed is None:
@@ -53,7 +49,8 @@ def run_idempotent(change: Change) -> Response:
         answer = ctx.store.write_once(change, now)
     else:
         answer = ctx.store.write(_run_once, keyed, change, now, ctx.encryption)
-    answer.after_commit()
+    if answer.after_commit is not None:
+        answer.after_commit()
     response = json_response(answer.text, answer.status)
     if answer.location:
         response.headers["Location"] = answer.location

@@ -1,4 +1,4 @@
-"""Strict pydantic models of bodies and queries; what is wrong becomes pointers with sentences of our own.
+"""Strict pydantic models of bodies and queries; wrong members become pointers with own sentences.
 
 pydantic's messages may quote the input, so none of them is passed on: a wrong member is explained
 by its description. A pointer never holds a name that the caller chose.

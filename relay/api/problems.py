@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457): every refusal and every surprise, in words, echoing nothing that was sent.
+"""Problem documents (RFC 9457): refusals and unexpected errors, in words that echo no input.
 
 A pointer names the wrong member of the body; for a wrong query parameter it reads as if the query
 were an object.
@@ -27,9 +27,12 @@ from relay.telemetry.events import RequestFailed
 
 MEDIA_TYPE = "application/problem+json"
 TYPE = "urn:relay:problem:"
-MOST_FAULTS = 100  # named in one answer; whoever has more mends these first
-QUOTA_RETRY = 60  # seconds: room comes when watches end, which takes them minutes
-
+MOST_FAULTS = 100  # of one answer; a caller with more mends these first
+REFUSALS: dict[type[Refusal], tuple[int, str, dict[str, str]]] = {
+    NotFound: (404, "not-found", {}),
+    Conflict: (409, "conflict", {}),
+    QuotaExceeded: (429, "quota", {"Retry-After": "60"}),  # watches take minutes to end
+}
 SENTENCES = {
     404: "There is nothing at this path; the API begins at /v1.",
     405: "This path does not take this method; the Allow header names those it takes.",
@@ -61,27 +64,21 @@ def _of_problem(problem: Problem) -> Response:
 
 
 def _of_refusal(refusal: Refusal) -> Response:
-    match refusal:
-        case Invalid():
-            detail = "Some members are not as they must be; see errors."
-            return respond(422, "invalid", detail, faults=refusal.faults[:MOST_FAULTS])
-        case NotFound():
-            return respond(404, "not-found", _sentence(refusal))
-        case Conflict():
-            return respond(409, "conflict", _sentence(refusal))
-        case QuotaExceeded():
-            return respond(429, "quota", _sentence(refusal), headers={"Retry-After": str(QUOTA_RETRY)})
-        case _:
-            return _of_unexpected_error(refusal)
+    if isinstance(refusal, Invalid):
+        detail = "Some members are not as they must be; see errors."
+        return respond(422, "invalid", detail, faults=refusal.faults[:MOST_FAULTS])
+    for error_class, (status, kind, headers) in REFUSALS.items():
+        if isinstance(refusal, error_class):
+            return respond(status, kind, _sentence(refusal), headers=headers)
+    return _of_unexpected_error(refusal)
 
 
 def _of_database(error: StoreUnavailable) -> Response:
-    headers = {"Retry-After": str(error.retry_after)}
-    return respond(503, "database", _sentence(error), headers=headers)
+    return respond(503, "database", _sentence(error), headers={"Retry-After": str(error.retry_after)})
 
 
 def _of_http(error: HTTPException) -> Response:
-    """Answer what Flask and Werkzeug refuse; their own descriptions may quote the request."""
+    """Answer the refusals of Flask and Werkzeug; their own descriptions may quote the request."""
     status = error.code or 500
     headers = {}
     if isinstance(error, MethodNotAllowed) and error.valid_methods:

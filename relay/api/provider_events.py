@@ -1,8 +1,8 @@
-"""`POST /hooks/vod`: VOD's event notifications, as hints of which jobs to ask about next.
+"""Provider events: `POST /hooks/vod` takes VOD's notifications, so that their jobs are polled next.
 
-The provider wants exactly 200, within 5 seconds, and tries only three times. So whatever a signed
-body holds is answered 200, after one short transaction and without asking the provider; what it
-says is never believed.
+The provider wants exactly 200, within 5 seconds, and tries only three times. So any signed body is
+answered 200, after one short transaction and without asking the provider. Its content is never
+believed.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ routes = Blueprint("provider_events", __name__, url_prefix="/hooks")
 
 @routes.post("/vod")
 def post_vod_event() -> Response:
-    """Take a signed notification: the jobs that it names and somebody waits for are asked about next."""
+    """Take a signed notification: jobs that it names and that a watch waits for are polled next."""
     _require_signature()
     job_ids = events.job_ids(bodies.read_bytes(LIMIT))
     telemetry.emit(ProviderEventReceived(len(job_ids), _mark(job_ids)))

@@ -1,4 +1,7 @@
-"""Queries, such as the page and filters of a list: 422 for a parameter that is unknown, repeated or wrong."""
+"""Queries, such as the page and filters of a list.
+
+A parameter that is unknown, repeated or wrong is refused with 422.
+"""
 
 import base64
 import re

@@ -1,6 +1,6 @@
-"""gunicorn's threaded worker, for what happens before Flask: malformed requests, and clients that stall.
+"""gunicorn's threaded worker: it answers malformed requests and drops clients that stall.
 
-gunicorn by itself quotes a malformed header to its log and in an HTML page, and waits for a stalled
+gunicorn by itself quotes a malformed header in its log and in an HTML page, and waits for a stalled
 body for as long as the client likes.
 """
 
@@ -19,7 +19,7 @@ from relay.api import problems
 from relay.telemetry.events import RequestFailed, RequestRefused
 
 SILENCE = 10.0  # seconds that a client may fall silent in the middle of a request
-WHOLE = 60.0  # seconds for a request to come whole, and again for each piece of an answer to be taken
+WHOLE = 60.0  # seconds for a whole request to arrive, and again for each piece of an answer to be taken
 
 STATUSES: dict[type[Exception], int] = {
     errors.LimitRequestLine: 414,
@@ -38,7 +38,7 @@ SENTENCES = {
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no type hints
-    """Refuses in problem documents that echo nothing, and lets no client hold a thread by being slow."""
+    """Refuses with problem documents that echo nothing, and frees threads from slow clients."""
 
     def enqueue_req(self, conn: Any) -> None:
         """Give a new connection its time-outs before a thread takes it."""
@@ -47,7 +47,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no type hints
         super().enqueue_req(conn)
 
     def handle_error(self, _req: Any, client: socket.socket, _addr: Any, exc: Exception) -> None:
-        """Answer what gunicorn could not read, or what was raised outside of Flask; log its class only."""
+        """Answer an unreadable request, or an error outside of Flask; log its class only."""
         if isinstance(exc, errors.ParseException) and not isinstance(exc, OURS):
             status = STATUSES.get(type(exc), 400)
             telemetry.emit(RequestRefused(status, exc))
@@ -75,16 +75,16 @@ def _answer(status: int, detail: str) -> bytes:
 
 
 class ClientSocket(socket.socket):
-    """A client's connection: too slow a request looks as if the client had closed it.
+    """A client's connection, which reads as closed by the client once its request is too slow.
 
-    gunicorn takes a closed connection as an everyday end; a time-out would be told as a surprise.
+    gunicorn expects closed connections; it would log a time-out as an unexpected error.
     """
 
-    _until = 0.0  # monotonic; what comes later is not read
-    _is_late = False  # for good: what still comes of a request must not be read as the next one
+    _until = 0.0  # monotonic; nothing is read after it
+    _is_late = False  # for good: the remainder of a late request must not be read as the next request
 
     def setblocking(self, flag: bool, /) -> None:  # noqa: FBT001 - the signature is the socket's
-        """Where gunicorn asks for a blocking socket, a request begins."""
+        """Start the time limits: gunicorn asks for a blocking socket where a request begins."""
         if not flag:
             super().setblocking(False)
             return
@@ -92,7 +92,7 @@ class ClientSocket(socket.socket):
         self.settimeout(SILENCE)
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
-        """Read what comes; nothing once the client was too slow."""
+        """Read what arrives; nothing once the client was too slow."""
         self._is_late = self._is_late or time.monotonic() > self._until
         if not self._is_late:
             try:
@@ -102,7 +102,7 @@ class ClientSocket(socket.socket):
         return b""
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
-        """Send all; a client that does not take it in time counts as gone."""
+        """Send all; a client that does not take it in time counts as disconnected."""
         self.settimeout(WHOLE)
         try:
             super().sendall(data, flags)

@@ -5,8 +5,9 @@ from wsgiref.simple_server import WSGIServer
 from flask import Flask
 
 from relay import __version__
-from relay.api import AppContext, create_app, fleet_numbers
+from relay.api import AppContext, create_app
 from relay.bootstrap import build_clock, build_encryption, build_store
+from relay.housekeeping.sql import fleet
 from relay.settings import Settings
 from relay.telemetry.fleet import Fleet, FleetNumbers
 from relay.telemetry.metrics_port import serve_metrics
@@ -37,7 +38,7 @@ def serve_fleet_metrics(settings: Settings) -> WSGIServer | None:
 
     def read() -> FleetNumbers:
         try:
-            return fleet_numbers(store, clock)
+            return store.read(fleet.numbers, clock.now())
         finally:
             store.close()  # workers that are forked meanwhile must not share a connection
 

@@ -1,6 +1,6 @@
-"""Deliveries and their attempts: showing, listing, and sending one again by hand."""
+"""Deliveries and their attempts: showing, listing, and sending again, one or all that match."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from flask import Response
 from pydantic import Field
@@ -8,16 +8,16 @@ from pydantic import Field
 from relay.api.auth import subscriber_id
 from relay.api.context import ctx
 from relay.api.idempotent import Answer, run_idempotent
-from relay.api.models import NoBody
+from relay.api.models import NoBody, RequestModel
 from relay.api.queries import ListQuery
 from relay.api.responses import Document, show, show_page, shown_time, write_json
-from relay.api.v1.fields import EndpointId, Time, WatchId, id_pattern
+from relay.api.v1.fields import EndpointId, OwnEndpointId, Time, WatchId, id_pattern
 from relay.api.v1.resource import resource
 from relay.common.states import DeliveryStatus
 from relay.common.time import Micros, rfc3339
 from relay.db.engine import Tx
 from relay.db.pagination import Page
-from relay.deliveries.sql import deliveries, delivery_views
+from relay.deliveries.sql import bulk_retries, deliveries, delivery_views
 
 Status = Annotated[DeliveryStatus, Field(strict=False, description=f"one of {', '.join(DeliveryStatus)}")]
 
@@ -43,6 +43,23 @@ class AttemptList(ListQuery):
     def page(self) -> Page:
         """The page that was asked for."""
         return Page(self.limit, None if self.cursor is None else int(self.cursor))
+
+
+class RetryBody(RequestModel):
+    """Which deliveries to send again."""
+
+    status: Annotated[
+        Literal["failed", "delivered", "cancelled"], Field(description="one of failed, delivered, cancelled")
+    ]
+    endpoint_id: OwnEndpointId | None = None
+    since: Time | None = None
+    until: Time | None = None
+    dry_run: Annotated[bool, Field(description="true or false")] = False
+
+    def filter(self, now: Micros) -> bulk_retries.Filter:
+        """The deliveries that match; without `until` those made up to now."""
+        until = now if self.until is None else self.until
+        return bulk_retries.Filter(DeliveryStatus(self.status), self.endpoint_id, self.since or 0, until)
 
 
 routes = resource("deliveries")
@@ -82,6 +99,24 @@ def retry_delivery(delivery_id: str) -> Response:
         return Answer(202, write_json(document(row)))
 
     return run_idempotent(retry)
+
+
+@routes.post("/deliveries/retry")
+def retry_deliveries() -> Response:
+    """Order that all deliveries that match are sent again; a dry run only counts them."""
+    body = RetryBody.read_body()
+    matching = body.filter(ctx.clock.now())
+    # Counted before the transaction: on SQLite nobody else could write beside it.
+    matched = ctx.store.read(bulk_retries.count, subscriber_id(), matching, ctx.clock.now())
+
+    def order(tx: Tx, now: Micros) -> Answer:
+        bulk_retries.check(tx, subscriber_id(), matching)
+        order_id = None
+        if matched and not body.dry_run:
+            order_id = bulk_retries.order(tx, subscriber_id(), matching, now, ctx.new_id)
+        return Answer(202, write_json({"matched": matched, "order_id": order_id, "dry_run": body.dry_run}))
+
+    return run_idempotent(order)
 
 
 def document(row: Any) -> Document:

@@ -86,7 +86,7 @@ RatePerSecond = Annotated[
     float, Field(ge=0.01, le=10_000, allow_inf_nan=False, description="a number from 0.01 to 10000, or null")
 ]
 Notices = Annotated[
-    bool, Field(description="true or false: whether to tell it when another endpoint of yours is disabled")
+    bool, Field(description="true or false: whether to notify it when another endpoint of yours is disabled")
 ]
 Status = Annotated[EndpointStatus, Field(strict=False, description=f"one of {', '.join(EndpointStatus)}")]
 
@@ -103,7 +103,7 @@ class EndpointBody(RequestModel):
 
 
 class EndpointPatch(RequestModel):
-    """Changes of an endpoint; null takes description, headers or rate away. The defaults mean nothing."""
+    """Changes of an endpoint; null removes description, headers or rate. Defaults mean nothing."""
 
     url: Url = ""
     description: Description | None = None
@@ -243,7 +243,7 @@ def _document(endpoint: endpoint_views.EndpointView) -> Document:
 
 
 def _masked_headers(row: Any) -> dict[str, str] | None:
-    """The names of the custom headers; None where they do not open, which must not hide the endpoint."""
+    """The names of the custom headers; None where they can't be decrypted: the endpoint is shown."""
     try:
         headers = json.loads(ctx.encryption.open(row.id, row.headers_sealed)) if row.headers_sealed else {}
     except SettingsError:

@@ -33,7 +33,7 @@ def get_job(job_id: str) -> Response:
         document["data_omitted"] = True
     data = _data_text(row)
     document["result"] = results.view(row.type, data)
-    # The provider's text is spliced in, as in webhooks: reading and writing it would change numbers.
+    # The provider's text is spliced in, as in webhooks: parsing it would change numbers.
     return json_response(f'{write_json(document)[:-1]},"data":{data}}}')
 
 

@@ -38,7 +38,7 @@ def get_secret(endpoint_id: str | None = None) -> Response:
 @routes.post("/secret/rotate")
 @routes.post("/endpoints/<endpoint_id>/secret/rotate")
 def rotate_secret(endpoint_id: str | None = None) -> Response:
-    """Make a new secret for the subscriber, or for an endpoint; the old one signs too for a while."""
+    """Make a new secret for the subscriber or an endpoint; the old one signs too for a while."""
     overlap = RotateBody.read_body(may_be_empty=True).overlap_seconds
 
     def rotate(tx: Tx, now: Micros) -> Answer:
