@@ -1,13 +1,14 @@
-"""Builds the parts from the settings: the only place that knows them all.
+"""Builds the parts of each process from the settings: the only place that knows them all.
 
-What only the web needs is in `wiring.web`: without Flask a poller or dispatcher takes less memory.
+`bootstrap.web` builds what only the web needs: without Flask a poller or dispatcher takes less
+memory.
 """
 
 import os
 import random
 import secrets
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from relay import __version__, telemetry
 from relay.common.errors import SettingsError
@@ -34,7 +35,7 @@ from relay.telemetry.events import (
     UpstreamClockSkewed,
 )
 
-WORKER_RETRY_TIMEOUT = 10.0  # seconds a stage tries one transaction again before its turn ends
+WORKER_RETRY_TIMEOUT = 10.0  # seconds a worker tries one transaction again before its iteration ends
 DAY = 86_400 * US_PER_SECOND
 NO_CREDENTIALS = (
     "ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET must be set to poll the provider,"
@@ -43,38 +44,36 @@ NO_CREDENTIALS = (
 )
 
 
-def build_store(settings: Settings, *, retry_timeout: float = WORKER_RETRY_TIMEOUT) -> Store:
-    """The database of the settings."""
-    return Store(settings.database_url.get_secret_value(), retry_timeout=retry_timeout)
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What every process and command works with."""
+
+    settings: Settings
+    store: Store
+    clock: Clock
 
 
-def build_clock(store: Store) -> Clock:
-    """The database's clock, which warns when the machine's is far from it."""
-    return Clock(store, lambda seconds: telemetry.emit(ClockDisagrees(seconds)))
+def build_base(settings: Settings, *, retry_timeout: float = WORKER_RETRY_TIMEOUT) -> Base:
+    """Connect to the database; its clock warns when the machine's is far from it."""
+    store = Store(settings.database_url.get_secret_value(), retry_timeout=retry_timeout)
+    return Base(settings, store, Clock(store, lambda seconds: telemetry.emit(ClockDisagrees(seconds))))
 
 
 def build_encryption(settings: Settings) -> Encryption:
-    """The ring of RELAY_MASTER_KEY; with SQLite, the key that lies beside the database stands behind it.
+    """The keys of RELAY_MASTER_KEY; with SQLite, the key that lies beside the database comes last.
 
-    So whoever moves from that file to the variable can still open everything, and seal it anew.
+    So whoever moves from that file to the variable can still open everything, and encrypt it anew.
     """
     keys = list(settings.master_keys.get_secret_value())
-    path = database_file(settings.database_url.get_secret_value())
-    if path is not None:
-        keys += _keys_beside(path, make=not keys)
-    if not keys:
-        raise SettingsError(["RELAY_MASTER_KEY: must be set when the database is shared"])
+    file = database_file(settings.database_url.get_secret_value())
+    if file is not None and keys:
+        keys += filter(None, [kept_key(file)])
+    elif file is not None:
+        key, created = key_beside(file)
+        keys.append(key)
+        if created is not None:
+            telemetry.emit(MasterKeyMade(str(created)))
     return Encryption(keys)
-
-
-def _keys_beside(database: Path, *, make: bool) -> list[bytes]:
-    if not make:
-        kept = kept_key(database)
-        return [] if kept is None else [kept]
-    key, made = key_beside(database)
-    if made is not None:
-        telemetry.emit(MasterKeyMade(str(made)))
-    return [key]
 
 
 def id_maker(clock: Clock) -> NewId:
@@ -137,8 +136,9 @@ def _role(settings: Settings) -> Fetch:
     raise SettingsError([NO_CREDENTIALS])
 
 
-def build_poller(settings: Settings, store: Store, clock: Clock) -> Poller:
-    """The stage that asks the provider."""
+def build_poller(base: Base) -> Poller:
+    """The worker that asks the provider."""
+    settings, store, clock = base.settings, base.store, base.clock
     config = PollerConfig(
         lease=round(settings.lease_seconds * US_PER_SECOND),
         call_interval=round(US_PER_SECOND / settings.upstream_rate),
@@ -151,14 +151,16 @@ def build_poller(settings: Settings, store: Store, clock: Clock) -> Poller:
     return Poller(store, clock, provider.ask, config, provider.why_not)
 
 
-def build_housekeeper(settings: Settings, store: Store, clock: Clock) -> Housekeeper:
-    """Housekeeping."""
-    retention = round(settings.retention_days * DAY)
-    return Housekeeper(store, clock, retention, settings.retry_schedule, id_maker(clock))
+def build_housekeeper(base: Base) -> Housekeeper:
+    """The worker that expires, prunes and notifies."""
+    retention = round(base.settings.retention_days * DAY)
+    new_id = id_maker(base.clock)
+    return Housekeeper(base.store, base.clock, retention, base.settings.retry_schedule, new_id)
 
 
-def build_dispatcher(settings: Settings, store: Store, clock: Clock) -> Dispatcher:
-    """The stage that sends."""
+def build_dispatcher(base: Base) -> Dispatcher:
+    """The worker that delivers."""
+    settings, store, clock = base.settings, base.store, base.clock
     make_sender_client = partial(
         SenderClient,
         schemes=settings.callback_schemes,

@@ -1,4 +1,4 @@
-"""Running processes: turns and the waits between them, signals, and the way out.
+"""Runs the processes: iterations and the waits between them, signals, and the way out.
 
 SIGTERM or SIGINT: stop taking, finish what has begun. A second one: leave now; nothing is lost,
 leases run out and others go on.
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 
 from relay import __version__, telemetry
+from relay.bootstrap import Base
 from relay.common.errors import SenderDied
 from relay.db.engine import Store
 from relay.deliveries import Dispatcher
@@ -27,13 +28,60 @@ from relay.telemetry.events import (
 )
 from relay.telemetry.metrics_port import serve_metrics
 
-AFTER_UNEXPECTED_ERROR = 1.0  # seconds until the next turn
+AFTER_UNEXPECTED_ERROR = 1.0  # seconds until the next iteration
 FLUSH_TOTALS_EVERY = 5.0  # seconds: what a kill -9 can cost the totals, never the records
+
+RunOnce = Callable[[], float]  # one iteration of a worker; returns the seconds to wait until the next
+
+
+def run_poller(poller: Poller, housekeeper: Housekeeper, base: Base) -> int:
+    """Poll on this thread until a signal; housekeeping and totals go on beside it."""
+    with _running(base) as stop, _beside("housekeeping", housekeeper.run_once, stop):
+        _keep_running("poll", poller.run_once, stop)
+        poller.drain()
+    _leave(base.store)
+    return 0
+
+
+def run_dispatcher(dispatcher: Dispatcher, base: Base) -> int:
+    """Deliver on this thread until a signal, then until all attempts have ended; the exit code."""
+    collect_garbage_seldom()
+    code = 0
+    with _running(base) as stop:
+        try:
+            abandoned = dispatcher.run(stop)
+        except SenderDied as death:
+            telemetry.emit(SenderLost(str(death), death.abandoned))
+            abandoned, code = death.abandoned, 1
+    _leave(base.store, abandoned)
+    return code
 
 
 @contextmanager
-def stopping_on_signals() -> Iterator[threading.Event]:
-    """An event that is set by the first SIGTERM or SIGINT; the second one ends the process at once.
+def _running(base: Base) -> Iterator[threading.Event]:
+    """Do what every process does beside its work; the event is set by the first signal."""
+    telemetry.emit(ProcessStarted(__version__))
+    if base.settings.metrics_addr is not None:
+        serve_metrics(base.settings.metrics_addr)
+
+    def flush() -> float:
+        """Add this process's counts to those in SQL, where every web process reads them."""
+        flush_totals(base.store)
+        return FLUSH_TOTALS_EVERY
+
+    stop = _stop_on_signals()
+    with _beside("totals", flush, stop):
+        yield stop
+
+
+def _leave(store: Store, abandoned: int = 0) -> None:
+    flush_totals(store)
+    store.close()
+    telemetry.emit(ProcessStopped(abandoned))
+
+
+def _stop_on_signals() -> threading.Event:
+    """An event that the first SIGTERM or SIGINT sets; the second one ends the process at once.
 
     The handler only puts into a queue, which is safe wherever the signal finds the main thread;
     setting an event or writing a log line there could wait for a lock that this very thread holds.
@@ -50,25 +98,13 @@ def stopping_on_signals() -> Iterator[threading.Event]:
     threading.Thread(target=watch, name="signals", daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _frame: signals.put(number))
-    yield stop
-
-
-def keep_running(stage: str, run_once: Callable[[], float], stop: threading.Event) -> None:
-    """Take turn after turn; each returns the seconds to wait until the next. A surprise ends only one."""
-    while not stop.is_set():
-        try:
-            wait = run_once()
-        except Exception as error:  # noqa: BLE001 - the loop's last line of defence: say it and go on
-            telemetry.emit(IterationFailed(stage, error, AFTER_UNEXPECTED_ERROR))
-            wait = AFTER_UNEXPECTED_ERROR
-        if wait > 0:
-            stop.wait(wait)
+    return stop
 
 
 @contextmanager
-def beside(stage: str, run_once: Callable[[], float], stop: threading.Event) -> Iterator[None]:
-    """Keep turning on another thread while the body runs; `stop` ends both."""
-    thread = threading.Thread(target=keep_running, args=(stage, run_once, stop), name=stage)
+def _beside(stage: str, run_once: RunOnce, stop: threading.Event) -> Iterator[None]:
+    """Keep a worker running on another thread while the body runs; `stop` ends both."""
+    thread = threading.Thread(target=_keep_running, args=(stage, run_once, stop), name=stage)
     thread.start()
     try:
         yield
@@ -77,49 +113,12 @@ def beside(stage: str, run_once: Callable[[], float], stop: threading.Event) -> 
         thread.join()
 
 
-def flush_once(store: Store) -> Callable[[], float]:
-    """A turn that adds this process's counts to those kept in SQL, where every web process reads them."""
-
-    def run_once() -> float:
-        flush_totals(store)
-        return FLUSH_TOTALS_EVERY
-
-    return run_once
-
-
-def run_poller(poller: Poller, housekeeper: Housekeeper, store: Store, *, metrics_addr: str | None) -> None:
-    """Poll on this thread until told to stop; housekeeping and totals go on beside it."""
-    telemetry.emit(ProcessStarted(__version__))
-    if metrics_addr is not None:
-        serve_metrics(metrics_addr)
-    with (
-        stopping_on_signals() as stop,
-        beside("tidy", housekeeper.run_once, stop),
-        beside("totals", flush_once(store), stop),
-    ):
-        keep_running("poll", poller.run_once, stop)
-        poller.drain()
-    _leave(store)
-
-
-def run_dispatcher(dispatcher: Dispatcher, store: Store, *, metrics_addr: str | None) -> int:
-    """Deliver on this thread until told to stop, then until what is in flight has ended; the exit code."""
-    telemetry.emit(ProcessStarted(__version__))
-    collect_garbage_seldom()
-    if metrics_addr is not None:
-        serve_metrics(metrics_addr)
-    try:
-        with stopping_on_signals() as stop, beside("totals", flush_once(store), stop):
-            abandoned = dispatcher.run(stop)
-    except SenderDied as death:
-        telemetry.emit(SenderLost(str(death), death.abandoned))
-        _leave(store, death.abandoned)
-        return 1
-    _leave(store, abandoned)
-    return 0
-
-
-def _leave(store: Store, abandoned: int = 0) -> None:
-    flush_totals(store)
-    store.close()
-    telemetry.emit(ProcessStopped(abandoned))
+def _keep_running(stage: str, run_once: RunOnce, stop: threading.Event) -> None:
+    while not stop.is_set():
+        try:
+            wait = run_once()
+        except Exception as error:  # noqa: BLE001 - it ends one iteration only: say it and go on
+            telemetry.emit(IterationFailed(stage, error, AFTER_UNEXPECTED_ERROR))
+            wait = AFTER_UNEXPECTED_ERROR
+        if wait > 0:
+            stop.wait(wait)

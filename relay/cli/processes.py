@@ -6,7 +6,6 @@ import os
 from relay import bootstrap, settings
 from relay.bootstrap import processes
 from relay.cli.parsers import Commands, add_command
-from relay.settings import Settings
 from relay.telemetry.log_format import configure
 
 
@@ -18,24 +17,17 @@ def add_to(commands: Commands) -> None:
 
 def poll(_: argparse.Namespace) -> int:
     """Run a poller: it asks on this thread; housekeeping and totals have threads of their own."""
-    loaded = _load("poller")
-    store = bootstrap.build_store(loaded)
-    clock = bootstrap.build_clock(store)
-    poller = bootstrap.build_poller(loaded, store, clock)
-    housekeeper = bootstrap.build_housekeeper(loaded, store, clock)
-    processes.run_poller(poller, housekeeper, store, metrics_addr=loaded.metrics_addr)
-    return 0
+    base = _base("poller")
+    return processes.run_poller(bootstrap.build_poller(base), bootstrap.build_housekeeper(base), base)
 
 
 def deliver(_: argparse.Namespace) -> int:
     """Run a dispatcher: it claims on this thread and records results on another."""
-    loaded = _load("dispatcher")
-    store = bootstrap.build_store(loaded)
-    dispatcher = bootstrap.build_dispatcher(loaded, store, bootstrap.build_clock(store))
-    return processes.run_dispatcher(dispatcher, store, metrics_addr=loaded.metrics_addr)
+    base = _base("dispatcher")
+    return processes.run_dispatcher(bootstrap.build_dispatcher(base), base)
 
 
-def _load(process: str) -> Settings:
+def _base(process: str) -> bootstrap.Base:
     loaded = settings.load(os.environ)
     configure(loaded.log_format, process)
-    return loaded
+    return bootstrap.build_base(loaded)

@@ -36,52 +36,48 @@ def _group(commands: Commands, name: str, purpose: str, metavar: str) -> Command
 
 def add_subscriber(arguments: argparse.Namespace) -> int:
     """Print the new subscriber as one JSON object."""
-    loaded = settings.load(os.environ)
-    store = bootstrap.build_store(loaded)
-    clock = bootstrap.build_clock(store)
-    encryption, new_id = bootstrap.build_encryption(loaded), bootstrap.id_maker(clock)
-    added = store.write_once(subscribers.add, arguments.name, encryption, clock.now(), new_id)
+    base = _base()
+    encryption, new_id = bootstrap.build_encryption(base.settings), bootstrap.id_maker(base.clock)
+    added = base.store.write_once(subscribers.add, arguments.name, encryption, base.clock.now(), new_id)
     _print({"id": added.id, "api_key": added.api_key, "secret": added.secret})
     return 0
 
 
 def list_subscribers(_: argparse.Namespace) -> int:
     """Print each subscriber as one JSON object a line."""
-    store = bootstrap.build_store(settings.load(os.environ))
-    for row in store.read(subscribers.list_all):
+    for row in _base().store.read(subscribers.list_all):
         _print(row)
     return 0
 
 
 def disable_subscriber(arguments: argparse.Namespace) -> int:
     """Refuse a subscriber's keys; its pending deliveries are still sent."""
-    store = bootstrap.build_store(settings.load(os.environ))
-    store.write(subscribers.disable, arguments.subscriber, bootstrap.build_clock(store).now())
+    base = _base()
+    base.store.write(subscribers.disable, arguments.subscriber, base.clock.now())
     return 0
 
 
 def add_key(arguments: argparse.Namespace) -> int:
     """Print the new key as one JSON object."""
-    store = bootstrap.build_store(settings.load(os.environ))
-    clock = bootstrap.build_clock(store)
-    new_id = bootstrap.id_maker(clock)
-    added = store.write_once(subscribers.add_key, arguments.subscriber, clock.now(), new_id)
+    base = _base()
+    new_id = bootstrap.id_maker(base.clock)
+    added = base.store.write_once(subscribers.add_key, arguments.subscriber, base.clock.now(), new_id)
     _print({"id": added.id, "api_key": added.api_key})
     return 0
 
 
 def revoke_key(arguments: argparse.Namespace) -> int:
     """Refuse a key from now on."""
-    store = bootstrap.build_store(settings.load(os.environ))
-    store.write(subscribers.revoke_key, arguments.key, bootstrap.build_clock(store).now())
+    base = _base()
+    base.store.write(subscribers.revoke_key, arguments.key, base.clock.now())
     return 0
 
 
 def rotate_secrets(_: argparse.Namespace) -> int:
     """Encrypt everything under the first key; 1 if something needs a key that is not there."""
-    loaded = settings.load(os.environ)
-    store, encryption = bootstrap.build_store(loaded), bootstrap.build_encryption(loaded)
-    results = {kind.name: reencryption.reencrypt(store, encryption, kind) for kind in reencryption.KINDS}
+    base = _base()
+    encryption = bootstrap.build_encryption(base.settings)
+    results = {kind.name: reencryption.reencrypt(base.store, encryption, kind) for kind in reencryption.KINDS}
     counts = ", ".join(f"{result.count} {name}" for name, result in results.items())
     sys.stdout.write(f"Sealed anew under the key with id {encryption.first}: {counts}.\n")
     unopened = dict.fromkeys(sentence for result in results.values() for sentence in result.unopened)
@@ -93,6 +89,10 @@ def rotate_secrets(_: argparse.Namespace) -> int:
             " RELAY_MASTER_KEY, remove the key file beside a SQLite database, then restart every process.\n"
         )
     return 1 if unopened else 0
+
+
+def _base() -> bootstrap.Base:
+    return bootstrap.build_base(settings.load(os.environ))
 
 
 def _print(value: object) -> None:
