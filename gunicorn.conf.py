@@ -2,8 +2,8 @@
 
 import os
 import sys
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from wsgiref.simple_server import WSGIServer
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
@@ -47,7 +47,7 @@ logconfig_dict = {
 if Path("/dev/shm").is_dir():  # noqa: S108 - only gunicorn's heartbeat files, which must never wait for a disk
     worker_tmp_dir = "/dev/shm"  # noqa: S108 - the same
 
-_port: WSGIServer | None = None  # where the fleet's metrics are scraped
+_port: ThreadingHTTPServer | None = None  # where the fleet's metrics are scraped
 
 
 def when_ready(_server: Arbiter) -> None:

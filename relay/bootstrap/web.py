@@ -1,6 +1,6 @@
 """Builds the web from the settings."""
 
-from wsgiref.simple_server import WSGIServer
+from http.server import ThreadingHTTPServer
 
 from flask import Flask
 
@@ -23,7 +23,7 @@ def build_web(settings: Settings) -> Flask:
     )
 
 
-def serve_fleet_metrics(settings: Settings) -> WSGIServer | None:
+def serve_fleet_metrics(settings: Settings) -> ThreadingHTTPServer | None:
     """Serve the fleet's metrics at RELAY_METRICS_ADDR, from one process for all workers of a web."""
     if settings.metrics_addr is None:
         return None

@@ -1,52 +1,17 @@
-"""Log events: each class declares its name in the log, its level, its fields and its sentence.
+"""Every log event: its name in the log, its level, its fields and its sentence.
 
 Lines carry ids, counts and statuses; never a key, a signature, a body, or the path and query of a
 callback. Operators filter by names and fields, so these never change without need.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from logging import DEBUG, ERROR, INFO, WARNING
-from typing import ClassVar, Literal, dataclass_transform
+from typing import Literal
 
 from relay.common.errors import whereabouts
 from relay.common.states import DeliveryStatus, ErrorClass
 from relay.common.time import Micros, rfc3339
-
-Field = str | int | float | None
-
-
-@dataclass_transform()
-class Event:
-    """Something that operators may want to know of; `name` and `level` are those of its log line.
-
-    A subclass is a dataclass. It overrides a method where the default does not do.
-    """
-
-    name: ClassVar[str]
-    level: ClassVar[int]
-    text: ClassVar[str]
-
-    def __init_subclass__(cls, *, name: str, level: int = INFO) -> None:
-        cls.name, cls.level = name, level
-        dataclass(cls)  # not frozen: that takes four times as long to make, hundreds of times a second
-
-    def severity(self) -> int:
-        """The level, where it depends on the fields."""
-        return self.level
-
-    def sentence(self) -> str:
-        """What happened, in words: the class's `text` with the fields filled in."""
-        return self.text.format_map(vars(self))
-
-    def fields(self) -> dict[str, Field]:
-        """The event's own members of a JSON line; a `why` stands in the sentence only."""
-        return {name: value for name, value in vars(self).items() if name != "why"}
-
-    def repeat_key(self) -> tuple[str, ...] | None:
-        """Of events that share a class and a key, one a minute is logged; None: all are."""
-        return None
-
+from relay.telemetry.event import Event, Field
 
 # The life of a process.
 
@@ -162,14 +127,12 @@ class CredentialsNotRenewed(Event, name="credentials_not_renewed"):
 
 
 class ProviderEventReceived(Event, name="hint_received"):
-    named: int  # jobs
-    marked: int  # of these, jobs that somebody waits for; they are asked about next
+    text = "VOD notified us of {named} jobs, {marked} of them waited for."
+    named: int
+    marked: int  # to be asked about next
 
     def severity(self) -> int:
         return INFO if self.marked else DEBUG
-
-    def sentence(self) -> str:
-        return f"VOD notified us of {self.named} jobs, {self.marked} of them waited for."
 
     def fields(self) -> dict[str, Field]:
         return {"named": self.named, "hinted": self.marked}
@@ -325,10 +288,8 @@ class ClockDisagrees(Event, name="clock_disagrees", level=WARNING):
 
 
 class RequestFailed(Event, name="request_failed", level=ERROR):
+    text = "A request failed unexpectedly with {error.__class__.__name__}; it was answered 500."
     error: BaseException
-
-    def sentence(self) -> str:
-        return f"A request failed unexpectedly with {_kind(self.error)}; it was answered 500."
 
     def fields(self) -> dict[str, Field]:
         return {"error": _kind(self.error), "trace": whereabouts(self.error)}
@@ -337,11 +298,9 @@ class RequestFailed(Event, name="request_failed", level=ERROR):
 class RequestRefused(Event, name="request_refused"):
     """A request was malformed as HTTP. The error's text may quote it, so only its class is logged."""
 
+    text = "A malformed request was answered {status} ({error.__class__.__name__})."
     status: int
     error: BaseException
-
-    def sentence(self) -> str:
-        return f"A malformed request was answered {self.status} ({_kind(self.error)})."
 
     def fields(self) -> dict[str, Field]:
         return {"status": self.status, "error": _kind(self.error)}
@@ -353,17 +312,13 @@ class RequestRefused(Event, name="request_refused"):
 class IterationFailed(Event, name="pass_failed", level=ERROR):
     """A loop's iteration failed. Texts of errors may hold secrets, so only classes and places are logged."""
 
+    text = "{stage} failed unexpectedly with {error.__class__.__name__}; trying again in {retry_in:g} s."
     stage: str
     error: BaseException
     retry_in: float  # seconds
 
-    def sentence(self) -> str:
-        kind = _kind(self.error)
-        return f"{self.stage} failed unexpectedly with {kind}; trying again in {self.retry_in:g} s."
-
     def fields(self) -> dict[str, Field]:
-        trace = whereabouts(self.error)
-        return {"stage": self.stage, "error": _kind(self.error), "retry_in": self.retry_in, "trace": trace}
+        return vars(self) | {"error": _kind(self.error), "trace": whereabouts(self.error)}
 
     def repeat_key(self) -> tuple[str, ...]:
         return (self.stage, _kind(self.error))

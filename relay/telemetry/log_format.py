@@ -16,7 +16,7 @@ from typing import NamedTuple
 from relay.common.errors import whereabouts
 from relay.common.texts import printable
 from relay.common.time import US_PER_SECOND, rfc3339
-from relay.telemetry.events import Event, Field
+from relay.telemetry.event import Event, Field
 
 REPEAT_EVERY = 60.0  # seconds between two lines of events that repeat themselves
 LEVELS = {number: name.lower() for name, number in logging.getLevelNamesMapping().items()}

@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 from relay.common.states import DeliveryStatus, ErrorClass
 from relay.common.time import US_PER_SECOND
 from relay.telemetry import events
-from relay.telemetry.events import Event
+from relay.telemetry.event import Event
 
 Totals = Mapping[tuple[str, str], int]  # counts by the metric's name and its label or ""
 

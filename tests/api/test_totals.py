@@ -115,7 +115,7 @@ def test_a_scrape_while_the_database_is_away_is_503() -> None:
     assert server is not None
     try:
         with pytest.raises(urllib.error.HTTPError, match="503") as caught:
-            urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/", timeout=10)
+            urllib.request.urlopen(f"http://127.0.0.1:{server.server_address[1]}/", timeout=10)
         caught.value.close()
     finally:
         server.shutdown()

@@ -3,8 +3,8 @@
 import json
 import logging
 import socket
+import struct
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -29,6 +29,7 @@ from relay.telemetry.events import (
 from relay.telemetry.fleet import Fleet, FleetNumbers
 from relay.telemetry.log_format import Line, Repeats, as_json, as_text, configure
 from relay.telemetry.metrics_port import serve_metrics
+from tests.support.telemetry import Stderr
 
 NUMBERS = FleetNumbers(
     deliveries_pending=5,
@@ -49,49 +50,30 @@ NUMBERS = FleetNumbers(
 )
 
 
-class Stderr:
-    """What was written to stderr since the last look."""
-
-    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
-        self._capture = capture
-
-    def getvalue(self) -> str:
-        return self._capture.readouterr().err
-
-
-@pytest.fixture
-def stderr(capsys: pytest.CaptureFixture[str]) -> Iterator[Stderr]:
-    """Collect stderr; logging is put back afterwards."""
-    handlers, level = logging.root.handlers[:], logging.root.level
-    yield Stderr(capsys)
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
-
-
-def attempt(**changes: object) -> None:
-    """Tell of an attempt that was delivered, but for `changes`."""
-    said: dict[str, object] = {
-        "delivery_id": "msg_1",
-        "endpoint_id": "ep_1",
-        "number": 1,
-        "status_code": 200,
-        "error": None,
-        "duration_us": 12_345,
-        "outcome": DeliveryStatus.DELIVERED,
-        "next_attempt_at": None,
-    }
-    telemetry.emit(AttemptEnded(**(said | changes)))  # type: ignore[arg-type]  # one literal for all types
+DELIVERED = AttemptEnded(
+    delivery_id="msg_1",
+    endpoint_id="ep_1",
+    number=1,
+    status_code=200,
+    error=None,
+    duration_us=12_345,
+    outcome=DeliveryStatus.DELIVERED,
+    next_attempt_at=None,
+)
 
 
 def test_a_json_line_holds_time_level_process_event_sentence_and_fields(stderr: Stderr) -> None:
     configure("json", "dispatcher")
-    attempt(
-        status_code=503,
-        error=ErrorClass.HTTP_5XX,
-        outcome=DeliveryStatus.PENDING,
-        next_attempt_at=1_767_323_045_678_000,
+    telemetry.emit(
+        replace(
+            DELIVERED,
+            status_code=503,
+            error=ErrorClass.HTTP_5XX,
+            outcome=DeliveryStatus.PENDING,
+            next_attempt_at=1_767_323_045_678_000,
+        )
     )
-    line = json.loads(stderr.getvalue())
+    (line,) = stderr.lines()
     assert line.pop("ts").endswith("Z")
     assert line == {
         "level": "info",
@@ -121,7 +103,7 @@ def test_a_text_line_is_readable(stderr: Stderr) -> None:
 def test_auto_is_json_where_no_terminal_is(stderr: Stderr) -> None:
     configure("auto", "web")
     telemetry.emit(ProcessStopping("SIGTERM"))
-    assert json.loads(stderr.getvalue())["event"] == "process_stopping"
+    assert [line["event"] for line in stderr.lines()] == ["process_stopping"]
 
 
 @given(st.text())
@@ -141,7 +123,7 @@ def fail(text: str) -> BaseException:
     return error
 
 
-def test_an_exception_is_told_by_classes_and_places_never_by_its_text(stderr: Stderr) -> None:
+def test_an_exception_is_logged_by_classes_and_places_never_by_its_text(stderr: Stderr) -> None:
     configure("json", "poller")
     error = fail("hush-secret")
     telemetry.emit(IterationFailed("poll-a", error, 0.5))
@@ -152,15 +134,12 @@ def test_an_exception_is_told_by_classes_and_places_never_by_its_text(stderr: St
     assert whereabouts(error).index("ValueError") < whereabouts(error).index("RuntimeError")
 
 
-def test_the_same_surprise_is_told_once_a_minute(stderr: Stderr) -> None:
+def test_the_same_unexpected_error_is_logged_once_a_minute(stderr: Stderr) -> None:
     configure("json", "poller")
     for _ in range(5):
         telemetry.emit(IterationFailed("poll-b", KeyError("x"), 1))
     telemetry.emit(IterationFailed("poll-b", ValueError("x"), 1))
-    assert [json.loads(line)["error"] for line in stderr.getvalue().splitlines()] == [
-        "KeyError",
-        "ValueError",
-    ]
+    assert [line["error"] for line in stderr.lines()] == ["KeyError", "ValueError"]
 
 
 def test_a_repeated_line_says_how_many_were_held_back() -> None:
@@ -172,21 +151,23 @@ def test_a_repeated_line_says_how_many_were_held_back() -> None:
     assert [repeats.let_through("a"), repeats.let_through("a")] == [3, None]
 
 
-def test_an_uneventful_poll_is_not_told(stderr: Stderr) -> None:
+def test_an_uneventful_poll_is_not_logged(stderr: Stderr) -> None:
     configure("json", "poller")
     poll = PollEnded(asked=10, answered=10, ended=0, missing=0, outcome="answered", duration_ms=1)
     telemetry.emit(poll, replace(poll, missing=3))
     assert stderr.getvalue() == ""
     telemetry.emit(replace(poll, ended=1), replace(poll, outcome="throttled"))
-    assert [json.loads(line)["level"] for line in stderr.getvalue().splitlines()] == ["info", "warning"]
+    assert [line["level"] for line in stderr.lines()] == ["info", "warning"]
 
 
 def test_what_was_counted_is_drained_once_and_can_be_given_back() -> None:
     metrics.drain_totals()
-    attempt()
-    attempt(status_code=None, error=ErrorClass.DNS, outcome=DeliveryStatus.PENDING)
-    attempt(status_code=404, error=ErrorClass.HTTP_4XX, outcome=DeliveryStatus.FAILED)
-    telemetry.emit(AttemptsLost(2))
+    telemetry.emit(
+        DELIVERED,
+        replace(DELIVERED, status_code=None, error=ErrorClass.DNS, outcome=DeliveryStatus.PENDING),
+        replace(DELIVERED, status_code=404, error=ErrorClass.HTTP_4XX, outcome=DeliveryStatus.FAILED),
+        AttemptsLost(2),
+    )
     telemetry.emit(PollEnded(asked=7, answered=7, ended=0, missing=0, outcome="answered", duration_ms=1))
     telemetry.emit(WatchRegistered(3, 2))
     counted = metrics.drain_totals()
@@ -203,7 +184,7 @@ def test_what_was_counted_is_drained_once_and_can_be_given_back() -> None:
     }
     assert metrics.drain_totals() == {}
     metrics.restore_totals(counted)
-    attempt()
+    telemetry.emit(DELIVERED)
     assert metrics.drain_totals()["relay_attempts_total", "delivered"] == 2
 
 
@@ -259,11 +240,13 @@ def test_a_database_that_is_down_fails_the_scrape_and_not_the_next() -> None:
 
 
 def test_a_process_serves_its_own_metrics() -> None:
-    attempt()
+    telemetry.emit(DELIVERED)
     server = serve_metrics("127.0.0.1:0")
     assert server is not None
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{server.server_address[1]}/metrics", timeout=5
+        ) as answer:
             text = answer.read().decode()
     finally:
         server.shutdown()
@@ -273,10 +256,31 @@ def test_a_process_serves_its_own_metrics() -> None:
     assert "process_open_fds" in text
 
 
-def test_metrics_on_a_busy_address_are_told_and_done_without(stderr: Stderr) -> None:
+def test_what_goes_wrong_at_the_port_is_not_printed(stderr: Stderr) -> None:
+    def read() -> FleetNumbers:
+        raise ConnectionError("mysql://user:hush@host/relay")
+
+    server = serve_metrics("127.0.0.1:0", Fleet(read))
+    assert server is not None
+    address = server.server_address[0], server.server_address[1]
+    try:
+        with socket.create_connection(address, timeout=5) as scraper:  # type: ignore[arg-type]  # its host may be bytes elsewhere
+            scraper.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert scraper.makefile("rb").readline() == b"HTTP/1.0 503 Service Unavailable\r\n"
+        hung_up = socket.create_connection(address, timeout=5)  # type: ignore[arg-type]  # the same
+        hung_up.sendall(b"GET /")
+        hung_up.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+        hung_up.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert stderr.getvalue() == ""
+
+
+def test_metrics_on_a_busy_address_are_logged_and_not_served(stderr: Stderr) -> None:
     configure("json", "dispatcher")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert serve_metrics(f"127.0.0.1:{taken.getsockname()[1]}") is None
-    line = json.loads(stderr.getvalue())
+    (line,) = stderr.lines()
     assert (line["event"], line["level"]) == ("metrics_not_served", "warning")
     assert "RELAY_METRICS_ADDR" in line["message"]
