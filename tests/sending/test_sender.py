@@ -86,7 +86,10 @@ def test_a_sender_that_is_killed_is_told_of_after_the_replies_that_came(sender_c
     assert keys == {"0", "1", "2"}
 
 
-def test_the_signals_of_a_terminal_and_of_a_supervisor_do_not_end_the_sender(sender_client: OneByOne) -> None:
+def test_the_signals_of_a_terminal_and_of_a_supervisor_do_not_end_the_sender(
+    make_sender_client: MakeSenderClient,
+) -> None:
+    sender_client = make_sender_client(kind=OneByOne)
     with Chaos(answering(OK)) as receiver:
         url = f"http://127.0.0.1:{receiver.port}/"
         assert send(sender_client, url).error is None
@@ -107,7 +110,7 @@ def test_the_sender_knows_neither_the_database_nor_a_key(
     ):
         monkeypatch.setenv(name, "hush")
     monkeypatch.setenv("HTTP_PROXY_OF_TESTS", "kept")
-    sender_client = make_sender_client()
+    sender_client = make_sender_client(kind=OneByOne)
     assert send(sender_client, "http://127.0.0.1:1/").error is ErrorClass.CONNECT  # it has started
     environ = Path(f"/proc/{sender_client.pid}/environ").read_bytes()
     assert b"HTTP_PROXY_OF_TESTS=kept" in environ

@@ -1,54 +1,70 @@
 """Relay processes without the second that Python takes to import their code.
 
-One process of a test worker has imported everything; each relay process is forked from it and then runs
-what `python -m relay` or `python -m gunicorn` runs, in an environment, a process group and with files of
-its own. That is most of the processor time of tests which start processes. `Forked` stands for such a
-process as `subprocess.Popen` does for others.
+They are forked from a process that has imported it all, `multiprocessing`'s fork server. Each then runs what
+`python -m relay` or `python -m gunicorn` runs, in an environment, a process group and with files of its own.
 """
 
-import atexit
-import contextlib
+import fcntl
 import functools
-import gc
-import importlib
-import json
+import multiprocessing
 import os
-import queue
 import random
 import runpy
-import select
 import signal
-import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from multiprocessing.context import ForkServerContext
+from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-START_WITHIN = 60.0  # seconds for the first fork, imports included, on a machine that is busy
+# Nothing of this reads the environment, opens a connection or starts a thread when it is imported.
+IMPORTED = (
+    "gunicorn.app.wsgiapp",
+    "relay.api.worker",
+    "relay.bootstrap.processes",
+    "relay.bootstrap.web",
+    "relay.cli.processes",
+    "relay.sending.sender",
+    "tests.support.forks",
+)
+
+
+@functools.cache
+def _server() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(IMPORTED))
+    return context
 
 
 class Forked:
-    """A process that was forked: what tests use of `subprocess.Popen`."""
+    """Runs `python -m` with these arguments; does what tests use of `subprocess.Popen`.
 
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
-        self.returncode: int | None = None
-        self._ended = threading.Event()
+    `files` become the process's descriptors 1, 2 and so on.
+    """
+
+    def __init__(self, arguments: Sequence[str], environ: Mapping[str, str], *files: int) -> None:
+        given = (list(arguments), dict(environ), [_File(descriptor) for descriptor in files])
+        # A daemon: it ends with this process at the latest.
+        self._process = _server().Process(target=_become, args=given, daemon=True)
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid: int = self._process.pid
 
     def poll(self) -> int | None:
-        return self.returncode
+        return self._process.exitcode
 
     def wait(self, timeout: float) -> int:
-        if not self._ended.wait(timeout):
+        self._process.join(timeout)
+        code = self.poll()
+        if code is None:
             raise subprocess.TimeoutExpired(f"forked process {self.pid}", timeout)
-        assert self.returncode is not None
-        return self.returncode
+        return code
 
     def send_signal(self, number: int) -> None:
-        if self.returncode is None:
+        if self.poll() is None:
             os.kill(self.pid, number)
 
     def terminate(self) -> None:
@@ -57,145 +73,33 @@ class Forked:
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
-    def ended(self, code: int) -> None:
-        """Called once the process has been waited for."""
-        self.returncode = code
-        self._ended.set()
+
+class _File:
+    """A descriptor that goes along to a forked process."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __getstate__(self) -> Any:
+        return DupFd(self.descriptor)
+
+    def __setstate__(self, duplicate: Any) -> None:
+        self.descriptor = duplicate.detach()
 
 
-class Nursery:
-    """The process that others are forked from; it ends with this one."""
-
-    def __init__(self) -> None:
-        self._control, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.forks", str(theirs.fileno())],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                process_group=0,
-            )
-        self._lock = threading.Lock()
-        self._started: queue.SimpleQueue[Forked] = queue.SimpleQueue()
-        threading.Thread(target=self._listen, args=(os.dup(self._control.fileno()),), daemon=True).start()
-
-    def close(self) -> None:
-        """End the nursery, but none of those that it forked."""
-        self._control.shutdown(socket.SHUT_WR)
-        self._process.wait(10)
-        self._control.close()
-
-    def fork(self, arguments: Sequence[str], environ: Mapping[str, str], stdout: int, stderr: int) -> Forked:
-        """Start `python -m …` with these arguments; the files are its standard output and error."""
-        order = json.dumps({"arguments": list(arguments), "environ": dict(environ)}).encode() + b"\n"
-        with self._lock:
-            sent = socket.send_fds(self._control, [order], [stdout, stderr])
-            self._control.sendall(order[sent:])
-            return self._started.get(timeout=START_WITHIN)
-
-    def _listen(self, control: int) -> None:
-        """Take what the nursery says: `started PID`, and later `ended PID CODE`."""
-        running: dict[str, Forked] = {}
-        with os.fdopen(control, "r", closefd=True) as said:
-            for line in said:
-                match line.split():
-                    case ["started", pid]:
-                        running[pid] = Forked(int(pid))
-                        self._started.put(running[pid])
-                    case ["ended", pid, code]:
-                        running.pop(pid).ended(int(code))
-
-
-@functools.cache
-def nursery() -> Nursery:
-    """This process's own, started when it is first needed."""
-    made = Nursery()
-    atexit.register(made.close)
-    return made
-
-
-# The nursery's side.
-
-
-def serve(control: socket.socket) -> None:
-    """Fork a process for each order, and say when one ends, until the other side is gone."""
-    _import_everything()
-    woken, wake = socket.socketpair()
-    for end in (woken, wake):
-        end.setblocking(False)
-    signal.set_wakeup_fd(wake.fileno())
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    while True:
-        readable, _, _ = select.select([control, woken], [], [])
-        if woken in readable:
-            _drain(woken)
-            for pid, code in _ended():
-                control.sendall(f"ended {pid} {code}\n".encode())
-        if control in readable:
-            order, files = _take_order(control)
-            if order is None:
-                return
-            pid = os.fork()
-            if pid == 0:
-                for end in (control, woken, wake):
-                    end.close()
-                _become(order, files)
-            with contextlib.suppress(PermissionError):
-                os.setpgid(pid, pid)  # here too: whoever hears of the process may kill its group at once
-            for file in files:
-                os.close(file)
-            control.sendall(f"started {pid}\n".encode())
-
-
-def _import_everything() -> None:
-    """Import what web, poller and dispatcher need; nothing of it reads the environment or starts a thread."""
-    for module in ("gunicorn.app.wsgiapp", "relay.api.worker", "relay.bootstrap.web", "relay.cli"):
-        importlib.import_module(module)
-    gc.collect()
-    gc.freeze()  # a collection in a child then leaves the pages that it shares with the others alone
-
-
-def _drain(woken: socket.socket) -> None:
-    with contextlib.suppress(BlockingIOError):
-        while woken.recv(4096):
-            pass
-
-
-def _ended() -> Iterator[tuple[int, int]]:
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                return
-            yield pid, os.waitstatus_to_exitcode(status)
-
-
-def _take_order(control: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
-    data, files, _, _ = socket.recv_fds(control, 1 << 20, 2)
-    while data and not data.endswith(b"\n"):
-        data += control.recv(1 << 20)
-    return (json.loads(data) if data else None), files
-
-
-def _become(order: Mapping[str, Any], files: Sequence[int]) -> None:
-    """In the child: leave all that was the nursery's behind, and run the module to the process's end."""
+def _become(arguments: list[str], environ: dict[str, str], files: list[_File]) -> None:
+    """In the forked process: leave what was the test's behind, and run the module."""
     os.setpgid(0, 0)
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.chdir(ROOT)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number, file in enumerate(files, 1):
-        os.dup2(file, number)
-        os.close(file)
+    moved = [fcntl.fcntl(file.descriptor, fcntl.F_DUPFD, 100) for file in files]
+    for file in files:
+        os.close(file.descriptor)
+    for number, descriptor in enumerate(moved, 1):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
     os.environ.clear()
-    os.environ.update(order["environ"])
-    random.seed()  # else all would go on where the nursery was
-    module, *arguments = order["arguments"]
-    sys.argv = ["", *arguments]
+    os.environ.update(environ)
+    random.seed()  # else all of them would draw the same numbers
+    module, *sys.argv[1:] = arguments
     runpy.run_module(module, run_name="__main__", alter_sys=True)
-    sys.exit(0)
-
-
-if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))

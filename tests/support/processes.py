@@ -1,6 +1,7 @@
 """The relay as real processes: gunicorn, poller and dispatcher, started, killed and stopped by hand."""
 
 import base64
+import contextlib
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from typing import IO, Any
 import requests
 
 from relay.sandbox.listaijob import ACCESS_KEY_ID, ACCESS_KEY_SECRET
-from tests.support.forks import ROOT, Forked, nursery
+from tests.support.forks import ROOT, Forked
 
 Process = Forked | subprocess.Popen[bytes]
 COMMANDS = {  # what follows `python -m`
@@ -102,7 +103,7 @@ class Relay:
 
     def _run(self, arguments: list[str], stdout: IO[bytes], stderr: IO[bytes]) -> Process:
         if self.forks:
-            return nursery().fork(arguments, self.environ, stdout.fileno(), stderr.fileno())
+            return Forked(arguments, self.environ, stdout.fileno(), stderr.fileno())
         return subprocess.Popen(
             [sys.executable, "-m", *arguments],
             env=self.environ,
@@ -138,8 +139,11 @@ class Relay:
 
     def kill(self, name: str) -> None:
         """kill -9, and all that it started."""
-        os.killpg(self.running[name].pid, signal.SIGKILL)
-        self.running.pop(name).wait(10)
+        process = self.running.pop(name)
+        with contextlib.suppress(ProcessLookupError):  # it is so young that it leads no group yet
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.wait(10)
 
     def stop(self, *names: str) -> dict[str, int]:
         """SIGTERM, and wait for the end; the exit codes."""

@@ -1,5 +1,6 @@
 """Sending single parcels through a real courier, to receivers on loopback."""
 
+import os
 import socket
 import ssl
 from collections import deque
@@ -21,10 +22,12 @@ from relay.sending.rules.outbound import OutboundRequest, Reply
 from relay.sending.rules.webhook import Notice
 from relay.sending.sender_client import SenderClient
 from tests.support.chaos import Chaos, Script
+from tests.support.forks import Forked
 
 LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 KEY = b"k" * 32
+STDOUT, STDERR = 1, 2
 
 
 class OneByOne(SenderClient):
@@ -46,6 +49,15 @@ class OneByOne(SenderClient):
         return self._had.popleft()
 
 
+class Forking(OneByOne):
+    """A courier whose sender is forked from a process that has imported its code: it is there at once."""
+
+    def _launch(self, theirs: socket.socket) -> None:
+        command = ["relay.sending.sender", "3"]
+        forked = Forked(command, os.environ, STDOUT, STDERR, theirs.fileno())
+        self._process = forked  # type: ignore[assignment] # it does what Popen does
+
+
 class InThisProcess(OneByOne):
     """A courier whose sender is a thread of the tests, so that its code can be made to fail."""
 
@@ -64,7 +76,7 @@ class MakeSenderClient(Protocol):
     def __call__(
         self,
         *,
-        kind: type[OneByOne] = OneByOne,
+        kind: type[OneByOne] = Forking,
         schemes: tuple[str, ...] = ("http", "https"),
         allow: tuple[Network, ...] = LOOPBACK,
         ca_file: Path | None = None,
@@ -80,7 +92,7 @@ def sender_clients() -> Iterator[MakeSenderClient]:
 
     def make(
         *,
-        kind: type[OneByOne] = OneByOne,
+        kind: type[OneByOne] = Forking,
         schemes: tuple[str, ...] = ("http", "https"),
         allow: tuple[Network, ...] = LOOPBACK,
         ca_file: Path | None = None,
