@@ -3,7 +3,6 @@
 import hashlib
 import json
 import secrets as rng
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,24 +22,12 @@ from relay.subscribers.sql import subscribers
 from tests.support.api import (
     ADMIN_TOKEN,
     Caller,
+    context_for_tests,
     new_caller,
     new_subscriber,
-    parts_for_tests,
     serving,
     settings_for_tests,
 )
-
-
-@pytest.fixture(scope="module")
-def port(store: Store, encryption: Encryption) -> Iterator[int]:
-    with serving(parts_for_tests(store, encryption)) as port:
-        yield port
-
-
-@pytest.fixture
-def caller(port: int, store: Store, encryption: Encryption, new_id: NewId) -> Caller:
-    return new_caller(port, store, encryption, new_id)
-
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
 
@@ -175,7 +162,7 @@ def test_readyz_tells_of_the_provider_and_stays_ready_while_it_fails(
     own_store: Store, encryption: Encryption, new_id: NewId
 ) -> None:
     def ready() -> tuple[int, dict[str, object]]:
-        with serving(parts_for_tests(own_store, encryption)) as port:
+        with serving(context_for_tests(own_store, encryption)) as port:
             got = Caller(port).get("/readyz")
             return got.status, got.json
 
@@ -199,7 +186,7 @@ def test_readyz_tells_of_the_provider_and_stays_ready_while_it_fails(
 
 def test_readyz_is_red_until_the_database_is_migrated(own_store: Store, encryption: Encryption) -> None:
     own_store.write(lambda tx: tx.execute(text("DELETE FROM alembic_version")))
-    with serving(parts_for_tests(own_store, encryption)) as port:
+    with serving(context_for_tests(own_store, encryption)) as port:
         got = Caller(port).get("/readyz")
     assert got.status == 503
     assert "migrate" in got.json["migrations"]
@@ -209,7 +196,7 @@ def test_A7_without_a_database_requests_are_503_with_retry_after(
     tmp_path: Path, encryption: Encryption
 ) -> None:
     store = Store(f"sqlite:///{tmp_path / 'no folder' / 'relay.db'}", retry_timeout=0.05)
-    with serving(parts_for_tests(store, encryption)) as port:
+    with serving(context_for_tests(store, encryption)) as port:
         caller = Caller(port, api_key="rk_x")
         for got in (caller.get("/v1/watches"), caller.watch(), caller.send("GET", "/metrics", None, ADMIN)):
             assert got.status == 503
@@ -223,7 +210,7 @@ def test_A7_without_a_database_requests_are_503_with_retry_after(
 @pytest.mark.parametrize("url", ["postgresql://u:pw@127.0.0.1:1/x", "mysql://u:pw@127.0.0.1:1/x"])
 def test_A7_a_server_that_does_not_answer_is_503_too(url: str, encryption: Encryption) -> None:
     store = Store(url, retry_timeout=0.05)
-    with serving(parts_for_tests(store, encryption)) as port:
+    with serving(context_for_tests(store, encryption)) as port:
         got = Caller(port, api_key="rk_x").watch()
         assert (got.status, got.json["type"]) == (503, "urn:relay:problem:database")
         assert b"127.0.0.1" not in got.body
@@ -236,18 +223,18 @@ def test_A7_a_database_that_becomes_read_only_is_503_and_leaves_no_half_row(
     if own_store.dialect.name != "sqlite":
         pytest.skip("the servers here are shared with other tests")
     path = Path(str(own_store.engine.url.database))
-    with serving(parts_for_tests(own_store, encryption)) as port:
+    with serving(context_for_tests(own_store, encryption)) as port:
         caller = new_caller(port, own_store, encryption, new_id)
         assert caller.watch().status == 201
     own_store.close()
     locked = Store(f"sqlite:///file:{path}?mode=ro&uri=true", retry_timeout=0.05)
-    with serving(parts_for_tests(locked, encryption)) as port:
+    with serving(context_for_tests(locked, encryption)) as port:
         still = Caller(port, caller.subscriber_id, caller.api_key)
         assert still.get("/v1/watches").status == 200
         assert still.watch().status == 503
         assert still.get("/readyz").status == 503
     locked.close()
-    with serving(parts_for_tests(own_store, encryption)) as port:
+    with serving(context_for_tests(own_store, encryption)) as port:
         again = Caller(port, caller.subscriber_id, caller.api_key)
         assert len(again.get("/v1/watches").json["data"]) == 1
 
@@ -262,7 +249,7 @@ def test_metrics_need_the_admin_token(caller: Caller, store: Store, encryption: 
     assert got.headers["Content-Type"].startswith("text/plain")
     assert b"relay_watches_waiting " in got.body
     off: Settings = settings_for_tests().model_copy(update={"admin_token": None})
-    with serving(parts_for_tests(store, encryption, off)) as port:
+    with serving(context_for_tests(store, encryption, off)) as port:
         explained = Caller(port).send("GET", "/metrics", None, ADMIN)
     assert explained.status == 404
     assert "RELAY_ADMIN_TOKEN" in explained.json["detail"]
@@ -273,7 +260,7 @@ def test_the_fleets_numbers_count_what_is_open(
 ) -> None:
     empty = own_store.read(fleet.numbers, 1)
     assert (empty.deliveries_pending, empty.jobs_open, empty.oldest_due_seconds) == (0, 0, 0.0)
-    with serving(parts_for_tests(own_store, encryption)) as port:
+    with serving(context_for_tests(own_store, encryption)) as port:
         caller = new_caller(port, own_store, encryption, new_id)
         for _ in range(3):
             caller.watch()

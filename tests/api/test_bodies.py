@@ -1,69 +1,31 @@
 """[A6] Bodies that are too long, badly framed or no strict JSON: always a 4xx, never a 500."""
 
-import base64
 import contextlib
 import json
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.api import bodies, worker
+from relay.api import bodies
 from relay.api.bodies import NotJson
-from relay.common.ids import NewId
-from relay.db.engine import Store
-from relay.subscribers.encryption import Encryption
-from tests.support.api import Caller, new_caller, new_job_id
+from tests.support.api import Caller, new_job_id, web_process
 
-ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 1 << 20
 
 
-@contextlib.contextmanager
-def gunicorn(
-    database_url: str, conf: Path = ROOT / "gunicorn.conf.py", stderr: IO[bytes] | None = None
-) -> Iterator[int]:
-    """The port of the real server process, as the Procfile starts it, until the block ends."""
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
-        command = [sys.executable, "-m", "gunicorn", "-c", str(conf), "-w", "1", "app:app"]
-        environment = os.environ | {
-            "DATABASE_URL": database_url,
-            "RELAY_MASTER_KEY": base64.b64encode(b"k" * 32).decode(),
-        }
-        process = subprocess.Popen(
-            [*command, "--bind", f"fd://{listener.fileno()}"],
-            cwd=ROOT,
-            env=environment,
-            pass_fds=[listener.fileno()],
-            stderr=stderr,
-        )
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
 @pytest.fixture(scope="module")
-def port(database_url: str) -> Iterator[int]:
-    with gunicorn(database_url) as port:
-        yield port
-
-
-@pytest.fixture
-def caller(port: int, store: Store, encryption: Encryption, new_id: NewId) -> Caller:
-    return new_caller(port, store, encryption, new_id)
+def port(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of the web as a process of its own: its server frames bodies, not the tests'."""
+    with web_process(database_url, tmp_path_factory.mktemp("web")) as relay:
+        yield relay.port
 
 
 def watch(padding: int = 0) -> bytes:
-    """A watch as JSON, so many bytes long if that is longer than it is anyway."""
+    """A watch as JSON, padded to so many bytes."""
     raw = json.dumps({"job_id": new_job_id(), "callback_url": "https://h.example.com/"}).encode()
     return raw + b" " * (padding - len(raw))
 
@@ -214,82 +176,6 @@ def test_a_refused_body_is_not_taken_for_the_next_request(caller: Caller) -> Non
 
 
 SECRET = b"rk_only-the-caller-knows"
-
-
-def answer_to(port: int, raw: bytes) -> tuple[int, bytes]:
-    """Send these bytes, leaving the connection open; the answer's status and all its bytes."""
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
-        connection.sendall(raw)
-        answer = b""
-        while more := connection.recv(65_536):
-            answer += more
-    return int(answer.split()[1]), answer
-
-
-def test_what_is_refused_before_the_application_is_told_and_logged_without_a_word_of_it(
-    database_url: str, tmp_path: Path
-) -> None:
-    start = b"GET /v1/watches HTTP/1.1\r\nHost: h\r\n"
-    cases = [
-        (400, start + b"Authorization : Bearer " + SECRET + b"\r\n\r\n"),
-        (400, start + b"Authorization: Bearer\r\n " + SECRET + b"\r\n\r\n"),
-        (400, start + b"X: " + SECRET + b"\x00\r\n\r\n"),
-        (400, SECRET + b" what\r\n\r\n"),
-        (414, b"GET /" + SECRET * 400 + b" HTTP/1.1\r\n\r\n"),
-        (417, start + b"Content-Length: 1\r\nExpect: " + SECRET + b"\r\n\r\n"),
-        (431, start + b"X: " + SECRET * 1000 + b"\r\n\r\n"),
-        (431, start + b"X: " + SECRET + b"\r\n" + b"Y: y\r\n" * 70 + b"\r\n"),
-    ]
-    log = tmp_path / "log"
-    with log.open("wb") as stderr, gunicorn(database_url, stderr=stderr) as port:
-        for status, raw in cases:
-            got, answer = answer_to(port, raw)
-            head, _, body = answer.partition(b"\r\n\r\n")
-            assert got == status, answer
-            assert b"Content-Type: application/problem+json" in head
-            assert json.loads(body)["status"] == status
-            assert SECRET not in answer
-    said = log.read_bytes()
-    assert b"InvalidHeader" in said
-    assert SECRET not in said
-
-
-def test_clients_that_stall_free_their_threads(database_url: str, tmp_path: Path) -> None:
-    conf, log = tmp_path / "impatient.py", tmp_path / "log"
-    whole = ROOT / "gunicorn.conf.py"
-    conf.write_text(
-        f"__file__ = {str(whole)!r}\nexec(compile(open(__file__).read(), __file__, 'exec'))\n"
-        "from relay.api import worker\nworker.SILENCE = 0.5\n"
-    )
-    head = b"POST /v1/watches HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n"
-    stalls = [head + b"\r\n{", head + b"Transf", b"P"] * 4
-    with (
-        log.open("wb") as stderr,
-        gunicorn(database_url, conf, stderr) as port,
-        contextlib.ExitStack() as held,
-    ):
-        for stalled in stalls:
-            connection = socket.create_connection(("127.0.0.1", port), timeout=30)
-            held.enter_context(connection).sendall(stalled)
-        status, _ = answer_to(port, b"GET /healthz HTTP/1.0\r\n\r\n")
-        assert status == 200
-    assert b'"level":"error"' not in log.read_bytes()
-    assert b"Traceback" not in log.read_bytes()
-
-
-def test_a_client_that_is_late_is_never_listened_to_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    ours, theirs = socket.socketpair()
-    with worker.ClientSocket(fileno=ours.detach()) as connection, theirs:
-        connection.setblocking(True)
-        theirs.sendall(b"a")
-        assert connection.recv(9) == b"a"
-        monkeypatch.setattr(worker, "WHOLE", -1.0)
-        connection.setblocking(True)
-        theirs.sendall(b"b")
-        assert connection.recv(9) == b""
-        monkeypatch.undo()
-        connection.setblocking(True)
-        assert connection.recv(9) == b""
 
 
 json_values = st.recursive(

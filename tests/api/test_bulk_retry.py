@@ -4,7 +4,6 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,35 +17,17 @@ from relay.deliveries.sql import bulk_retries
 from relay.deliveries.sql.bulk_retries import Filter
 from relay.endpoints.sql import endpoint_changes
 from relay.subscribers.encryption import Encryption
-from tests.support.api import new_caller, parts_for_tests, serving
-from tests.support.care import HOOK, Care, caring, ended, tidier_of
-from tests.support.emptied import empty, private_store
+from tests.support.api import new_caller
+from tests.support.care import HOOK, Care, ended, tidier_of
 from tests.support.flow import World
 
 FAILED = DeliveryStatus.FAILED
 OTHER = "https://other.example.com/hook"
 
 
-@pytest.fixture(scope="module")
-def private(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with private_store(database_url, tmp_path_factory.mktemp("bulk")) as store:
-        yield store
-
-
-@pytest.fixture(scope="module")
-def port(private: Store, encryption: Encryption) -> Iterator[int]:
-    with serving(parts_for_tests(private, encryption)) as port:
-        yield port
-
-
 @pytest.fixture
-def care(port: int, private: Store, encryption: Encryption) -> Care:
-    return caring(port, empty(private), encryption)
-
-
-@pytest.fixture
-def world(private: Store) -> World:
-    return World(empty(private))
+def world(own_store: Store) -> World:
+    return World(own_store)
 
 
 def ordered(care: Care, **body: Any) -> Any:

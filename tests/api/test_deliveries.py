@@ -1,6 +1,6 @@
 """Jobs, deliveries and attempts as subscribers read them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,26 +15,8 @@ from relay.db.tables import Attempt, Delivery
 from relay.deliveries.sql import attempt_records, delivery_views
 from relay.jobs.sql import jobs
 from relay.provider.source import JobReport
-from relay.subscribers.encryption import Encryption
 from relay.watches.sql import watches
-from tests.support.api import Caller, new_caller, new_job_id, parts_for_tests, serving
-
-
-@pytest.fixture(scope="module")
-def port(store: Store, encryption: Encryption) -> Iterator[int]:
-    with serving(parts_for_tests(store, encryption)) as port:
-        yield port
-
-
-@pytest.fixture
-def caller(port: int, store: Store, encryption: Encryption, new_id: NewId) -> Caller:
-    return new_caller(port, store, encryption, new_id)
-
-
-@pytest.fixture
-def other(port: int, store: Store, encryption: Encryption, new_id: NewId) -> Caller:
-    return new_caller(port, store, encryption, new_id)
-
+from tests.support.api import Caller, new_job_id
 
 REPORT = JobReport("", JobStatus.SUCCESS, "AIVideoTag", "0", "OK", "m1", "2020-06-28T02:04:32Z", "…:47Z")
 

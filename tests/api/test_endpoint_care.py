@@ -1,41 +1,23 @@
 """Pausing, resuming, testing and watching over endpoints, over HTTP."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import update
 
 from relay.common.states import DeliveryStatus, DisabledReason, ErrorClass
 from relay.common.time import US_PER_SECOND, Micros
-from relay.db.engine import Store, Tx
+from relay.db.engine import Tx
 from relay.db.tables import Delivery, Endpoint
 from relay.deliveries.sql import deliveries
 from relay.endpoints.sql import endpoint_changes, endpoints
 from relay.subscribers.encryption import Encryption
-from tests.support.api import new_caller, parts_for_tests, serving
-from tests.support.care import HOOK, Care, caring, ended
-from tests.support.emptied import empty, private_store
+from tests.support.api import new_caller
+from tests.support.care import HOOK, Care, ended
 from tests.support.flow import LEASE, World
 
 STATUSES = tuple(DeliveryStatus)
-
-
-@pytest.fixture(scope="module")
-def private(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with private_store(database_url, tmp_path_factory.mktemp("care")) as store:
-        yield store
-
-
-@pytest.fixture(scope="module")
-def port(private: Store, encryption: Encryption) -> Iterator[int]:
-    with serving(parts_for_tests(private, encryption)) as port:
-        yield port
-
-
-@pytest.fixture
-def care(port: int, private: Store, encryption: Encryption) -> Care:
-    return caring(port, empty(private), encryption)
 
 
 def path_of(care: Care, url: str = HOOK) -> str:

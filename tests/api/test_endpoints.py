@@ -1,37 +1,18 @@
 """Endpoints and signing secrets over HTTP."""
 
 import base64
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
-from relay.common.ids import NewId
 from relay.db.clock import Clock
 from relay.db.engine import Store, Tx
 from relay.db.tables import Endpoint, SigningSecret, Watch
 from relay.endpoints.sql import endpoints
 from relay.subscribers.encryption import Encryption
 from relay.subscribers.sql import secrets
-from tests.support.api import Caller, new_caller, parts_for_tests, serving
-
-
-@pytest.fixture(scope="module")
-def port(store: Store, encryption: Encryption) -> Iterator[int]:
-    with serving(parts_for_tests(store, encryption)) as port:
-        yield port
-
-
-@pytest.fixture
-def caller(port: int, store: Store, encryption: Encryption, new_id: NewId) -> Caller:
-    return new_caller(port, store, encryption, new_id)
-
-
-@pytest.fixture
-def other(port: int, store: Store, encryption: Encryption, new_id: NewId) -> Caller:
-    return new_caller(port, store, encryption, new_id)
-
+from tests.support.api import Caller
 
 URL = "https://h.example.com/in"
 

@@ -2,7 +2,6 @@
 
 import socket
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,18 +15,7 @@ from relay.db.engine import Store, Tx
 from relay.db.tables import Endpoint, IdempotentAnswer, Watch
 from relay.endpoints.sql import endpoint_changes
 from relay.subscribers.encryption import Encryption
-from tests.support.api import Caller, new_caller, new_job_id, parts_for_tests, serving
-
-
-@pytest.fixture(scope="module")
-def port(store: Store, encryption: Encryption) -> Iterator[int]:
-    with serving(parts_for_tests(store, encryption)) as port:
-        yield port
-
-
-@pytest.fixture
-def caller(port: int, store: Store, encryption: Encryption, new_id: NewId) -> Caller:
-    return new_caller(port, store, encryption, new_id)
+from tests.support.api import Caller, context_for_tests, new_caller, new_job_id, serving
 
 
 def body(**changes: Any) -> dict[str, Any]:
@@ -70,11 +58,11 @@ def test_A4_a_key_is_known_after_a_restart(
     store: Store, database_url: str, encryption: Encryption, new_id: NewId
 ) -> None:
     wanted = body()
-    with serving(parts_for_tests(store, encryption)) as port:
+    with serving(context_for_tests(store, encryption)) as port:
         caller = new_caller(port, store, encryption, new_id)
         first = caller.post("/v1/watches", wanted, key="k")
     again_store = Store(database_url)
-    with serving(parts_for_tests(again_store, encryption)) as port:
+    with serving(context_for_tests(again_store, encryption)) as port:
         after = Caller(port, caller.subscriber_id, caller.api_key)
         again = after.post("/v1/watches", wanted, key="k")
     again_store.close()

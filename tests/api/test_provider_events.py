@@ -8,14 +8,13 @@ from statistics import median
 
 import pytest
 
-from relay.common.ids import NewId
 from relay.db.clock import Clock
 from relay.db.engine import Store
 from relay.db.tables import Job
 from relay.provider.list_ai_job.rules.events import sign
 from relay.settings import load
 from relay.subscribers.encryption import Encryption
-from tests.support.api import Caller, Got, new_caller, new_job_id, parts_for_tests, serving
+from tests.support.api import Caller, Got, context_for_tests, new_job_id, serving
 from tests.support.flow import World
 
 URL = "https://relay.example.com/hooks/vod?tenant=1"
@@ -26,13 +25,8 @@ LOCAL = {"RELAY_CALLBACK_SCHEMES": "http,https", "RELAY_CALLBACK_ALLOW": "127.0.
 
 @pytest.fixture
 def port(store: Store, encryption: Encryption) -> Iterator[int]:
-    with serving(parts_for_tests(store, encryption, load(LOCAL | PROVIDER_EVENTS))) as port:
+    with serving(context_for_tests(store, encryption, load(LOCAL | PROVIDER_EVENTS))) as port:
         yield port
-
-
-@pytest.fixture
-def caller(port: int, store: Store, encryption: Encryption, new_id: NewId) -> Caller:
-    return new_caller(port, store, encryption, new_id)
 
 
 def signature(clock: Clock, *, key: str = KEY, url: str = URL, seconds: int = 0) -> dict[str, str]:
@@ -133,7 +127,7 @@ def test_it_answers_within_50_ms(caller: Caller, clock: Clock) -> None:
 def test_while_hints_are_off_there_is_nothing_here(
     store: Store, encryption: Encryption, clock: Clock
 ) -> None:
-    with serving(parts_for_tests(store, encryption, load(LOCAL))) as port:
+    with serving(context_for_tests(store, encryption, load(LOCAL))) as port:
         answer = Caller(port).send("POST", "/hooks/vod", b"{}", signature(clock))
     assert answer.status == 404
     assert "RELAY_VOD_CALLBACK_URL" in answer.json["detail"]

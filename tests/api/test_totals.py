@@ -19,7 +19,7 @@ from relay.telemetry import metrics
 from relay.telemetry.events import WatchRegistered
 from relay.telemetry.fleet import Fleet, FleetNumbers
 from relay.telemetry.metrics_port import serve_metrics
-from tests.support.api import new_caller, parts_for_tests, serving
+from tests.support.api import context_for_tests, new_caller, serving
 from tests.support.database import id_maker
 from tests.support.processes import Relay, free_port, wait_until
 
@@ -46,7 +46,7 @@ def kept(store: Store) -> int:
 def test_what_a_request_counts_is_written_after_its_answer(
     own_store: Store, encryption: Encryption, new_id: NewId
 ) -> None:
-    with serving(parts_for_tests(own_store, encryption)) as port:
+    with serving(context_for_tests(own_store, encryption)) as port:
         caller = new_caller(port, own_store, encryption, new_id)
         assert caller.watch().status == 201
         assert wait_until(lambda: kept(own_store), 10, "the total is in SQL") == 1

@@ -27,7 +27,7 @@ from relay.sending.rules.webhook import Ended, Notice
 from relay.settings import describe, load
 from relay.subscribers.encryption import Encryption
 from relay.subscribers.rules.secret_texts import new_secret
-from tests.support.api import parts_for_tests
+from tests.support.api import context_for_tests
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md")), ROOT / "tests" / "README.md"]
@@ -203,7 +203,7 @@ def test_every_setting_is_told_with_its_default_and_no_other() -> None:
 
 
 def test_every_route_is_told_and_no_other(tmp_path: Path) -> None:
-    app = create_app(parts_for_tests(Store(f"sqlite:///{tmp_path}/none.db"), Encryption([b"k" * 32])))
+    app = create_app(context_for_tests(Store(f"sqlite:///{tmp_path}/none.db"), Encryption([b"k" * 32])))
     real = {
         f"{method} {re.sub('<[^>]+>', '{}', rule.rule)}"
         for rule in app.url_map.iter_rules()

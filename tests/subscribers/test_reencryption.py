@@ -18,7 +18,7 @@ from relay.deliveries.signing_keys import Keyring
 from relay.settings import load
 from relay.subscribers.encryption import Encryption, key_beside, key_file
 from relay.subscribers.sql import reencryption
-from tests.support.api import Caller, new_caller, parts_for_tests, serving
+from tests.support.api import Caller, context_for_tests, new_caller, serving
 from tests.support.database import id_maker
 from tests.support.flow import World
 
@@ -51,12 +51,12 @@ def make_everything(caller: Caller) -> dict[str, object]:
 
 
 def test_everything_opens_without_the_old_key_afterwards(own_store: Store, new_id: NewId) -> None:
-    with serving(parts_for_tests(own_store, BEFORE)) as port:
+    with serving(context_for_tests(own_store, BEFORE)) as port:
         caller = new_caller(port, own_store, BEFORE, new_id)
         made = make_everything(caller)
     assert rotate(own_store) == {"signing secrets": 2, "endpoints' headers": 1, "kept answers": 1}
     assert {text[:9] for text in sealed_texts(own_store)} == {f"{AFTER.first}:"}
-    with serving(parts_for_tests(own_store, AFTER)) as port:
+    with serving(context_for_tests(own_store, AFTER)) as port:
         again = Caller(port, caller.subscriber_id, caller.api_key)
         assert again.get("/v1/secret").json == {"secret": caller.secret}
         assert again.get(f"/v1/endpoints/{made['id']}").json["headers"] == {"X-Key": "•••"}
@@ -68,14 +68,14 @@ def test_more_than_a_batch_is_gone_through(
     own_store: Store, new_id: NewId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reencryption, "BATCH", 3)
-    with serving(parts_for_tests(own_store, BEFORE)) as port:
+    with serving(context_for_tests(own_store, BEFORE)) as port:
         for _ in range(8):
             make_everything(new_caller(port, own_store, BEFORE, new_id))
     assert rotate(own_store) == {"signing secrets": 16, "endpoints' headers": 8, "kept answers": 8}
 
 
 def test_what_is_kept_unsealed_is_left_as_it_is(own_store: Store, new_id: NewId) -> None:
-    with serving(parts_for_tests(own_store, BEFORE)) as port:
+    with serving(context_for_tests(own_store, BEFORE)) as port:
         new_caller(port, own_store, BEFORE, new_id).post(
             "/v1/watches", {"job_id": "j", "callback_url": "https://h.example.com/in"}, key="k"
         )
@@ -83,7 +83,7 @@ def test_what_is_kept_unsealed_is_left_as_it_is(own_store: Store, new_id: NewId)
 
 
 def test_one_that_does_not_open_is_told_of_and_stops_nothing(own_store: Store, new_id: NewId) -> None:
-    with serving(parts_for_tests(own_store, BEFORE)) as port:
+    with serving(context_for_tests(own_store, BEFORE)) as port:
         first = new_caller(port, own_store, BEFORE, new_id)
         new_caller(port, own_store, BEFORE, new_id)
     broken = update(SigningSecret).where(SigningSecret.subscriber_id == first.subscriber_id)
@@ -96,7 +96,7 @@ def test_one_that_does_not_open_is_told_of_and_stops_nothing(own_store: Store, n
 def test_nothing_stops_for_it(own_store: Store, new_id: NewId, monkeypatch: pytest.MonkeyPatch) -> None:
     """A web makes, changes and rotates, a dispatcher signs, with the ring of two keys, all the while."""
     monkeypatch.setattr(reencryption, "BATCH", 2)
-    with serving(parts_for_tests(own_store, BEFORE)) as port:
+    with serving(context_for_tests(own_store, BEFORE)) as port:
         callers = [new_caller(port, own_store, BEFORE, new_id) for _ in range(5)]
         ids = [str(make_everything(caller)["id"]) for caller in callers]
     stop = threading.Event()
@@ -127,7 +127,7 @@ def test_nothing_stops_for_it(own_store: Store, new_id: NewId, monkeypatch: pyte
                 assert dict(ring.headers(one.endpoint_id, one.headers_sealed))
             world.record(taken)
 
-    with serving(parts_for_tests(own_store, BETWEEN)) as port:
+    with serving(context_for_tests(own_store, BETWEEN)) as port:
         threads = [threading.Thread(target=work_over_http, args=(port,)), threading.Thread(target=sign)]
         for thread in threads:
             thread.start()

@@ -1,5 +1,6 @@
-"""A running API for tests: the real app behind a real socket, and a client that speaks for one subscriber."""
+"""A running API for tests: the app behind a socket, and a client that speaks for one subscriber."""
 
+import base64
 import contextlib
 import http.client
 import json
@@ -7,6 +8,7 @@ import secrets
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
@@ -20,6 +22,7 @@ from relay.settings import Settings, load
 from relay.subscribers.encryption import Encryption
 from relay.subscribers.sql import subscribers
 from relay.subscribers.sql.subscribers import NewSubscriber
+from tests.support.processes import Relay
 
 ADMIN_TOKEN = "the-admin-token"
 
@@ -29,14 +32,14 @@ def settings_for_tests() -> Settings:
     return settings.model_copy(update={"admin_token": SecretStr(ADMIN_TOKEN)})
 
 
-def parts_for_tests(store: Store, encryption: Encryption, settings: Settings | None = None) -> AppContext:
+def context_for_tests(store: Store, encryption: Encryption, settings: Settings | None = None) -> AppContext:
     return AppContext(settings or settings_for_tests(), store, Clock(store), encryption, "0.0.0")
 
 
 @contextlib.contextmanager
-def serving(parts: AppContext) -> Iterator[int]:
-    """The port of the app of these parts, until the block ends."""
-    server = make_server("127.0.0.1", 0, create_app(parts), threaded=True)
+def serving(context: AppContext) -> Iterator[int]:
+    """The port of an app with this context, until the block ends."""
+    server = make_server("127.0.0.1", 0, create_app(context), threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -45,6 +48,22 @@ def serving(parts: AppContext) -> Iterator[int]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextlib.contextmanager
+def web_process(database_url: str, folder: Path, config: str = "gunicorn.conf.py") -> Iterator[Relay]:
+    """The web as the process that the Procfile starts, with this configuration of gunicorn."""
+    settings = {
+        "RELAY_MASTER_KEY": base64.b64encode(b"k" * 32).decode(),
+        "RELAY_CALLBACK_SCHEMES": "https",
+    }
+    relay = Relay(database_url, "http://127.0.0.1:1", folder, settings, gunicorn_config=config)
+    try:
+        relay.start("web")
+        yield relay
+        relay.stop()
+    finally:
+        relay.end()
 
 
 @dataclass(frozen=True, slots=True)

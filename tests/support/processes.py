@@ -65,6 +65,7 @@ class Relay:
     settings: Mapping[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     forks: bool = True
+    gunicorn_config: str = "gunicorn.conf.py"
     running: dict[str, Process] = field(default_factory=dict)
     api_key: str = ""
     secret: str = ""
@@ -127,8 +128,9 @@ class Relay:
 
     def launch(self, name: str) -> Process:
         """Start one process; it writes to a log file of its own, one after the other life."""
+        command = [self.gunicorn_config if word == "gunicorn.conf.py" else word for word in COMMANDS[name]]
         with (self.folder / f"{name}.log").open("ab") as log:
-            self.running[name] = self._run(COMMANDS[name], log, log)
+            self.running[name] = self._run(command, log, log)
         return self.running[name]
 
     def is_ready(self) -> bool:
