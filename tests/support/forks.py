@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+STDOUT, STDERR = 1, 2  # this process's own, for a process that is to write there
 # Nothing of this reads the environment, opens a connection or starts a thread when it is imported.
 IMPORTED = (
     "gunicorn.app.wsgiapp",

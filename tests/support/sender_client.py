@@ -22,12 +22,11 @@ from relay.sending.rules.outbound import OutboundRequest, Reply
 from relay.sending.rules.webhook import Notice
 from relay.sending.sender_client import SenderClient
 from tests.support.chaos import Chaos, Script
-from tests.support.forks import Forked
+from tests.support.forks import STDERR, STDOUT, Forked
 
 LOOPBACK: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 KEY = b"k" * 32
-STDOUT, STDERR = 1, 2
 
 
 class OneByOne(SenderClient):
