@@ -38,7 +38,7 @@ def create_routes(context: AppContext) -> Blueprint:
 
     @routes.get("/readyz")
     def readyz() -> Response:
-        """Say whether the database is writable and migrated, else 503, and how the provider does."""
+        """Say whether the database is writable and migrated (else 503), and how the provider is."""
         document = readiness.document()
         return json_response(write_json(document), 200 if document["status"] == "ready" else 503)
 

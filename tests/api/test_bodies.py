@@ -19,7 +19,7 @@ LIMIT = 1 << 20
 
 @pytest.fixture(scope="module")
 def port(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of the web as a process of its own: its server frames bodies, not the tests'."""
+    """The port of the web as a process of its own: its server frames the bodies."""
     with web_process(database_url, tmp_path_factory.mktemp("web")) as relay:
         yield relay.port
 
@@ -31,7 +31,7 @@ def watch(padding: int = 0) -> bytes:
 
 
 def talk(caller: Caller, sent: bytes, path: str = "/v1/watches") -> tuple[int, dict[str, Any]]:
-    """Send the rest of a POST after its first header lines; the answer's status and its document."""
+    """Send a POST that goes on like this after its first header lines; status and document."""
     head = f"POST {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {caller.api_key}\r\n"
     with socket.create_connection(("127.0.0.1", caller.port), timeout=30) as connection:
         connection.sendall(head.encode() + b"Content-Type: application/json\r\n" + sent)

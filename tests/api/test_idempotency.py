@@ -1,4 +1,4 @@
-"""Idempotency-Key: one effect and one answer, however often and from wherever a POST comes."""
+"""Idempotency-Key: one change and one answer, however often and from wherever a POST comes."""
 
 import socket
 import threading
@@ -30,11 +30,11 @@ def watches_of(store: Store, caller: Caller) -> int:
 def test_A2_fifty_parallel_posts_with_one_key_are_one_row_with_equal_answers(
     caller: Caller, store: Store
 ) -> None:
-    wanted, barrier = body(), threading.Barrier(50)
+    sent, barrier = body(), threading.Barrier(50)
 
     def post(_index: int) -> tuple[int, bytes, str]:
         barrier.wait()
-        got = caller.post("/v1/watches", wanted, key="one")
+        got = caller.post("/v1/watches", sent, key="one")
         return got.status, got.body, got.headers["Location"]
 
     with ThreadPoolExecutor(50) as pool:
@@ -57,14 +57,14 @@ def test_A3_the_same_key_with_another_body_is_refused_and_changes_nothing(
 def test_A4_a_key_is_known_after_a_restart(
     store: Store, database_url: str, encryption: Encryption, new_id: NewId
 ) -> None:
-    wanted = body()
+    sent = body()
     with serving(context_for_tests(store, encryption)) as port:
         caller = new_caller(port, store, encryption, new_id)
-        first = caller.post("/v1/watches", wanted, key="k")
+        first = caller.post("/v1/watches", sent, key="k")
     again_store = Store(database_url)
     with serving(context_for_tests(again_store, encryption)) as port:
         after = Caller(port, caller.subscriber_id, caller.api_key)
-        again = after.post("/v1/watches", wanted, key="k")
+        again = after.post("/v1/watches", sent, key="k")
     again_store.close()
     assert (again.status, again.body) == (201, first.body)
     assert again.headers["Location"] == first.headers["Location"]
@@ -104,9 +104,9 @@ def test_a_key_belongs_to_its_subscriber_and_path(
     caller: Caller, port: int, store: Store, encryption: Encryption, new_id: NewId
 ) -> None:
     other = new_caller(port, store, encryption, new_id)
-    wanted = body()
-    mine, theirs = (one.post("/v1/watches", wanted, key="k") for one in (caller, other))
-    rotated = caller.post("/v1/secret/rotate", wanted | {"overlap_seconds": 1}, key="k")
+    sent = body()
+    mine, theirs = (who.post("/v1/watches", sent, key="k") for who in (caller, other))
+    rotated = caller.post("/v1/secret/rotate", sent | {"overlap_seconds": 1}, key="k")
     assert (mine.status, theirs.status, rotated.status) == (201, 201, 422)
     assert mine.json["id"] != theirs.json["id"]
     assert rotated.pointers == [""]
@@ -114,13 +114,17 @@ def test_a_key_belongs_to_its_subscriber_and_path(
 
 
 def test_a_repeated_answer_with_a_secret_is_the_same_and_sealed_at_rest(caller: Caller, store: Store) -> None:
-    made = caller.post("/v1/endpoints", {"url": "https://h.example.com/s"}, key="new")
+    created = caller.post("/v1/endpoints", {"url": "https://h.example.com/s"}, key="new")
     again = caller.post("/v1/endpoints", {"url": "https://h.example.com/s"}, key="new")
-    assert (again.status, again.body, again.headers["Location"]) == (201, made.body, made.headers["Location"])
-    rotated = caller.post("/v1/secret/rotate", key="turn")
-    assert caller.post("/v1/secret/rotate", key="turn").body == rotated.body
+    assert (again.status, again.body, again.headers["Location"]) == (
+        201,
+        created.body,
+        created.headers["Location"],
+    )
+    rotated = caller.post("/v1/secret/rotate", key="rotate")
+    assert caller.post("/v1/secret/rotate", key="rotate").body == rotated.body
     kept = store.read(lambda tx: "".join(filter(None, tx.scalars(select(IdempotentAnswer.answer)))))
-    assert made.json["secret"] not in kept
+    assert created.json["secret"] not in kept
     assert rotated.json["secret"] not in kept
 
 
@@ -131,7 +135,7 @@ def test_an_answer_that_is_no_success_is_not_kept(caller: Caller) -> None:
     assert (refused.status, taken.status) == (409, 201)
 
 
-def test_what_fails_half_way_leaves_no_effect_and_no_key(
+def test_a_change_that_fails_half_way_leaves_no_rows_and_no_key(
     caller: Caller, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_arguments: object) -> None:
@@ -157,7 +161,7 @@ def test_a_key_of_255_characters_is_taken(caller: Caller) -> None:
     assert caller.post("/v1/watches", body(), key=" ~" * 127 + "k").status == 201
 
 
-def test_who_waits_too_long_for_a_key_is_told_so(
+def test_a_request_that_waits_too_long_for_a_key_is_a_conflict(
     caller: Caller, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if store.dialect.name == "sqlite":
@@ -171,14 +175,14 @@ def test_who_waits_too_long_for_a_key_is_told_so(
         return real(*arguments)
 
     monkeypatch.setattr(endpoint_changes, "create", slow)
-    wanted = {"url": "https://h.example.com/slow"}
+    sent = {"url": "https://h.example.com/slow"}
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(caller.post, "/v1/endpoints", wanted, "k")
+        first = pool.submit(caller.post, "/v1/endpoints", sent, "k")
         assert at_work.wait(10)
-        late = caller.post("/v1/endpoints", wanted, key="k")
+        late = caller.post("/v1/endpoints", sent, key="k")
         may_end.set()
         assert (late.status, first.result().status) == (409, 201)
-    assert caller.post("/v1/endpoints", wanted, key="k").body == first.result().body
+    assert caller.post("/v1/endpoints", sent, key="k").body == first.result().body
 
 
 def test_a_key_whose_first_holder_failed_is_free_for_the_next(store: Store) -> None:

@@ -6,11 +6,11 @@ from tests.support.api import Caller, new_job_id
 
 
 def test_lists_are_newest_first_and_paged_without_gap_or_repeat(caller: Caller) -> None:
-    made = [caller.watch().json["id"] for _ in range(7)]
+    created = [caller.watch().json["id"] for _ in range(7)]
     first = caller.get("/v1/watches?limit=3").json
     second = caller.get(f"/v1/watches?limit=3&cursor={first['next_cursor']}").json
     third = caller.get(f"/v1/watches?limit=3&cursor={second['next_cursor']}").json
-    assert [watch["id"] for page in (first, second, third) for watch in page["data"]] == made[::-1]
+    assert [watch["id"] for page in (first, second, third) for watch in page["data"]] == created[::-1]
     assert [len(page["data"]) for page in (first, second, third)] == [3, 3, 1]
     assert third["next_cursor"] is None
 

@@ -1,4 +1,4 @@
-"""`POST /hooks/vod` over HTTP: who is let in, what is survived, and how fast it answers."""
+"""Provider events over HTTP, `POST /hooks/vod`: signatures, bodies of any kind, speed of the answer."""
 
 import json
 import logging
@@ -48,7 +48,7 @@ def marked(store: Store, job_id: str) -> bool:
 
 
 @pytest.mark.parametrize("key", [KEY, NEXT_KEY])
-def test_a_signed_event_hints_at_its_job(caller: Caller, store: Store, clock: Clock, key: str) -> None:
+def test_a_signed_event_marks_its_job(caller: Caller, store: Store, clock: Clock, key: str) -> None:
     job_id = new_job_id()
     assert caller.watch(job_id=job_id).status == 201
     answer = notify(caller, event(job_id), signature(clock, key=key))
@@ -109,7 +109,7 @@ def test_a_body_of_8_mib_is_taken_and_a_larger_one_is_not(caller: Caller, store:
     assert marked(store, job_id)
 
 
-def test_a_large_body_that_is_not_signed_is_told_so(caller: Caller) -> None:
+def test_a_large_body_that_is_not_signed_is_answered_401(caller: Caller) -> None:
     assert notify(caller, b" " * (8 << 20), {}).status == 401
 
 
@@ -124,7 +124,7 @@ def test_it_answers_within_50_ms(caller: Caller, clock: Clock) -> None:
     assert median(times) < 0.05
 
 
-def test_while_hints_are_off_there_is_nothing_here(
+def test_while_provider_events_are_off_their_path_is_404(
     store: Store, encryption: Encryption, clock: Clock
 ) -> None:
     with serving(context_for_tests(store, encryption, load(LOCAL))) as port:

@@ -85,7 +85,7 @@ def test_a_batch_is_registered_whole_in_its_order(caller: Caller) -> None:
 def test_a_batch_with_one_wrong_watch_changes_nothing(caller: Caller) -> None:
     watches: list[dict[str, Any]] = [GOOD | {"job_id": new_job_id()} for _ in range(5)]
     watches[3] = watches[3] | {"job_id": "no job"}
-    watches[4] = watches[4] | {"surprise": 1}
+    watches[4] = watches[4] | {"unknown": 1}
     got = caller.post("/v1/watches/batch", {"watches": watches})
     assert (got.status, got.pointers) == (422, ["/watches/3/job_id", "/watches/4"])
     foreign = {"job_id": new_job_id(), "endpoint_id": "ep_" + "0" * 32}
@@ -113,25 +113,25 @@ def test_a_batch_of_1000_large_watches_is_taken(caller: Caller) -> None:
 
 
 def test_one_watch_is_shown_with_its_job_and_deliveries(caller: Caller) -> None:
-    made = caller.watch().json
-    got = caller.get(f"/v1/watches/{made['id']}")
+    watch = caller.watch().json
+    got = caller.get(f"/v1/watches/{watch['id']}")
     assert got.status == 200
-    assert got.json == made | {
-        "job": {"job_id": made["job_id"], "status": "open"}
+    assert got.json == watch | {
+        "job": {"job_id": watch["job_id"], "status": "open"}
         | dict.fromkeys(["type", "code", "message", "media_id", "creation_time", "complete_time"]),
         "delivery_ids": [],
     }
 
 
 def test_a_cancelled_watch_stays_as_history_and_an_equal_one_is_new(caller: Caller) -> None:
-    made = caller.watch().json
-    gone = caller.delete(f"/v1/watches/{made['id']}")
+    watch = caller.watch().json
+    gone = caller.delete(f"/v1/watches/{watch['id']}")
     assert (gone.status, gone.json["status"]) == (200, "cancelled")
     assert gone.json["finished_at"]
-    again = caller.watch(job_id=made["job_id"])
+    again = caller.watch(job_id=watch["job_id"])
     assert again.status == 201
-    assert again.json["id"] != made["id"]
-    assert caller.get(f"/v1/watches/{made['id']}").json["status"] == "cancelled"
+    assert again.json["id"] != watch["id"]
+    assert caller.get(f"/v1/watches/{watch['id']}").json["status"] == "cancelled"
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
@@ -139,10 +139,10 @@ def test_a_cancelled_watch_stays_as_history_and_an_equal_one_is_new(caller: Call
 def test_what_belongs_to_another_subscriber_is_not_found(
     caller: Caller, other: Caller, method: str, thing: str
 ) -> None:
-    made = caller.watch().json
-    name = made["id"] if thing == "watches" else made["endpoint_id"]
+    watch = caller.watch().json
+    name = watch["id"] if thing == "watches" else watch["endpoint_id"]
     assert other.send(method, f"/v1/{thing}/{name}").status == 404
-    assert caller.get(f"/v1/watches/{made['id']}").json["status"] == "waiting"
+    assert caller.get(f"/v1/watches/{watch['id']}").json["status"] == "waiting"
 
 
 @pytest.mark.parametrize("name", ["wat_x", "ep_" + "0" * 32, "%00", "%ff", "wat_" + "ä" * 32, "batch"])

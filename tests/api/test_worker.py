@@ -1,4 +1,4 @@
-"""What gunicorn's worker does before the application: malformed requests, and clients that stall."""
+"""gunicorn's worker before the application: malformed requests, and clients that stall."""
 
 import contextlib
 import json
