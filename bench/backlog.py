@@ -23,7 +23,7 @@ from tests.support.database import KINDS, fresh_database
 from tests.support.flow import World
 
 BLOCKED = "https://blocked.example/hook"
-ROOM = ClaimCapacity(slots=100, cold_slots=50, payload_bytes=1 << 27, scan_factor=2.0)
+CAPACITY = ClaimCapacity(slots=100, cold_slots=50, payload_bytes=1 << 27, scan_factor=2.0)
 NUMBERS = {
     "sqlite": (
         "(WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {count}) SELECT n FROM s)"
@@ -81,7 +81,7 @@ def a_pass(world: World, rounds: int) -> float:
     spent = []
     for _ in range(rounds):
         started = time.perf_counter()
-        taken = world.claim(ROOM).taken
+        taken = world.claim(CAPACITY).taken
         world.record(taken)
         spent.append(time.perf_counter() - started)
         assert len(taken) == 100

@@ -33,6 +33,7 @@ from bench.support_world import MASTER_KEY_TEXT, World, now
 from relay.common.errors import StoreUnavailable
 from relay.db.engine import Store
 from relay.db.tables import Delivery, Endpoint
+from relay.deliveries.rules.retry_policy import RetryPolicy
 from tests.support.database import fresh_database
 from tests.support.processes import children
 from tests.support.servers import Server, private_server
@@ -61,7 +62,9 @@ SETTINGS = {
     "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "soak",
     "RELAY_UPSTREAM_URL": "http://127.0.0.1:9",
 }
-STEPS = [float(step) for step in SETTINGS["RELAY_RETRY_SCHEDULE"].split(",")]
+POLICY = RetryPolicy(
+    tuple(float(delay) for delay in SETTINGS["RELAY_RETRY_SCHEDULE"].split(",")), longest_hold=0
+)
 SETTLE_WITHIN = 240.0  # seconds after the last trouble in which everything that can end has ended
 
 
@@ -167,7 +170,7 @@ def soak(
     ended_at = now()
     codes = fleet.stop()
     print(f"{pending:,} deliveries, troubles: {dict(troubles)}, exit codes {codes}, open in the end: {left}")
-    wrong = judge(world.store, chaos, pending, ended_at, STEPS)
+    wrong = judge(world.store, chaos, pending, ended_at, POLICY)
     if any(codes):
         wrong.append(f"a process did not stop cleanly: {codes}")
     world.close()

@@ -1,7 +1,6 @@
 """Whether what a soak has left is as the rules have it: nothing lost, stuck, or sent too often."""
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -11,18 +10,16 @@ from relay.common.states import DeliveryStatus, ErrorClass
 from relay.common.time import US_PER_SECOND, Micros
 from relay.db.engine import Store
 from relay.db.tables import Attempt, Delivery, Endpoint
-from relay.deliveries.rules.retry_policy import longest_wait
+from relay.deliveries.rules.retry_policy import RetryPolicy
 from relay.housekeeping.housekeeper import OVERDUE_EVERY
 
 ATTEMPT_SECONDS = 2.0  # the soak's time-out
 
 
-def judge(
-    store: Store, chaos: Chaos, pending: int, ended_at: Micros, retry_delays: Sequence[float]
-) -> list[str]:
+def judge(store: Store, chaos: Chaos, pending: int, ended_at: Micros, policy: RetryPolicy) -> list[str]:
     """Everything that is not as the rules have it.
 
-    `ended_at` is when the processes were told to stop, `steps` their retry schedule in seconds.
+    `ended_at` is when the processes were told to stop, `policy` their retry policy.
     """
     rows = store.read(
         lambda tx: tx.execute(
@@ -51,7 +48,7 @@ def judge(
     print("ended as:", dict(Counter(row.status for row in rows)), f"{sum(lost.values())} attempts lost")
     wrong = [] if len(rows) >= pending else [f"{pending} were pending, {len(rows)} are there"]
     repeats = after_time_out = 0
-    within = _blocked_within(retry_delays)
+    within = _blocked_within(policy)
     for row in rows:
         given = chaos.answers.get(row.id, Counter())
         accepted = sum(times for status, times in given.items() if 200 <= status <= 299)
@@ -86,12 +83,12 @@ def _judge_wait(row: Any, ended_at: Micros, within: float) -> list[str]:
     return [f"{row.id} waited {waited:.0f} s at an open circuit ({row.url})"] * (waited > within)
 
 
-def _blocked_within(retry_delays: Sequence[float]) -> float:
+def _blocked_within(policy: RetryPolicy) -> float:
     """Seconds after which what is behind an open circuit has failed, by its own age."""
     return (
-        1.2 * sum(retry_delays)  # its retries, should the circuit have opened only then
-        + ATTEMPT_SECONDS * (len(retry_delays) + 1)
-        + longest_wait(retry_delays) / US_PER_SECOND
+        1.2 * sum(policy.delays)  # its retries, should the circuit have opened only then
+        + ATTEMPT_SECONDS * (len(policy.delays) + 1)
+        + policy.longest_wait / US_PER_SECOND
         + 1.2 * (10 + 20 + 40)  # three probes, after which a sweep looks there
         + 2 * OVERDUE_EVERY  # one may be missed
     )

@@ -94,7 +94,7 @@ class World:
             endpoints.lock_in_order(tx, owners)
             deliveries.enqueue(tx, pending, due_at)
         else:
-            deliveries.add(tx, pending)
+            deliveries.insert(tx, pending)
         return [row["id"] for row in pending]
 
     def _rows(self, owners: Sequence[str], due_at: Micros) -> tuple[list[dict[str, Any]], ...]:

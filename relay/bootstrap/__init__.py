@@ -13,11 +13,12 @@ from functools import partial
 from relay import __version__, telemetry
 from relay.common.errors import SettingsError
 from relay.common.ids import RANDOM_BYTES, NewId, NewIds, make_id, make_ids
-from relay.common.time import US_PER_SECOND
+from relay.common.time import US_PER_SECOND, Micros
 from relay.db.clock import Clock
 from relay.db.dialects import database_file
 from relay.db.engine import Store
 from relay.deliveries import DeliveryConfig, Dispatcher
+from relay.deliveries.rules.retry_policy import RetryPolicy
 from relay.deliveries.signing_keys import Keyring
 from relay.housekeeping.housekeeper import Housekeeper
 from relay.polling.poller import Poller, PollerConfig
@@ -153,9 +154,18 @@ def build_poller(base: Base) -> Poller:
 
 def build_housekeeper(base: Base) -> Housekeeper:
     """The worker that expires, prunes and notifies."""
-    retention = round(base.settings.retention_days * DAY)
+    policy = build_retry_policy(base.settings)
     new_id = id_maker(base.clock)
-    return Housekeeper(base.store, base.clock, retention, base.settings.retry_schedule, new_id)
+    return Housekeeper(base.store, base.clock, _retention(base.settings), policy, new_id)
+
+
+def build_retry_policy(settings: Settings) -> RetryPolicy:
+    """What becomes of deliveries; they are held at most as long as records are kept."""
+    return RetryPolicy(settings.retry_schedule, longest_hold=_retention(settings))
+
+
+def _retention(settings: Settings) -> Micros:
+    return round(settings.retention_days * DAY)
 
 
 def build_dispatcher(base: Base) -> Dispatcher:
@@ -172,7 +182,7 @@ def build_dispatcher(base: Base) -> Dispatcher:
     config = DeliveryConfig(
         lease=round(settings.lease_seconds * US_PER_SECOND),
         attempt_seconds=settings.attempt_timeout,
-        retry_delays=settings.retry_schedule,
+        policy=build_retry_policy(settings),
         max_in_flight=settings.max_in_flight,
         user_agent=f"relay/{__version__}",
         new_id=id_maker(clock),

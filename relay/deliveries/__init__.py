@@ -1,14 +1,17 @@
-"""The stage that sends: claim due deliveries, have them sent, settle what came of them.
+"""The stage that sends: claims due deliveries, has them sent, records what came of each attempt.
 
-    dispatcher   runs the two threads, and lets them finish                the life of one process
-    claimer      claims what there is room for, and hands it over           one thread, one connection
-    settler      takes replies and settles them in batches                  another thread and connection
-    flights      what is in flight, which both of them must know
-    rules        what the settings say
+    dispatcher         runs the two threads, and lets them finish       the life of one process
+    claimer            claims what there is capacity for                one thread, one connection
+    result_writer      takes replies and records them in batches        another thread, connection
+    in_flight          the attempts in flight, shared by both threads
+    isolated_sender    sends poison messages, one at a time
+    config             the settings of one dispatcher
+    rules/             retry policy, capacity: pure
+    sql/               claims, results, state moves, views
 
-Rendering, signing and sending are done behind `net.courier`, in a process of its own that never
-touches SQL: a loop held up by a database would report answers that were there as time-outs. Claims
-and settles each wait for the database most of their time, so they wait on two threads side by side.
+Rendering, signing and sending are done behind `sending.sender_client`, in a process of its own that
+never touches SQL: a loop held up by a database would report answers that were there as time-outs.
+Claims and results each wait for the database most of their time, so they wait on two threads.
 """
 
 from relay.deliveries.config import DeliveryConfig

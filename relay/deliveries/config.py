@@ -1,19 +1,20 @@
-"""What the settings say of delivering."""
+"""The settings of one dispatcher, and its sources of ids, tokens and randomness."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from relay.common.ids import NewId, NewIds
 from relay.common.time import Micros
+from relay.deliveries.rules.retry_policy import RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryConfig:
-    """Durations are in microseconds unless they say seconds; `retry_seconds` is the schedule."""
+    """The lease is in microseconds; `rng` returns a number in [0, 1)."""
 
     lease: Micros
     attempt_seconds: float
-    retry_delays: Sequence[float]
+    policy: RetryPolicy
     max_in_flight: int
     user_agent: str
     new_id: NewId

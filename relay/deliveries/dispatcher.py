@@ -1,4 +1,4 @@
-"""One dispatcher from its start to its end: the claimer on this thread, the settler on another."""
+"""One dispatcher, start to end: the claimer on this thread, the result writer on another."""
 
 import time
 from collections.abc import Callable
@@ -18,13 +18,13 @@ from relay.deliveries.signing_keys import Keyring
 from relay.sending.sender_client import SenderClient
 from relay.telemetry.events import IterationFailed
 
-SQL_PAUSE = 0.5  # seconds before a turn that failed is taken again
-JOIN = 0.05  # seconds between two looks at a suspect that still flies at the end
-RECORD_MARGIN = 5.0  # seconds beyond the longest attempt, for what ended last to be settled
+SQL_PAUSE = 0.5  # seconds before an iteration that failed is tried again
+JOIN = 0.05  # seconds between two checks of a poison message that is still in flight at the end
+RECORD_MARGIN = 5.0  # seconds beyond the longest attempt, for what ended last to be recorded
 
 
 class Dispatcher:
-    """Owns what is in flight from claim to settle."""
+    """Owns what is in flight, from the claim to the recorded result."""
 
     def __init__(
         self,
@@ -46,20 +46,20 @@ class Dispatcher:
         self._death: SenderDied | None = None
 
     def run(self, stop: Flag) -> int:
-        """Deliver until told to stop, then finish what is in flight and settle it.
+        """Deliver until `stop` is set, then finish what is in flight and record it.
 
         Returns how many attempts had to be abandoned; their leases run out and others make them
         again.
 
         Raises:
-            SenderDied: the sender is gone; what it had answered by then is settled.
+            SenderDied: the sender is gone; what it had answered by then is recorded.
         """
         self._sender_client.start()
-        recording = Thread(target=self._keep_recording, name="settler")
+        recording = Thread(target=self._keep_recording, name="result-writer")
         recording.start()
         try:
             while not stop.is_set() and self._death is None:
-                self._reported("claim", self._claimer.run_once)
+                self._survives("claim", self._claimer.run_once)
         finally:
             self._give_up_at = time.monotonic() + self._attempt_seconds + RECORD_MARGIN
             while recording.is_alive():
@@ -74,7 +74,7 @@ class Dispatcher:
         return abandoned
 
     def _keep_recording(self) -> None:
-        while not self._has_finished() and self._reported("settle", self._result_writer.run_once):
+        while not self._has_finished() and self._survives("record", self._result_writer.run_once):
             pass
 
     def _has_finished(self) -> bool:
@@ -83,8 +83,8 @@ class Dispatcher:
         in_hand = self._registry.count + self._result_writer.unrecorded
         return not in_hand or time.monotonic() >= self._give_up_at
 
-    def _reported(self, stage: str, run_once: Callable[[], None]) -> bool:
-        """Take a turn; False: there are no more. A surprise ends one; what is in flight stays in hand."""
+    def _survives(self, stage: str, run_once: Callable[[], None]) -> bool:
+        """Run one iteration, whatever it raises; False: the sender is gone."""
         try:
             run_once()
         except SenderDied as death:

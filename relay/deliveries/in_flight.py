@@ -1,109 +1,107 @@
-"""What is in flight, for the thread that claims and the one that settles: what changes or sums it locks."""
+"""The attempts in flight from one dispatcher, shared by its two threads."""
 
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from threading import Event, Lock
 
-from relay.deliveries.rules.capacity import InFlightAttempt, Slots
+from relay.deliveries.rules.attempts import InFlightAttempt
+from relay.deliveries.rules.capacity import CapacityTracker
 from relay.deliveries.sql.endpoint_selection import ClaimCapacity
 from relay.sending.rules.outbound import Reply
 
-Completed = tuple[InFlightAttempt, Reply]
-
 
 class InFlightRegistry:
-    """The flights of one dispatcher with so many slots, by the keys of their parcels.
+    """The attempts in flight, by the keys of their outbound requests.
 
-    `room_made` is set when a settle has made room; the claimer waits for it and clears it. While
-    `settles_fail`, nothing is claimed: what can't be recorded would be sent again and again.
+    `capacity_freed` is set when results were recorded; the claimer waits for it and clears it.
+    While `results_fail`, nothing is claimed: what can't be recorded would be sent again and again.
     """
 
     def __init__(self, most: int) -> None:
         self.capacity_freed = Event()
         self.results_fail = False
         self._lock = Lock()
-        self._slots = Slots(most)
-        self._registry: dict[str, InFlightAttempt] = {}
-        self._apart: set[str] = set()
+        self._tracker = CapacityTracker(most)
+        self._attempts: dict[str, InFlightAttempt] = {}
+        self._isolated: set[str] = set()
         self._handed_in: deque[Reply] = deque()
 
-    def begin(self, registry: Iterable[tuple[str, InFlightAttempt]]) -> None:
-        """Flights begin: their parcels are about to be submitted, under these keys."""
+    def add(self, attempts: Iterable[tuple[str, InFlightAttempt]]) -> None:
+        """Attempts begin: their requests are about to be submitted, under these keys."""
         with self._lock:
-            for key, attempt in registry:
-                self._slots.take(attempt)
-                self._registry[key] = attempt
+            for key, attempt in attempts:
+                self._tracker.take(attempt)
+                self._attempts[key] = attempt
 
-    def begin_apart(self, key: str, attempt: InFlightAttempt) -> None:
-        """One begins that this dispatcher's own sender does not carry."""
-        self._apart.add(key)
-        self.begin([(key, attempt)])
+    def add_isolated(self, key: str, attempt: InFlightAttempt) -> None:
+        """An attempt begins that the isolated sender carries."""
+        self._isolated.add(key)
+        self.add([(key, attempt)])
 
     def hand_in(self, reply: Reply) -> None:
-        """End a flight whose reply the sender did not bring: `landed` gives it beside those that came."""
+        """End an attempt whose reply came another way: `complete` returns it beside the others."""
         self._handed_in.append(reply)
 
-    def lose(self, key: str) -> None:
-        """End a flight of which nobody will hear; its lease runs out, and it is found lost."""
+    def discard(self, key: str) -> None:
+        """End an attempt that nobody will record; its lease runs out, and it is found lost."""
         with self._lock:
-            attempt = self._registry.pop(key, None)
-            self._apart.discard(key)
+            attempt = self._attempts.pop(key, None)
+            self._isolated.discard(key)
             if attempt is not None:
-                self._slots.free(attempt, answered_at=None)
+                self._tracker.free(attempt, answered_at=None)
 
-    def completed(self, replies: Iterable[Reply]) -> list[Completed]:
-        """The flights that these replies end, and those handed in; a reply to nothing is dropped."""
+    def complete(self, replies: Iterable[Reply]) -> list[tuple[InFlightAttempt, Reply]]:
+        """The attempts that these replies end, and those handed in; unknown replies are dropped."""
         now = time.monotonic()
-        found = []
+        completed = []
         with self._lock:
             handed_in = [self._handed_in.popleft() for _ in range(len(self._handed_in))]
             for reply in (*replies, *handed_in):
-                attempt = self._registry.pop(reply.key, None)
+                attempt = self._attempts.pop(reply.key, None)
                 if attempt is not None:
-                    self._apart.discard(reply.key)
-                    self._slots.free(attempt, answered_at=now if reply.status_code else None)
-                    found.append((attempt, reply))
-        return found
+                    self._isolated.discard(reply.key)
+                    self._tracker.free(attempt, answered_at=now if reply.status_code else None)
+                    completed.append((attempt, reply))
+        return completed
 
     @property
     def count(self) -> int:
-        """How many there are."""
-        return len(self._registry)
+        """How many attempts are in flight."""
+        return len(self._attempts)
 
     @property
     def with_sender(self) -> int:
         """How many of them this dispatcher's own sender has."""
-        return len(self._registry) - len(self._apart)
+        return len(self._attempts) - len(self._isolated)
 
     @property
     def slots_left(self) -> int:
-        """How many more there may be."""
-        return self._slots.slots_left
+        """How many more attempts may start."""
+        return self._tracker.slots_left
 
     def capacity(
         self, most: int, rotation: Sequence[str], *, cold: bool, tests: bool, poison: bool, scan_factor: float
     ) -> ClaimCapacity:
-        """What can be taken on now, `most` at once, and of unproven endpoints if there are any ready.
+        """What can be claimed now, `most` at once; the other arguments are as in `ClaimCapacity`.
 
-        `turns`, `tests`, `suspects` and `reach` are as in `Room`. Where silent endpoints hold their
-        whole share, it is only for the others.
+        Where silent endpoints hold their whole quota, the rest is only for the others.
         """
         now = time.monotonic()
         with self._lock:
-            free_capacity = self._slots.left
-            for_silent = self._slots.left_for_silent(now)
-            if not for_silent.is_full:
-                free_capacity = free_capacity.within(for_silent)
-            for_cold = self._slots.left_for_cold
+            left = self._tracker.left
+            for_silent = self._tracker.left_for_silent(now)
+            if not for_silent.is_exhausted:
+                left = left.within(for_silent)
+            for_cold = self._tracker.left_for_cold
             return ClaimCapacity(
-                slots=min(free_capacity.slots, most),
-                payload_bytes=free_capacity.bytes,
+                slots=min(left.slots, most),
+                payload_bytes=left.bytes,
                 cold_slots=for_cold.slots if cold else 0,
                 cold_bytes=for_cold.bytes,
                 rotation=rotation,
-                held=self._slots.held.copy(),
-                only=self._slots.lively(now) if for_silent.is_full else None,
+                held=self._tracker.held.copy(),
+                only=self._tracker.responsive(now) if for_silent.is_exhausted else None,
                 tests=tests,
                 poison=poison,
                 scan_factor=scan_factor,

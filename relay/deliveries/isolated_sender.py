@@ -1,8 +1,8 @@
-"""Where suspects are sent: one at a time, by a sender of its own, beside everything else that flies.
+"""Sends poison messages, one at a time, by a sender of their own.
 
-A suspect is a delivery with which processes died. Here it can take no other down with it, and one
-that hangs keeps nobody waiting. If its sender dies, the attempt stays unsettled: its lease runs
-out, and it is found lost.
+A poison message is a delivery with which processes died. Here it can take no other down with it,
+and one that hangs keeps nobody waiting. If its sender dies, the attempt stays unrecorded: its lease
+runs out, and it is found lost.
 """
 
 import time
@@ -15,14 +15,14 @@ from relay.sending.rules.outbound import OutboundRequest
 from relay.sending.sender_client import SenderClient
 from relay.telemetry.events import PoisonMessageLost
 
-SILENCE = 5.0  # seconds beyond a suspect's deadline after which its sender is given up
-KEPT = 30.0  # seconds for which a sender waits for the next suspect
+SILENCE = 5.0  # seconds beyond an attempt's deadline after which its sender is given up
+KEPT = 30.0  # seconds for which a sender waits for the next poison message
 
 
 class IsolatedSender:
-    """For the thread that claims, which calls `turn` often.
+    """For the thread that claims, which calls `run_once` often.
 
-    It waits only where a sender starts slowly and its suspect is large, or one is stuck and must be
+    It waits only where a sender starts slowly and its message is large, or one is stuck and must be
     ended.
     """
 
@@ -30,22 +30,22 @@ class IsolatedSender:
         self._make_sender_client = make_sender_client
         self._registry = registry
         self._sender_client: SenderClient | None = None
-        self._key: str | None = None  # of the suspect that flies
-        self._until = 0.0  # when that one is overdue, or the sender not wanted any more
+        self._key: str | None = None  # of the attempt in flight
+        self._until = 0.0  # when that one is overdue, or the sender not needed any more
 
     @property
     def is_free(self) -> bool:
-        """Whether a suspect can be sent now."""
+        """Whether a poison message can be sent now."""
         return self._key is None
 
-    def send(self, outbound: OutboundRequest) -> None:
-        """Send a suspect, whose flight has begun."""
+    def send(self, request: OutboundRequest) -> None:
+        """Send a poison message, which is registered as in flight."""
         try:
-            self._started().submit(outbound)
+            self._started().submit(request)
         except SenderDied as death:
-            self._lose(outbound.key, str(death))
+            self._discard(request.key, str(death))
         else:
-            self._key, self._until = outbound.key, time.monotonic() + outbound.deadline + SILENCE
+            self._key, self._until = request.key, time.monotonic() + request.deadline + SILENCE
 
     def run_once(self) -> None:
         """Hand in the reply that has come, or give up a sender that brings none."""
@@ -59,16 +59,16 @@ class IsolatedSender:
         try:
             replies = self._sender_client.replies(0.0)
         except SenderDied as death:
-            self._lose(self._key, str(death))
+            self._discard(self._key, str(death))
             return
         if replies:
             self._registry.hand_in(replies[0])
             self._key, self._until = None, time.monotonic() + KEPT
         elif is_over:
-            self._lose(self._key, "the process that sends webhooks does not end this one")
+            self._discard(self._key, "the process that sends webhooks does not end this one")
 
     def stop(self) -> None:
-        """End the sender, and with it what flies."""
+        """End the sender, and with it what is in flight."""
         if self._sender_client is not None:
             self._sender_client.stop()
             self._sender_client = None
@@ -79,8 +79,8 @@ class IsolatedSender:
             self._sender_client.start()
         return self._sender_client
 
-    def _lose(self, key: str, why: str) -> None:
+    def _discard(self, key: str, why: str) -> None:
         self.stop()
         self._key = None
-        self._registry.lose(key)
+        self._registry.discard(key)
         telemetry.emit(PoisonMessageLost(key.partition("/")[0], why))

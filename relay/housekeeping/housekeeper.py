@@ -1,9 +1,9 @@
-"""Housekeeping: whatever happens because time has passed, not because an answer came.
+"""Housekeeping: everything that happens because time has passed, not because an answer came.
 
-Watches expire at their deadline, subscribers are told of disabled endpoints, orders to send again
-are worked off, what was held or blocked for too long fails, old records are pruned. It runs beside
-the poller on a thread and connection of its own, in any number: every step locks what it changes
-and looks again.
+Watches expire at their deadline, subscribers are notified of disabled endpoints, bulk retries are
+worked on, deliveries that waited too long fail, old records are pruned. It runs beside the poller
+on a thread and connection of its own, in any number: every step locks what it changes and reads it
+again.
 """
 
 import time
@@ -19,7 +19,7 @@ from relay.common.time import US_PER_SECOND, Micros
 from relay.db import counters
 from relay.db.clock import Clock
 from relay.db.engine import Store, Tx
-from relay.deliveries.rules.retry_policy import longest_wait
+from relay.deliveries.rules.retry_policy import RetryPolicy
 from relay.deliveries.sql import bulk_retries, overdue_deliveries
 from relay.deliveries.sql.overdue_deliveries import Limit
 from relay.housekeeping.sql import notices, prune
@@ -28,39 +28,38 @@ from relay.telemetry import metrics
 from relay.telemetry.events import IterationFailed, OverdueFailed, Pruned, SentAgain, WatchesExpired
 from relay.watches.sql import watches
 
-LOOK_EVERY = 0.25  # seconds: a watch expires within its second
-CHORES_EVERY = 1.0  # seconds: notices, orders to send again
-OVERDUE_EVERY = 60.0  # seconds: what was held or blocked for too long, old records
+CHECK_EVERY = 0.25  # seconds: a watch expires within its second
+CHORES_EVERY = 1.0  # seconds: notices, bulk retries
+OVERDUE_EVERY = 60.0  # seconds: deliveries that waited too long, old records
 EXPIRE_BATCH = 100  # watches of one transaction
 
 
 @dataclass(slots=True)
 class Housekeeper:
-    """Keeps house; `retention` is how long (microseconds) finished records and held deliveries are kept.
-
-    `retry_seconds` is the retry schedule.
-    """
+    """Does each chore when it is due; finished records are kept for `retention`."""
 
     store: Store
     clock: Clock
     retention: Micros
-    retry_delays: tuple[float, ...]
+    policy: RetryPolicy
     new_id: NewId
     _chores_at: float = 0.0
     _overdue_at: float = 0.0
 
     def run_once(self) -> float:
-        """Do what is due; returns the seconds until the next look."""
-        expired = _each("expire", LOOK_EVERY, self._expire)
+        """Do what is due; returns the seconds until the next check."""
+        expired = _each("expire", CHECK_EVERY, self._expire)
         if expired == EXPIRE_BATCH:
             return 0.0
         if time.monotonic() >= self._chores_at:
-            busy = _each("notices", CHORES_EVERY, self._tell_of_disabled)
+            busy = _each("notices", CHORES_EVERY, self._notify_of_disabled)
             busy += _each("send again", CHORES_EVERY, self._send_again)
             self._chores_at = time.monotonic() + (0.0 if busy else CHORES_EVERY)
         if time.monotonic() >= self._overdue_at:
             self._overdue_at = time.monotonic() + OVERDUE_EVERY  # also where the database ends this one
-            if _each("sweep", OVERDUE_EVERY, self._fail_overdue) + _each("prune", OVERDUE_EVERY, self._prune):
+            busy = _each("overdue", OVERDUE_EVERY, self._fail_overdue)
+            busy += _each("prune", OVERDUE_EVERY, self._prune)
+            if busy:
                 self._overdue_at = 0.0
         return self._until_next()
 
@@ -74,16 +73,16 @@ class Housekeeper:
             telemetry.emit(WatchesExpired(expired))
         return expired
 
-    def _tell_of_disabled(self) -> int:
+    def _notify_of_disabled(self) -> int:
         pending = self.store.read(notices.pending)
-        return _each("notices", CHORES_EVERY, *(partial(self._give_notice, one) for one in pending))
+        return _each("notices", CHORES_EVERY, *(partial(self._notify, one) for one in pending))
 
-    def _give_notice(self, endpoint_id: str) -> int:
-        self.store.write(notices.give, endpoint_id, self.clock.now(), self.new_id)
+    def _notify(self, endpoint_id: str) -> int:
+        self.store.write(notices.enqueue, endpoint_id, self.clock.now(), self.new_id)
         return 1
 
     def _send_again(self) -> int:
-        """Work on orders until there is none, or another tidier is at it."""
+        """Work on bulk retries until there is none, or another process is at it."""
         if not self.store.read(bulk_retries.is_due):
             return 0
         retried = self.store.write(bulk_retries.work, self.clock.now())
@@ -92,23 +91,22 @@ class Housekeeper:
         return int(retried is not None)
 
     def _fail_overdue(self) -> int:
-        """Fail what was held or blocked for too long, and cancel what deleted endpoints are owed.
+        """Fail deliveries that waited for too long, and cancel those of deleted endpoints.
 
-        Returns how many endpoints have more of it: else the next sweep has its time.
+        Returns how many endpoints have more of them; if none has, the next time is soon enough.
         """
         now = self.clock.now()
-        unfinished = self._fail(overdue_deliveries.held_limit(now - self.retention))
-        unfinished += self._fail(overdue_deliveries.blocked_limit(now - longest_wait(self.retry_delays)))
+        unfinished = self._fail(overdue_deliveries.held_limit(self.policy.held_before(now)))
+        unfinished += self._fail(overdue_deliveries.blocked_limit(self.policy.blocked_before(now)))
         for endpoint_id in self.store.read(overdue_deliveries.deleted_endpoints):
-            unfinished += bool(
-                self.store.write(overdue_deliveries.clear_deleted, endpoint_id, now, self.new_id)
-            )
+            cancel = overdue_deliveries.cancel_deleted
+            unfinished += bool(self.store.write(cancel, endpoint_id, now, self.new_id))
         return unfinished
 
     def _fail(self, limit: Limit) -> int:
-        """Fail a batch at each endpoint over the limit; how many of them have more of it."""
+        """Fail a batch at each endpoint over the limit; how many of them have more."""
         over = self.store.read(overdue_deliveries.endpoints_over, limit)
-        return _each("sweep", OVERDUE_EVERY, *(partial(self._fail_at, one, limit) for one in over))
+        return _each("overdue", OVERDUE_EVERY, *(partial(self._fail_at, one, limit) for one in over))
 
     def _fail_at(self, endpoint_id: str, limit: Limit) -> int:
         found = self.store.read(overdue_deliveries.overdue, endpoint_id, limit, self.clock.now())
@@ -132,12 +130,14 @@ class Housekeeper:
         if time.monotonic() >= min(self._chores_at, self._overdue_at):
             return 0.0
         deadline = self.store.read(watches.next_deadline)
-        seconds = LOOK_EVERY if deadline is None else (deadline - self.clock.now()) / US_PER_SECOND
-        return min(seconds, LOOK_EVERY) if seconds > 0 else LOOK_EVERY  # what is overdue still is what failed
+        seconds = CHECK_EVERY if deadline is None else (deadline - self.clock.now()) / US_PER_SECOND
+        return (
+            min(seconds, CHECK_EVERY) if seconds > 0 else CHECK_EVERY
+        )  # what is overdue still is what failed
 
 
 def _each(stage: str, retry_in: float, *chores: Callable[[], int]) -> int:
-    """Do these, whatever one of them raises; how much was done. A database that is gone ends them all.
+    """Do these chores, whatever one raises; how much was done. A database that is gone ends all.
 
     `retry_in` is when one that failed is due again, in seconds.
     """
@@ -163,7 +163,7 @@ def expire(tx: Tx, overdue: list[tuple[str, int]], now: Micros, new_id: NewId) -
 
 
 def flush_totals(store: Store) -> None:
-    """Add what this process has counted since the last time to the fleet's totals; kept where that fails."""
+    """Add what this process has counted to the fleet's totals; kept where that fails."""
     totals = metrics.drain_totals()
     if not totals:
         return

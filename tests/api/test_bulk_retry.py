@@ -18,7 +18,7 @@ from relay.deliveries.sql.bulk_retries import Filter
 from relay.endpoints.sql import endpoint_changes
 from relay.subscribers.encryption import Encryption
 from tests.support.api import new_caller
-from tests.support.care import HOOK, Care, ended, tidier_of
+from tests.support.care import HOOK, Care, ended, housekeeper_of
 from tests.support.flow import World
 
 FAILED = DeliveryStatus.FAILED
@@ -61,7 +61,7 @@ def test_all_that_match_are_sent_again_with_the_same_ids(care: Care) -> None:
     said = ordered(care, status="failed")
     assert (said["matched"], said["dry_run"]) == (3, False)
     assert said["order_id"].startswith("bulk_")
-    tidier_of(care.world).run_once()
+    housekeeper_of(care.world).run_once()
     assert {care.shown(one)["status"] for one in failed} == {"pending"}
     assert care.shown(kept[0])["status"] == "delivered"
     assert {care.world.delivery(one).retry_count for one in failed} == {0}

@@ -11,7 +11,7 @@ from relay.common.time import US_PER_SECOND, Micros
 from relay.db.engine import Tx
 from relay.db.tables import Delivery, Endpoint
 from relay.deliveries.sql import deliveries
-from relay.endpoints.sql import endpoint_changes, endpoints
+from relay.endpoints.sql import endpoint_changes, endpoint_health, endpoint_moves
 from relay.subscribers.encryption import Encryption
 from tests.support.api import new_caller
 from tests.support.care import HOOK, Care, ended
@@ -25,7 +25,7 @@ def path_of(care: Care, url: str = HOOK) -> str:
 
 
 def disable(world: World, url: str = HOOK, reason: DisabledReason = DisabledReason.GONE) -> None:
-    world.store.write(endpoints.disable, world.endpoint(url).id, reason, world.now)
+    world.store.write(endpoint_moves.disable, world.endpoint(url).id, reason, world.now)
 
 
 def open_circuit(world: World, url: str = HOOK) -> None:
@@ -188,7 +188,7 @@ def test_a_test_is_sent_whatever_the_endpoints_state_and_is_no_sign_of_health(ca
     assert len(shown["attempts"]) == 1
     after = care.world.endpoint()
     assert (after.status, after.last_error) == (before.status, before.last_error)
-    assert endpoints.health_of(after) == endpoints.health_of(before)
+    assert endpoint_health.circuit_of(after) == endpoint_health.circuit_of(before)
     assert care.api.get(f"/v1/watches/{watch}").json["status"] == "waiting"
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from relay.db.clock import Clock
 from relay.db.engine import Store, Tx
 from relay.db.tables import Endpoint, SigningSecret, Watch
-from relay.endpoints.sql import endpoints
+from relay.endpoints.sql import endpoint_moves
 from relay.subscribers.encryption import Encryption
 from relay.subscribers.sql import secrets
 from tests.support.api import Caller
@@ -286,7 +286,7 @@ def test_a_rate_that_was_raised_holds_nothing_back(caller: Caller, store: Store)
 
     def hold_back(tx: Tx) -> None:
         tx.execute(update(Endpoint).where(Endpoint.id == made["id"]).values(not_before=later))
-        endpoints.recompute(tx, [made["id"]], later)
+        endpoint_moves.recompute(tx, [made["id"]], later)
 
     store.write(hold_back)
     caller.patch(f"/v1/endpoints/{made['id']}", {"rate_per_second": 100})

@@ -23,7 +23,7 @@ from relay.jobs.sql import jobs
 from relay.polling.sql import poll_claims
 from relay.watches.sql import watches
 from tests.support.emptied import private_store
-from tests.support.flow import ALL_EVENTS, LEASE, ROOM, World
+from tests.support.flow import ALL_EVENTS, AMPLE, LEASE, POLICY, World
 
 FINISHED = 20_000
 JOBS = 5_000
@@ -86,7 +86,7 @@ def add_history(tx: Tx, world: World, subscriber_id: str) -> None:
         | delivered
         for number in range(FINISHED)
     ]
-    deliveries.add(tx, sent)
+    deliveries.insert(tx, sent)
 
 
 def add_attempts(tx: Tx, world: World) -> None:
@@ -103,7 +103,7 @@ def add_attempts(tx: Tx, world: World) -> None:
         now=world.now,
     )
     ended = {"status": "failed", "due_at": None, "finished_at": world.now, "attempt_count": ATTEMPTS}
-    deliveries.add(tx, [tried | ended])
+    deliveries.insert(tx, [tried | ended])
     attempt = {"delivery_id": TRIED, "started_at": world.now, "error": "lost"}
     tx.execute(
         insert(Attempt),
@@ -131,7 +131,7 @@ def undone(store: Store, work: Callable[[Tx], object]) -> None:
 
 def claim_deliveries(tx: Tx, world: World) -> object:
     claim = delivery_claims.claim(
-        tx, now=world.now, lease=LEASE, token="t" * 32, capacity=ROOM, new_id=world.new_id
+        tx, now=world.now, lease=LEASE, token="t" * 32, capacity=AMPLE, policy=POLICY, new_id=world.new_id
     )
     assert len(claim.taken) == 10
     return claim

@@ -6,7 +6,7 @@ from relay.db.engine import Store
 from relay.db.statements import insert_many
 from relay.db.tables import Attempt
 from relay.deliveries.sql.attempt_records import ATTEMPT_COLUMNS
-from relay.deliveries.sql.delivery_payloads import Claimed
+from relay.deliveries.sql.delivery_payloads import ClaimedDelivery
 from relay.sending.rules.webhook import Ended
 from tests.support.flow import World
 
@@ -27,6 +27,6 @@ def test_rows_inserted_together_hold_what_they_were_given(store: Store) -> None:
 
 
 def test_a_claimed_row_tells_of_its_job_in_the_order_of_the_message() -> None:
-    first, last = Claimed._fields.index("job_id"), Claimed._fields.index("rotations")
-    told = [name.removeprefix("job_") for name in Claimed._fields[first + 1 : last]]
+    first, last = ClaimedDelivery._fields.index("job_id"), ClaimedDelivery._fields.index("rotations")
+    told = [name.removeprefix("job_") for name in ClaimedDelivery._fields[first + 1 : last]]
     assert ["job_id", *told] == list(Ended._fields[4:])

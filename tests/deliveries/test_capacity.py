@@ -3,14 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.deliveries.rules.attempts import InFlightAttempt
 from relay.deliveries.rules.capacity import (
-    FEW,
-    LIVELY,
     MEMORY,
-    SILENT_SHARE,
+    REMEMBERED,
+    RESPONSIVE_FOR,
+    SILENT_QUOTA,
     Capacity,
-    InFlightAttempt,
-    Slots,
+    CapacityTracker,
 )
 
 
@@ -21,7 +21,7 @@ def attempt(
 
 
 def test_what_is_taken_and_freed_leaves_the_books_as_they_were() -> None:
-    slots = Slots(10)
+    slots = CapacityTracker(10)
     registry = [attempt("ep_1"), attempt("ep_2", cold=True), attempt("ep_1", "sub_2", size=500)]
     for one in registry:
         slots.take(one)
@@ -36,44 +36,44 @@ def test_what_is_taken_and_freed_leaves_the_books_as_they_were() -> None:
 
 
 def test_silent_endpoints_never_hold_every_slot() -> None:
-    slots = Slots(80)
+    slots = CapacityTracker(80)
     for number in range(80):
         slots.take(attempt(f"ep_{number}"))
-    assert slots.left_for_silent(now=100.0).slots == 80 * SILENT_SHARE - 80
-    assert slots.left_for_silent(now=100.0).is_full
+    assert slots.left_for_silent(now=100.0).slots == 80 * SILENT_QUOTA - 80
+    assert slots.left_for_silent(now=100.0).is_exhausted
 
 
 def test_silent_endpoints_never_hold_all_memory_however_large_their_bodies() -> None:
-    slots = Slots(1000)
+    slots = CapacityTracker(1000)
     for number in range(7):
         slots.take(attempt(f"ep_{number}", size=MEMORY // 8))
-    assert not slots.left.is_full
+    assert not slots.left.is_exhausted
     assert slots.left_for_silent(now=100.0) == Capacity(875 - 7, 0)
-    assert slots.left_for_silent(now=100.0).is_full
+    assert slots.left_for_silent(now=100.0).is_exhausted
 
 
 def test_an_endpoint_that_answered_lately_is_not_silent() -> None:
-    slots = Slots(80)
+    slots = CapacityTracker(80)
     slots.take(attempt("ep_1"))
     slots.free(attempt("ep_1"), answered_at=100.0)
     slots.take(attempt("ep_1"))
     slots.take(attempt("ep_2"))
     assert slots.left_for_silent(now=101.0).slots == 70 - 1
-    assert slots.lively(now=101.0) == ["ep_1"]
-    assert slots.left_for_silent(now=101.0 + LIVELY).slots == 70 - 2
-    assert slots.lively(now=101.0 + LIVELY) == []
+    assert slots.responsive(now=101.0) == ["ep_1"]
+    assert slots.left_for_silent(now=101.0 + RESPONSIVE_FOR).slots == 70 - 2
+    assert slots.responsive(now=101.0 + RESPONSIVE_FOR) == []
 
 
 def test_no_answer_at_all_is_no_sign_of_life() -> None:
-    slots = Slots(80)
+    slots = CapacityTracker(80)
     slots.take(attempt("ep_1"))
     slots.free(attempt("ep_1"), answered_at=None)
-    assert slots.lively(now=1.0) == []
+    assert slots.responsive(now=1.0) == []
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans(), st.integers(0, 1 << 20)), max_size=40))
 def test_the_books_always_balance(shapes: list[tuple[int, bool, int]]) -> None:
-    slots = Slots(1000)
+    slots = CapacityTracker(1000)
     registry = [attempt(f"ep_{n}", f"sub_{n % 2}", cold=cold, size=size) for n, cold, size in shapes]
     for one in registry:
         slots.take(one)
@@ -92,9 +92,9 @@ def test_the_books_always_balance(shapes: list[tuple[int, bool, int]]) -> None:
 
 
 def test_endpoints_that_answered_long_ago_are_forgotten() -> None:
-    slots = Slots(10)
-    for number in range(3 * FEW):
+    slots = CapacityTracker(10)
+    for number in range(3 * REMEMBERED):
         one = attempt(f"ep_{number}")
         slots.take(one)
         slots.free(one, answered_at=float(number))
-    assert len(slots._answered_at) < 2 * FEW
+    assert len(slots._answered_at) < 2 * REMEMBERED

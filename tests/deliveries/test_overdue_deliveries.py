@@ -9,20 +9,19 @@ from relay.common.states import DeliveryStatus
 from relay.common.time import US_PER_SECOND, Micros
 from relay.db.engine import Store
 from relay.db.tables import Delivery
-from relay.deliveries.rules.retry_policy import longest_wait
+from relay.deliveries.rules.retry_policy import BLOCKED_TOO_LONG, HELD_TOO_LONG
 from relay.deliveries.sql import deliveries, overdue_deliveries
-from relay.deliveries.sql.attempt_records import BLOCKED_TOO_LONG
 from relay.deliveries.sql.overdue_deliveries import Limit
 from relay.endpoints.rules.circuit_breaker import GIVE_UP_PROBES
 from relay.endpoints.sql import endpoint_changes, endpoints
 from relay.housekeeping.sql import fleet
 from relay.watches.sql import endpoint_deletion
-from tests.support.care import HOOK, RETENTION, tidier_of
+from tests.support.care import HOOK, housekeeper_of
 from tests.support.emptied import empty, private_store
-from tests.support.flow import LEASE, STEPS, World
+from tests.support.flow import LEASE, POLICY, RETENTION, World
 
 DAY = 86_400.0  # seconds
-BLOCKED_AFTER = longest_wait(STEPS) / US_PER_SECOND
+BLOCKED_AFTER = POLICY.longest_wait / US_PER_SECOND
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +62,13 @@ def test_what_was_held_longer_than_records_are_kept_fails_and_says_why(world: Wo
     ids = world.enqueue(2)
     pause(world)
     world.later(RETENTION / US_PER_SECOND)
-    tidier_of(world).run_once()
+    housekeeper_of(world).run_once()
     assert statuses(world, ids) == ["pending"] * 2
     world.later(1)
     later = world.enqueue(1)
-    tidier_of(world).run_once()
+    housekeeper_of(world).run_once()
     assert statuses(world, ids) == ["failed"] * 2
-    assert {world.delivery(one).last_error for one in ids} == {overdue_deliveries.HELD_TOO_LONG}
+    assert {world.delivery(one).last_error for one in ids} == {HELD_TOO_LONG}
     assert statuses(world, later) == ["pending"]
 
 
@@ -78,7 +77,7 @@ def test_a_delivery_that_is_older_than_the_pause_has_not_been_held_that_long(wor
     world.later(29 * DAY)
     pause(world)
     world.later(2 * DAY)
-    tidier_of(world).run_once()
+    housekeeper_of(world).run_once()
     assert statuses(world, ids) == ["pending"]
 
 
@@ -88,7 +87,7 @@ def test_what_was_blocked_for_twice_the_schedule_fails_and_what_came_later_waits
     world.later(BLOCKED_AFTER)
     later = world.enqueue(1)
     world.later(1)
-    tidier_of(world).run_once()
+    housekeeper_of(world).run_once()
     assert statuses(world, ids + later) == ["failed", "pending"]
     assert world.delivery(ids[0]).last_error == BLOCKED_TOO_LONG
     assert [one.id for one in world.claim().taken] == later
@@ -100,11 +99,11 @@ def test_behind_a_circuit_that_closed_for_a_moment_the_wait_goes_on(world: World
     world.later(BLOCKED_AFTER + 1)
     closed = {"opened_at": None, "blocked_since": first, "recovered_at": world.now}
     world.set_endpoint(HOOK, **closed)
-    tidier_of(world).run_once()
+    housekeeper_of(world).run_once()
     assert statuses(world, ids) == ["pending"]
     open_circuit(world)
     world.set_endpoint(HOOK, blocked_since=first)
-    tidier_of(world).run_once()
+    housekeeper_of(world).run_once()
     assert statuses(world, ids) == ["failed"]
 
 
@@ -116,7 +115,7 @@ def test_a_circuit_that_opened_a_moment_ago_fails_nothing_however_long_it_was_no
     world.later(BLOCKED_AFTER + 1)
     open_circuit(world)
     world.set_endpoint(HOOK, blocked_since=first, probe_count=GIVE_UP_PROBES - 1)
-    tidier_of(world).run_once()
+    housekeeper_of(world).run_once()
     assert statuses(world, ids) == ["pending"]
 
 
@@ -127,7 +126,7 @@ def test_what_was_cancelled_while_it_was_lost_reads_cancelled_not_failed(world: 
     asked = update(Delivery).where(Delivery.id == one).values(cancel_requested=1)
     world.store.write(lambda tx: tx.execute(asked))
     world.later(BLOCKED_AFTER + 1)
-    tidier_of(world).run_once()
+    housekeeper_of(world).run_once()
     assert statuses(world, [one]) == ["cancelled"]
 
 
@@ -135,7 +134,7 @@ def test_a_few_that_are_overdue_do_not_make_the_sweep_begin_anew_at_once(world: 
     ids = world.enqueue(1)
     open_circuit(world)
     world.later(BLOCKED_AFTER + 1)
-    assert tidier_of(world).run_once() > 0
+    assert housekeeper_of(world).run_once() > 0
     assert statuses(world, ids) == ["failed"]
 
 
@@ -154,7 +153,7 @@ def test_an_endpoint_on_which_the_sweep_fails_stops_no_other(
         "overdue",
         lambda tx, one, *more: 1 // 0 if one == broken else look(tx, one, *more),
     )
-    tidier_of(world).run_once()
+    housekeeper_of(world).run_once()
     found = {owners[one]: world.delivery(ids[owners[one]]).status for one in owners}
     assert found == {url: "pending" if owners[broken] == url else "failed" for url in urls}
 
@@ -169,7 +168,7 @@ def test_what_is_overdue_is_found_behind_any_number_that_are_not(world: World) -
     world.store.write(lambda tx: tx.execute(to_the_end))  # as failed probes do
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(overdue_deliveries, "BATCH", 5)
-        tidier_of(world).run_once()
+        housekeeper_of(world).run_once()
     assert set(statuses(world, ids)) == {"failed"}
     assert set(statuses(world, newer)) == {"pending"}
 
@@ -179,7 +178,7 @@ def test_what_is_held_behind_an_open_circuit_keeps_to_the_longer_limit(world: Wo
     open_circuit(world)
     pause(world)
     world.later(BLOCKED_AFTER + 1)
-    tidier_of(world).run_once()
+    housekeeper_of(world).run_once()
     assert statuses(world, ids) == ["pending"]
 
 
@@ -189,7 +188,7 @@ def test_what_is_in_flight_is_left_alone_and_a_dead_lease_is_not(world: World) -
     world.later(RETENTION / US_PER_SECOND + 1)
     claim(world, alive, until=world.now + LEASE)
     claim(world, dead, until=world.now)
-    tidier_of(world).run_once()
+    housekeeper_of(world).run_once()
     assert statuses(world, [alive, dead]) == ["pending", "failed"]
     assert [(one.number, one.error) for one in world.attempts(dead)] == [(1, "lost")]
     assert world.attempts(alive) == []
@@ -266,7 +265,7 @@ def test_the_look_for_what_is_overdue_waits_for_no_lock(world: World) -> None:
     ids = world.enqueue(2)
     pause(world)
     world.set_endpoint(HOOK, held_at=world.now - RETENTION - US_PER_SECOND)
-    housekeeper = tidier_of(world)
+    housekeeper = housekeeper_of(world)
     with world.store.engine.begin() as writer:
         endpoints.lock_in_order(writer, [world.endpoint().id])
         assert housekeeper._fail_overdue() == 0
@@ -280,7 +279,7 @@ def test_a_long_backlog_fails_in_batches_turn_after_turn(
     ids = world.enqueue(25)
     pause(world)
     world.later(RETENTION / US_PER_SECOND + 1)
-    housekeeper = tidier_of(world)
+    housekeeper = housekeeper_of(world)
     waits = [housekeeper.run_once() for _ in range(4)]
     assert waits[:2] == [0.0] * 2
     assert waits[2] > 0
@@ -298,13 +297,13 @@ def test_a_long_backlog_of_a_deleted_endpoint_is_cancelled_and_not_sent_meanwhil
     assert statuses(world, ids).count("cancelled") == 10
     assert world.claim().taken == []
     assert world.store.read(fleet.numbers, world.now).deliveries_held == 0
-    housekeeper = tidier_of(world)
+    housekeeper = housekeeper_of(world)
     for _ in range(4):
         housekeeper.run_once()
     assert statuses(world, ids).count("cancelled") == 23
     world.record([in_flight])
     world.later(LEASE / US_PER_SECOND)
-    tidier_of(world).run_once()
+    housekeeper_of(world).run_once()
     found = statuses(world, ids)
     assert (found.count("cancelled"), found.count("delivered")) == (24, 1)
     assert [(one.number, one.error) for one in world.attempts(lost.id)] == [(1, "lost")]

@@ -10,11 +10,11 @@ from relay.db.clock import Clock
 from relay.db.engine import Store, Tx
 from relay.deliveries.in_flight import InFlightRegistry
 from relay.deliveries.result_writer import ResultWriter
+from relay.deliveries.rules.attempts import AttemptResult
 from relay.deliveries.sql import delivery_results
-from relay.deliveries.sql.attempt_records import Done
-from relay.deliveries.sql.delivery_payloads import Claimed
+from relay.deliveries.sql.delivery_payloads import ClaimedDelivery
 from relay.sending.rules.outbound import Reply
-from tests.support.dispatch import deliver_rules
+from tests.support.dispatch import delivery_config
 from tests.support.flow import LEASE, World
 
 
@@ -43,12 +43,12 @@ class Bench:
             clock,
             self.sender_client,  # type: ignore[arg-type]
             self.registry,
-            deliver_rules(clock),
+            delivery_config(clock),
         )
 
-    def answer(self, taken: Sequence[Claimed], *, seconds_ago: float = 0.0) -> None:
+    def answer(self, taken: Sequence[ClaimedDelivery], *, seconds_ago: float = 0.0) -> None:
         began = self.world.now - round(seconds_ago * US_PER_SECOND)
-        self.registry.begin((one.id, one.attempt(began)) for one in taken)
+        self.registry.add((one.id, one.attempt(began)) for one in taken)
         self.sender_client.next += [Reply(one.id, 200, None, None, b"ok", 1000) for one in taken]
 
     def run_once(self, most: int = 100) -> int:
@@ -76,7 +76,7 @@ def break_settles_of(monkeypatch: pytest.MonkeyPatch, bad: Sequence[str]) -> Non
     """Have the settle raise what nobody expected, whenever one of these is in the batch."""
     record = delivery_results.record
 
-    def broken(tx: Tx, batch: Sequence[Done], **how: Any) -> Any:
+    def broken(tx: Tx, batch: Sequence[AttemptResult], **how: Any) -> Any:
         done = record(tx, batch, **how)
         return 1 // 0 if any(one.attempt.delivery_id in bad for one in batch) else done
 

@@ -12,7 +12,7 @@ from relay.db.engine import Store
 from relay.deliveries import signing_keys
 from relay.deliveries.signing_keys import Keyring
 from relay.deliveries.sql import deliveries
-from relay.deliveries.sql.delivery_payloads import Claimed
+from relay.deliveries.sql.delivery_payloads import ClaimedDelivery
 from relay.sandbox.receiver import Received, Receiver
 from relay.sending.rules.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
 from relay.subscribers.encryption import Encryption
@@ -99,7 +99,7 @@ def rotate(world: World, overlap: int = 0) -> str:
     )
 
 
-def claim_one(world: World) -> Claimed:
+def claim_one(world: World) -> ClaimedDelivery:
     world.enqueue()
     (taken,) = world.claim().taken
     world.record([taken])
@@ -144,7 +144,7 @@ def test_secrets_are_read_anew_only_after_a_rotation_or_a_minute(world: World) -
     transactions: list[object] = []
     event.listen(world.store.engine, "begin", transactions.append)
 
-    def reads(taken: Claimed) -> int:
+    def reads(taken: ClaimedDelivery) -> int:
         before = len(transactions)
         ring.fetch([taken], world.now)
         ring.secrets(taken, world.now)

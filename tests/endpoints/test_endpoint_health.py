@@ -9,9 +9,8 @@ from relay.common.states import DeliveryStatus, ErrorClass
 from relay.common.time import US_PER_SECOND
 from relay.db.engine import Store
 from relay.db.tables import Delivery, Endpoint
-from relay.deliveries.rules.retry_policy import longest_wait
-from relay.deliveries.sql import bulk_retries, deliveries, delivery_results, endpoint_selection
-from relay.deliveries.sql.attempt_records import BLOCKED_TOO_LONG
+from relay.deliveries.rules.retry_policy import BLOCKED_TOO_LONG
+from relay.deliveries.sql import bulk_retries, deliveries, endpoint_selection
 from relay.deliveries.sql.bulk_retries import Filter
 from relay.deliveries.sql.endpoint_selection import ClaimCapacity
 from relay.endpoints.rules.circuit_breaker import (
@@ -24,10 +23,9 @@ from relay.endpoints.rules.circuit_breaker import (
     STEADY_AFTER,
 )
 from relay.endpoints.sql import endpoint_changes
-from tests.support.flow import STEPS, World
+from tests.support.flow import POLICY, World
 
 HOOK = "https://example.com/hook"
-WIDE = ClaimCapacity(slots=1000, cold_slots=1000, payload_bytes=1 << 27)
 
 
 @pytest.fixture
@@ -93,7 +91,7 @@ def test_the_opening_failures_used_up_a_retry_each_and_those_after_it_none(world
 def test_what_waited_twice_the_schedules_length_behind_an_open_circuit_fails(world: World) -> None:
     open_the_circuit(world)
     fail_probes_until_waits_end(world)
-    world.later(longest_wait(STEPS) / 1e6 + 1)
+    world.later(POLICY.longest_wait / 1e6 + 1)
     row = world.delivery(probe(world, succeeds=False))
     assert row.status == "failed"
     assert row.last_error.startswith(BLOCKED_TOO_LONG)
@@ -103,12 +101,12 @@ def test_what_waited_twice_the_schedules_length_behind_an_open_circuit_fails(wor
 def test_what_a_pause_held_for_weeks_has_not_waited_behind_the_circuit_that_opens_then(world: World) -> None:
     ids = world.enqueue(OPEN_AFTER + 2)
     world.store.write(endpoint_changes.pause, world.subscriber_id, world.endpoint().id, world.now)
-    world.later(2 * longest_wait(STEPS) / 1e6)
+    world.later(2 * POLICY.longest_wait / 1e6)
     world.store.write(endpoint_changes.resume, world.subscriber_id, world.endpoint().id, world.now)
     fail_until_it_opens(world)
     fail_probes_until_waits_end(world)
     assert {world.delivery(one).status for one in ids} == {"pending"}
-    world.later(longest_wait(STEPS) / 1e6)
+    world.later(POLICY.longest_wait / 1e6)
     assert world.delivery(probe(world, succeeds=False)).status == "failed"
 
 
@@ -117,7 +115,7 @@ def test_an_endpoint_that_answers_now_and_then_keeps_nothing_longer_than_one_tha
 ) -> None:
     open_the_circuit(world, spare=40)
     first = world.now
-    while world.now < first + longest_wait(STEPS) - 1000 * US_PER_SECOND:
+    while world.now < first + POLICY.longest_wait - 1000 * US_PER_SECOND:
         probe(world, succeeds=True)
         fail_until_it_opens(world)
     assert world.endpoint().blocked_since == first < world.endpoint().opened_at
@@ -128,13 +126,13 @@ def test_an_endpoint_that_answers_now_and_then_keeps_nothing_longer_than_one_tha
 def test_a_hiccup_of_an_endpoint_long_not_steady_fails_nothing_of_its_old_backlog(world: World) -> None:
     ids = world.enqueue(2 * OPEN_AFTER)
     first = world.now
-    world.later(longest_wait(STEPS) / 1e6 + 1)
+    world.later(POLICY.longest_wait / 1e6 + 1)
     world.set_endpoint(HOOK, blocked_since=first, recovered_at=world.now, warmed_up=1)
     world.set_endpoint(HOOK, max_in_flight=2 * OPEN_AFTER, concurrency_limit=2 * OPEN_AFTER)
-    in_flight = [world.done(one, 503, ErrorClass.HTTP_5XX) for one in world.claim().taken]
+    in_flight = [world.result(one, 503, ErrorClass.HTTP_5XX) for one in world.claim().taken]
     assert len(in_flight) == 2 * OPEN_AFTER
     world.later(1)
-    world.store.write(delivery_results.record, in_flight, now=world.now, retry_delays=STEPS)
+    world.record_batch(in_flight)
     assert world.endpoint().blocked_since == first
     fail_probes_until_waits_end(world)
     assert {world.delivery(one).status for one in ids} == {"pending"}
@@ -151,9 +149,9 @@ def test_an_endpoint_that_was_steady_for_an_hour_lets_what_it_blocks_wait_anew(w
     assert world.endpoint().blocked_since == again
     world.set_endpoint(HOOK, probe_count=GIVE_UP_PROBES)
     old = probe(world, succeeds=False)
-    assert world.now > first + longest_wait(STEPS)
+    assert world.now > first + POLICY.longest_wait
     assert world.delivery(old).status == "pending"
-    world.later((again + longest_wait(STEPS) - world.now) / 1e6)
+    world.later((again + POLICY.longest_wait - world.now) / 1e6)
     assert world.delivery(probe(world, succeeds=False)).last_error.startswith(BLOCKED_TOO_LONG)
 
 
@@ -190,8 +188,11 @@ def test_an_order_to_send_again_hides_neither_a_steady_time_nor_a_flap(
 def test_a_410_disables_at_once_and_everything_is_held_without_using_up_a_retry(world: World) -> None:
     ids = world.enqueue(4)
     taken = world.claim().taken
-    batch = [world.done(taken[0], 410, ErrorClass.HTTP_4XX), world.done(taken[1], 500, ErrorClass.HTTP_5XX)]
-    result = world.store.write(delivery_results.record, batch, now=world.now, retry_delays=STEPS)
+    batch = [
+        world.result(taken[0], 410, ErrorClass.HTTP_4XX),
+        world.result(taken[1], 500, ErrorClass.HTTP_5XX),
+    ]
+    result = world.record_batch(batch)
     assert [(turn.became, turn.detail) for turn in result.changes] == [("disabled", "gone")]
     row = world.endpoint()
     assert (row.status, row.disabled_reason, row.ready_at, row.held_at) == (
@@ -368,8 +369,8 @@ def test_a_retry_after_at_an_open_circuit_is_honoured(world: World) -> None:
     open_the_circuit(world, spare=0)
     world.later(13)
     (one,) = world.claim().taken
-    batch = [world.done(one, 503, ErrorClass.HTTP_5XX, retry_after="120")]
-    world.store.write(delivery_results.record, batch, now=world.now, retry_delays=STEPS)
+    batch = [world.result(one, 503, ErrorClass.HTTP_5XX, retry_after="120")]
+    world.record_batch(batch)
     assert world.delivery(one.id).due_at >= world.now + 120 * US_PER_SECOND
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from relay.common.states import DisabledReason
 from relay.db.engine import Store
-from relay.endpoints.sql import endpoint_changes, endpoints
+from relay.endpoints.sql import endpoint_changes, endpoint_moves
 from relay.housekeeping.sql import fleet
 from tests.support.flow import World
 
@@ -30,7 +30,7 @@ def test_endpoints_are_counted_by_what_ails_them_and_each_once(world: World) -> 
     world.store.write(endpoint_changes.pause, world.subscriber_id, world.endpoint(URLS[2]).id, world.now)
     for url in URLS[3:]:
         world.set_endpoint(url, opened_at=world.now)
-        world.store.write(endpoints.disable, world.endpoint(url).id, DisabledReason.GONE, world.now)
+        world.store.write(endpoint_moves.disable, world.endpoint(url).id, DisabledReason.GONE, world.now)
     world.set_endpoint(URLS[4], deleted_at=world.now, url_key=None)
     assert unwell(world) == (1, 1, 1)
     world.store.write(endpoint_changes.resume, world.subscriber_id, world.endpoint(URLS[1]).id, world.now)

@@ -9,29 +9,19 @@ from sqlalchemy import update
 from relay.common.errors import StoreUnavailable
 from relay.common.ids import NewId
 from relay.common.states import DisabledReason, WatchStatus
-from relay.common.time import US_PER_SECOND, Micros
-from relay.db.clock import Clock
+from relay.common.time import Micros
 from relay.db.engine import Store, Tx
 from relay.db.tables import Delivery, Job, Watch
 from relay.deliveries.sql import bulk_retries, overdue_deliveries
-from relay.endpoints.sql import endpoints
+from relay.endpoints.sql import endpoint_moves
 from relay.housekeeping import housekeeper
-from relay.housekeeping.housekeeper import EXPIRE_BATCH, LOOK_EVERY, Housekeeper
+from relay.housekeeping.housekeeper import CHECK_EVERY, EXPIRE_BATCH
 from relay.housekeeping.sql import notices, prune
+from tests.support.care import housekeeper_of
 from tests.support.emptied import empty, private_store
-from tests.support.flow import STEPS, World
+from tests.support.flow import World
 
 HOOK = "https://example.com/hook"
-
-
-class StillClock(Clock):
-    """The world's clock, for parts that ask the database's."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def now(self) -> Micros:
-        return self._world.now
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +35,6 @@ def world(private: Store) -> World:
     return World(empty(private))
 
 
-def tidier_of(world: World) -> Housekeeper:
-    return Housekeeper(world.store, StillClock(world), 30 * 86_400 * US_PER_SECOND, STEPS, world.new_id)
-
-
 def statuses(world: World) -> dict[str, int]:
     seen = [row.status for row in world.rows(Watch)]
     return {status: seen.count(status) for status in seen}
@@ -59,7 +45,7 @@ def test_a_watch_whose_endpoint_is_gone_ends_cancelled_and_owes_nothing(world: W
     kept = world.watch(url="https://kept.example/hook", timeout=60)
     world.set_endpoint(HOOK, deleted_at=world.now, url_key=None, ready_at=None)  # as it was being registered
     world.later(60)
-    tidier_of(world).run_once()
+    housekeeper_of(world).run_once()
     assert statuses(world) == {WatchStatus.CANCELLED: 1, WatchStatus.EXPIRED: 1}
     assert [row.watch_id for row in world.rows(Delivery)] == [kept]
     assert [row.due_at for row in world.rows(Job)] == [None, None]
@@ -68,7 +54,7 @@ def test_a_watch_whose_endpoint_is_gone_ends_cancelled_and_owes_nothing(world: W
 def test_many_that_are_overdue_end_in_several_turns_oldest_first(world: World) -> None:
     world.register(*(world.request(f"job{n}", timeout=60 + n // EXPIRE_BATCH) for n in range(250)))
     world.later(120)
-    worker = tidier_of(world)
+    worker = housekeeper_of(world)
     seen = []
     for _ in range(3):
         worker.run_once()
@@ -83,7 +69,7 @@ def test_many_that_are_overdue_end_in_several_turns_oldest_first(world: World) -
 def test_a_turn_with_more_to_do_asks_for_the_next_at_once(world: World) -> None:
     world.register(*(world.request(f"job{n}", timeout=60) for n in range(EXPIRE_BATCH + 1)))
     world.later(60)
-    worker = tidier_of(world)
+    worker = housekeeper_of(world)
     assert worker.run_once() == 0
     assert worker.run_once() > 0
 
@@ -93,7 +79,7 @@ def test_tidiers_at_once_end_each_watch_once(world: World) -> None:
     world.later(60)
 
     def work_off() -> None:
-        worker = tidier_of(world)
+        worker = housekeeper_of(world)
         while world.rows(Watch, Watch.due_at.is_not(None)):
             worker.run_once()
 
@@ -105,14 +91,14 @@ def test_tidiers_at_once_end_each_watch_once(world: World) -> None:
 
 
 def test_the_next_look_is_at_the_next_deadline_or_soon(world: World) -> None:
-    worker = tidier_of(world)
-    assert worker.run_once() == LOOK_EVERY
+    worker = housekeeper_of(world)
+    assert worker.run_once() == CHECK_EVERY
     world.watch(timeout=60)
-    assert worker.run_once() == LOOK_EVERY
+    assert worker.run_once() == CHECK_EVERY
     world.later(59.9)
     assert worker.run_once() == pytest.approx(0.1)
     world.later(0.1)
-    assert worker.run_once() == LOOK_EVERY
+    assert worker.run_once() == CHECK_EVERY
     assert statuses(world) == {WatchStatus.EXPIRED: 1}
 
 
@@ -122,7 +108,7 @@ def test_old_records_are_pruned_batch_after_batch_without_a_pause(world: World) 
     cancelled = {"status": "cancelled", "due_at": None, "finished_at": world.now}
     world.store.write(lambda tx: tx.execute(update(Delivery).values(cancelled)))
     world.later(31 * 86_400)
-    worker = tidier_of(world)
+    worker = housekeeper_of(world)
     waits = [worker.run_once() for _ in range(3)]
     assert waits[:2] == [0, 0]
     assert waits[2] > 0
@@ -133,26 +119,26 @@ def test_a_chore_that_our_code_fails_on_stops_no_other(world: World, monkeypatch
     urls = [f"https://{name}.example/hook" for name in ("first", "second")]
     for url in urls:
         world.enqueue(1, url)
-        world.store.write(endpoints.disable, world.endpoint(url).id, DisabledReason.GONE, world.now)
-    give = notices.give
+        world.store.write(endpoint_moves.disable, world.endpoint(url).id, DisabledReason.GONE, world.now)
+    enqueue = notices.enqueue
     broken = min(world.endpoint(url).id for url in urls)
 
-    def give_all_but_one(tx: Tx, endpoint_id: str, now: Micros, new_id: NewId) -> int:
-        return 1 // 0 if endpoint_id == broken else give(tx, endpoint_id, now, new_id)
+    def enqueue_all_but_one(tx: Tx, endpoint_id: str, now: Micros, new_id: NewId) -> int:
+        return 1 // 0 if endpoint_id == broken else enqueue(tx, endpoint_id, now, new_id)
 
-    monkeypatch.setattr(notices, "give", give_all_but_one)
+    monkeypatch.setattr(notices, "enqueue", enqueue_all_but_one)
     monkeypatch.setattr(overdue_deliveries, "held_limit", lambda _before: 1 // 0)
     monkeypatch.setattr(housekeeper, "expire", lambda *_: 1 // 0)
     ended = {"status": "failed", "due_at": None, "finished_at": world.now}
     world.store.write(lambda tx: tx.execute(update(Delivery).values(ended)))
     overdue = world.watch(timeout=60)
     world.later(31 * 86_400)
-    worker = tidier_of(world)
+    worker = housekeeper_of(world)
     worker.run_once()
     assert world.store.read(notices.pending) == [broken]
     assert overdue in [row.id for row in world.rows(Watch)]
     assert world.rows(Delivery) == []  # pruned
-    assert [worker.run_once() for _ in range(3)][-1] == LOOK_EVERY  # what fails is not tried without a pause
+    assert [worker.run_once() for _ in range(3)][-1] == CHECK_EVERY  # what fails is not tried without a pause
 
 
 def test_a_database_that_is_gone_ends_the_turn_at_the_first_chore_that_notices(
@@ -171,7 +157,7 @@ def test_a_database_that_is_gone_ends_the_turn_at_the_first_chore_that_notices(
     ):
         monkeypatch.setattr(chore, question, away)
     with pytest.raises(StoreUnavailable):
-        tidier_of(world).run_once()
+        housekeeper_of(world).run_once()
     assert len(asked) == 1
 
 
@@ -186,8 +172,8 @@ def test_a_sweep_that_the_database_ends_has_its_time_before_it_begins_anew(
         raise StoreUnavailable("it took too long")
 
     monkeypatch.setattr(overdue_deliveries, "endpoints_over", away)
-    worker = tidier_of(world)
+    worker = housekeeper_of(world)
     with pytest.raises(StoreUnavailable):
         worker.run_once()
-    assert [worker.run_once() for _ in range(3)] == [LOOK_EVERY] * 3
+    assert [worker.run_once() for _ in range(3)] == [CHECK_EVERY] * 3
     assert len(asked) == 1

@@ -11,10 +11,10 @@ from relay.common.states import DisabledReason, ErrorClass, Event
 from relay.common.time import rfc3339
 from relay.db.engine import Store
 from relay.db.tables import Delivery
-from relay.endpoints.sql import endpoint_changes, endpoints
+from relay.endpoints.sql import endpoint_changes, endpoint_moves
 from relay.housekeeping.sql import notices
 from relay.sending.rules.webhook import Notice, render
-from tests.support.care import HOOK, tidier_of
+from tests.support.care import HOOK, housekeeper_of
 from tests.support.emptied import empty, private_store
 from tests.support.flow import World
 
@@ -53,7 +53,7 @@ def test_a_disabled_endpoint_is_told_of_where_the_subscriber_wants_it(world: Wor
     stranger = World(world.store, world.now)
     listen_at(stranger, DESK)
     give_up(world)
-    tidier_of(world).run_once()
+    housekeeper_of(world).run_once()
     assert {row.endpoint_id for row in told(world)} == {world.endpoint(DESK).id, world.endpoint(SHELF).id}
     disabled = world.endpoint()
     for row in told(world):
@@ -77,9 +77,9 @@ def test_it_is_told_once_however_many_tidiers_look(world: World) -> None:
     listen_at(world, DESK)
     give_up(world)
     with ThreadPoolExecutor(4) as pool:
-        for future in [pool.submit(tidier_of(world).run_once) for _ in range(4)]:
+        for future in [pool.submit(housekeeper_of(world).run_once) for _ in range(4)]:
             future.result(60)
-    tidier_of(world).run_once()
+    housekeeper_of(world).run_once()
     assert len(told(world)) == 1
     assert world.store.read(notices.pending) == []
 
@@ -90,7 +90,7 @@ def test_an_endpoint_does_not_hear_of_itself_nor_a_deleted_one_of_anything(world
     world.set_endpoint(HOOK, notices=1)
     world.set_endpoint(DESK, deleted_at=world.now, url_key=None, ready_at=None)
     give_up(world)
-    tidier_of(world).run_once()
+    housekeeper_of(world).run_once()
     assert told(world) == []
     assert world.endpoint().notice_at is None
 
@@ -100,7 +100,7 @@ def test_one_that_was_resumed_meanwhile_is_not_told_of(world: World) -> None:
     give_up(world)
     (pending,) = world.store.read(notices.pending)
     world.store.write(endpoint_changes.resume, world.subscriber_id, pending, world.now)
-    assert world.store.write(notices.give, pending, world.now, world.new_id) == 0
+    assert world.store.write(notices.enqueue, pending, world.now, world.new_id) == 0
     assert told(world) == []
 
 
@@ -109,7 +109,7 @@ def test_a_paused_listener_hears_of_it_when_it_is_resumed(world: World) -> None:
     listener = world.endpoint(DESK).id
     world.store.write(endpoint_changes.pause, world.subscriber_id, listener, world.now)
     give_up(world)
-    tidier_of(world).run_once()
+    housekeeper_of(world).run_once()
     assert world.claim().taken == []
     world.store.write(endpoint_changes.resume, world.subscriber_id, listener, world.now)
     (claimed,) = world.claim().taken
@@ -119,8 +119,8 @@ def test_a_paused_listener_hears_of_it_when_it_is_resumed(world: World) -> None:
 def test_listeners_that_fall_together_tell_each_other_and_no_more(world: World) -> None:
     listen_at(world, DESK, SHELF)
     for url in (DESK, SHELF):
-        world.store.write(endpoints.disable, world.endpoint(url).id, DisabledReason.FAILING, world.now)
+        world.store.write(endpoint_moves.disable, world.endpoint(url).id, DisabledReason.FAILING, world.now)
     for _ in range(3):
-        tidier_of(world).run_once()
+        housekeeper_of(world).run_once()
     assert len(told(world)) == 2
     assert world.claim().taken == []

@@ -13,12 +13,12 @@ from relay.db.engine import Store
 from relay.db.leases import GIVE_UP_AFTER
 from relay.db.statements import longest_text
 from relay.db.tables import Delivery, Job, Upstream, Watch
-from relay.housekeeping.housekeeper import Housekeeper
 from relay.polling.poller import PROBE_AFTER, Poller, PollerConfig
 from relay.polling.rules.poll_policy import CLOSEST_POLLS, EVENLY, Plan, Quota
 from relay.polling.sql import poll_claims, poll_results
 from relay.provider.source import Answer, Answered, JobReport, Outcome, RefusalKind, Refused, Unreachable
 from relay.watches import registration
+from tests.support.care import housekeeper_of
 from tests.support.flow import World, fresh_job_id
 from tests.support.provider import Provider, running_provider
 
@@ -329,9 +329,7 @@ def test_A8_a_watch_added_in_the_moment_its_job_ends_gets_exactly_one_delivery(
 
 def test_a_watch_expires_at_its_deadline_even_if_the_provider_is_down(world: World) -> None:
     watch_id = world.watch(timeout=60)
-    housekeeper = Housekeeper(
-        world.store, StillClock(world), 30 * 86_400 * US_PER_SECOND, (5.0,), world.new_id
-    )
+    housekeeper = housekeeper_of(world)
     world.later(59.9)
     housekeeper.run_once()
     assert world.rows(Watch, Watch.id == watch_id)[0].status == WatchStatus.WAITING

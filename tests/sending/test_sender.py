@@ -19,11 +19,11 @@ from relay.db.clock import Clock
 from relay.db.engine import Store
 from relay.deliveries.in_flight import InFlightRegistry
 from relay.deliveries.result_writer import ResultWriter
-from relay.deliveries.rules.capacity import InFlightAttempt
+from relay.deliveries.rules.attempts import InFlightAttempt
 from relay.sending.rules.outbound import Reply
 from relay.sending.sender_client import SenderClient
 from tests.support.chaos import Chaos, Line, answering, once
-from tests.support.dispatch import deliver_rules
+from tests.support.dispatch import delivery_config
 from tests.support.dns import NameServer, Says
 from tests.support.sender_client import OK, InThisProcess, MakeSenderClient, OneByOne, outbound, send
 
@@ -178,10 +178,10 @@ def test_a_sender_that_says_nothing_is_given_up_and_not_before_its_time(
     os.kill(sender_client.pid, signal.SIGSTOP)
     registry = InFlightRegistry(1)
     result_writer = ResultWriter(
-        store, clock, sender_client, registry, deliver_rules(clock, attempt_seconds=0.3)
+        store, clock, sender_client, registry, delivery_config(clock, attempt_seconds=0.3)
     )
     result_writer.run_once()  # nothing flies, so nothing is missed
-    registry.begin(
+    registry.add(
         [
             (
                 "msg_1",

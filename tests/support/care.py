@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import update
 
 from relay.common.states import DeliveryStatus
-from relay.common.time import US_PER_SECOND, Micros
+from relay.common.time import Micros
 from relay.db.clock import Clock
 from relay.db.engine import Store
 from relay.db.tables import Delivery
@@ -14,10 +14,9 @@ from relay.housekeeping.housekeeper import Housekeeper
 from relay.subscribers.encryption import Encryption
 from tests.support.api import Caller, Got, new_caller
 from tests.support.database import id_maker
-from tests.support.flow import STEPS, World
+from tests.support.flow import POLICY, RETENTION, World
 
 HOOK = "https://example.com/hook"
-RETENTION: Micros = 30 * 86_400 * US_PER_SECOND
 
 
 class StillClock(Clock):
@@ -30,8 +29,8 @@ class StillClock(Clock):
         return self._world.now
 
 
-def tidier_of(world: World) -> Housekeeper:
-    return Housekeeper(world.store, StillClock(world), RETENTION, STEPS, world.new_id)
+def housekeeper_of(world: World) -> Housekeeper:
+    return Housekeeper(world.store, StillClock(world), RETENTION, POLICY, world.new_id)
 
 
 def ended(world: World, count: int, status: DeliveryStatus, url: str = HOOK) -> list[str]:

@@ -17,12 +17,13 @@ from relay.db.clock import Clock
 from relay.db.engine import Store, Tx
 from relay.db.tables import Attempt, Delivery, Endpoint, Job, Listing, Watch
 from relay.deliveries.config import DeliveryConfig
+from relay.deliveries.rules.retry_policy import RetryPolicy
 from relay.jobs.sql import jobs
 from relay.provider.source import JobReport
 from relay.subscribers.encryption import Encryption
 from relay.subscribers.sql import subscribers
 from relay.watches.sql import watches
-from tests.support.flow import LEASE, World, fresh_job_id
+from tests.support.flow import LEASE, RETENTION, World, fresh_job_id
 from tests.support.processes import Relay, wait_until
 
 VAULT = Encryption([b"m" * 32])  # of support_processes.MASTER_KEY
@@ -34,12 +35,12 @@ QUICK = {
 }
 
 
-def deliver_rules(clock: Clock, *, attempt_seconds: float = 1.0) -> DeliveryConfig:
-    """The rules of a dispatcher whose parts run in the test's own process."""
+def delivery_config(clock: Clock, *, attempt_seconds: float = 1.0) -> DeliveryConfig:
+    """The settings of a dispatcher whose parts run in the test's own process."""
     return DeliveryConfig(
         lease=LEASE,
         attempt_seconds=attempt_seconds,
-        retry_delays=(1.0,),
+        policy=RetryPolicy((1.0,), longest_hold=RETENTION),
         max_in_flight=100,
         user_agent="relay/test",
         new_id=id_maker(clock),

@@ -13,10 +13,12 @@ from relay.common.states import ErrorClass, JobStatus, WatchStatus
 from relay.common.time import US_PER_SECOND, Micros
 from relay.db.engine import Store, Tx
 from relay.db.tables import Attempt, Delivery, Endpoint, Job, Subscriber, Watch
+from relay.deliveries.rules.attempts import AttemptResult
+from relay.deliveries.rules.retry_policy import Decision, RetryPolicy
 from relay.deliveries.sql import delivery_claims, delivery_results
-from relay.deliveries.sql.attempt_records import Done, Recorded
 from relay.deliveries.sql.delivery_claims import Claim
-from relay.deliveries.sql.delivery_payloads import Claimed
+from relay.deliveries.sql.delivery_payloads import ClaimedDelivery
+from relay.deliveries.sql.delivery_results import RecordedBatch
 from relay.deliveries.sql.endpoint_selection import ClaimCapacity
 from relay.jobs.sql import jobs
 from relay.provider.source import JobReport
@@ -28,8 +30,9 @@ from tests.support.database import id_maker
 
 ALL_EVENTS = "ai_job.success,ai_job.fail,ai_job.missing,watch.expired"
 LEASE = 60 * US_PER_SECOND
-ROOM = ClaimCapacity(slots=1000, cold_slots=1000, payload_bytes=1 << 27)
-STEPS = (5.0, 300.0, 1800.0)
+AMPLE = ClaimCapacity(slots=1000, cold_slots=1000, payload_bytes=1 << 27)
+RETENTION = 30 * 86_400 * US_PER_SECOND
+POLICY = RetryPolicy(delays=(5.0, 300.0, 1800.0), longest_hold=RETENTION)
 
 
 def fresh_job_id() -> str:
@@ -107,32 +110,36 @@ class World:
             )
         )
 
-    def claim(self, capacity: ClaimCapacity = ROOM, token: str | None = None) -> Claim:
+    def claim(self, capacity: ClaimCapacity = AMPLE, token: str | None = None) -> Claim:
         return self.store.write(
             delivery_claims.claim,
             now=self.now,
             lease=LEASE,
             token=token or secrets.token_hex(16),
             capacity=capacity,
+            policy=POLICY,
             new_id=self.new_id,
         )
 
     def record(
-        self, claimed: Sequence[Claimed], status: int | None = 200, error: ErrorClass | None = None
-    ) -> list[Recorded]:
-        batch = [self.done(one, status, error) for one in claimed]
-        return self.store.write(delivery_results.record, batch, now=self.now, retry_delays=STEPS).recorded
+        self, claimed: Sequence[ClaimedDelivery], status: int | None = 200, error: ErrorClass | None = None
+    ) -> list[Decision | None]:
+        recorded = self.record_batch([self.result(one, status, error) for one in claimed])
+        return [decision for _, decision in recorded.results]
 
-    def done(
+    def record_batch(self, batch: Sequence[AttemptResult]) -> RecordedBatch:
+        return self.store.write(delivery_results.record, batch, now=self.now, policy=POLICY)
+
+    def result(
         self,
-        one: Claimed,
+        delivery: ClaimedDelivery,
         status: int | None = 200,
         error: ErrorClass | None = None,
         retry_after: str | None = None,
-    ) -> Done:
+    ) -> AttemptResult:
         detail = None if error is None else "it did not work"
-        reply = Reply(one.id, status, error, detail, b"ok", 1000, retry_after)
-        return Done(one.attempt(self.now), reply, self.new_id("att"), 0.5)
+        reply = Reply(delivery.id, status, error, detail, b"ok", 1000, retry_after)
+        return AttemptResult(delivery.attempt(self.now), reply, self.new_id("att"), 0.5)
 
     def rows(self, table: Any, *conditions: Any) -> list[Any]:
         return list(self.store.read(lambda tx: tx.execute(select(table).where(*conditions)).all()))

@@ -1,84 +1,174 @@
-"""When things happen next: retries and their jitter, Retry-After.
+"""Decides what becomes of a delivery after each attempt: one pure object; SQL stores its decisions.
 
-Times are microseconds, `dice` are numbers in [0, 1).
+    answered with a 2xx                 delivered
+    a test                              failed: a test is sent once
+    cancelled while it was in flight    cancelled
+    its endpoint is disabled            pending, due now: held until somebody resumes the endpoint
+    a failed probe of an open circuit   pending, due now: at the end of its endpoint's queue
+      … that has waited for too long    failed
+    any other failure                   pending, due after the next delay; this uses up a retry
+      … when no retry is left           failed
+    lost five times in a row            failed
+
+"For too long" is twice the length of the schedule. It counts from the later of two moments: the
+delivery's own beginning, and the endpoint's first opening of its circuit. What came before the
+circuit opened does not count, as a pause may have held the delivery for weeks. A recovery of less
+than an hour does count: else an endpoint that flaps would keep its queue for ever.
+
+Times are microseconds; `jitter` is a number in [0, 1).
 """
 
-import re
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
+from relay.common.states import DeliveryStatus, Event
 from relay.common.time import US_PER_SECOND, Micros
+from relay.db.leases import GIVE_UP_AFTER
+from relay.deliveries.rules.retry_after import retry_after_seconds
+from relay.endpoints.rules.circuit_breaker import CircuitBreaker
+from relay.endpoints.rules.endpoint_update import EndpointUpdate
+from relay.sending.rules.outbound import Reply
 
-JITTER = 0.2  # of the step, either way: enough that a thousand failures of one second do not return as one
+JITTER = 0.2  # of the delay, either way: enough that a thousand failures of one second do not return as one
+
+BLOCKED_TOO_LONG = "blocked: its endpoint was not steady for twice the length of the retry schedule"
+HELD_TOO_LONG = "held: its endpoint was paused or disabled for longer than records are kept"
+LOST_TOO_OFTEN = f"given up: {GIVE_UP_AFTER} attempts in a row were lost with the process that sent them"
+LOST = "the process that sent this ended before the answer was recorded"
 
 
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_MONTH = "|".join(MONTHS)
-_TIME = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
-HTTP_DATES = (  # RFC 9110, section 5.6.7: IMF-fixdate, RFC 850, asctime
-    re.compile(rf"[A-Z][a-z]{{2}}, (?P<day>[0-9]{{2}}) (?P<month>{_MONTH}) (?P<year>[0-9]{{4}}) {_TIME} GMT"),
-    re.compile(rf"[A-Z][a-z]+day, (?P<day>[0-9]{{2}})-(?P<month>{_MONTH})-(?P<year>[0-9]{{2}}) {_TIME} GMT"),
-    re.compile(rf"[A-Z][a-z]{{2}} (?P<month>{_MONTH}) (?P<day>[ 0-9][0-9]) {_TIME} (?P<year>[0-9]{{4}})"),
-)
+class Decision(NamedTuple):
+    """What becomes of a delivery.
 
-
-def retry_at(
-    now: Micros, retry_count: int, retry_delays: Sequence[float], *, retry_after: str | None, rng: float
-) -> Micros | None:
-    """When the next attempt is due after a failure, or None when the schedule is used up.
-
-    `steps` are seconds, `step` the retries used so far. Jitter is ±20 %, but never earlier than
-    what the receiver asked for with Retry-After; that counts as at most the schedule's longest
-    step.
+    `next_attempt_at` is set while it stays pending. `retries_used` is 1 where the schedule goes on
+    by one delay. `reason` says why it ends, where the attempt's own error does not.
     """
-    if retry_count >= len(retry_delays):
+
+    status: DeliveryStatus
+    next_attempt_at: Micros | None = None
+    retries_used: int = 0
+    reason: str | None = None
+
+
+DELIVERED = Decision(DeliveryStatus.DELIVERED)
+FAILED = Decision(DeliveryStatus.FAILED)
+CANCELLED = Decision(DeliveryStatus.CANCELLED)
+
+
+class RetryState(Protocol):
+    """How far a delivery has come: columns of its row."""
+
+    @property
+    def event(self) -> str:
+        """The `type` of its webhook."""
+
+    @property
+    def retry_count(self) -> int:
+        """How many retries of the schedule are used up."""
+
+    @property
+    def schedule_started_at(self) -> Micros:
+        """When it was enqueued, or sent anew."""
+
+    @property
+    def cancel_requested(self) -> int:
+        """1 where it was cancelled while it was in flight."""
+
+
+class LostState(Protocol):
+    """A delivery whose lease ran out: columns of its row."""
+
+    @property
+    def lost_count(self) -> int:
+        """How many attempts in a row were lost before this one."""
+
+    @property
+    def cancel_requested(self) -> int:
+        """1 where it was cancelled while it was in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """The schedule (seconds before each retry), and how long deliveries are held at most."""
+
+    delays: tuple[float, ...]
+    longest_hold: Micros
+
+    @property
+    def longest_wait(self) -> Micros:
+        """How long a delivery may wait behind an open circuit before it fails."""
+        return round(2 * sum(self.delays) * US_PER_SECOND)
+
+    def decide(
+        self,
+        reply: Reply,
+        delivery: RetryState,
+        endpoint: EndpointUpdate,
+        circuit: CircuitBreaker,
+        now: Micros,
+        jitter: float,
+    ) -> Decision:
+        """Decide after an attempt.
+
+        `circuit` is the endpoint's as it was when the answer came, `endpoint` has learned from it.
+        """
+        if reply.error is None:
+            return DELIVERED
+        if delivery.event == Event.TEST:
+            return FAILED
+        if delivery.cancel_requested:
+            return CANCELLED
+        if endpoint.is_disabled:
+            return Decision(DeliveryStatus.PENDING, now)
+        if circuit.wait_began_at is not None:
+            return self._after_probe(reply, delivery, circuit, now)
+        retry_at = self.retry_at(now, delivery.retry_count, reply.retry_after, jitter)
+        return FAILED if retry_at is None else Decision(DeliveryStatus.PENDING, retry_at, retries_used=1)
+
+    def retry_at(
+        self, now: Micros, retry_count: int, retry_after: str | None, jitter: float
+    ) -> Micros | None:
+        """When the next attempt is due after a failure; None when the schedule is used up.
+
+        Jitter is ±20 %, but never earlier than what the receiver asked for with Retry-After; that
+        counts as at most the schedule's longest delay.
+        """
+        if retry_count >= len(self.delays):
+            return None
+        delay = self.delays[retry_count] * (1 - JITTER + 2 * JITTER * jitter)
+        asked = self._asked_seconds(retry_after, now)
+        if asked is not None:
+            delay = max(delay, asked * (1 + JITTER * jitter))
+        return now + round(delay * US_PER_SECOND)
+
+    def _after_probe(
+        self, reply: Reply, delivery: RetryState, circuit: CircuitBreaker, now: Micros
+    ) -> Decision:
+        """Decide after a failed probe; a circuit that has just opened ends no wait."""
+        assert circuit.wait_began_at is not None
+        waiting_since = max(delivery.schedule_started_at, circuit.wait_began_at)
+        if circuit.ends_waits and now - waiting_since > self.longest_wait:
+            return Decision(DeliveryStatus.FAILED, reason=BLOCKED_TOO_LONG)
+        asked = self._asked_seconds(reply.retry_after, now) or 0.0
+        return Decision(DeliveryStatus.PENDING, now + round(max(asked, 0.0) * US_PER_SECOND))
+
+    def _asked_seconds(self, retry_after: str | None, now: Micros) -> float | None:
+        """The wait that the receiver asked for, at most the schedule's longest delay."""
+        asked = retry_after_seconds(retry_after, now)
+        return None if asked is None else min(asked, max(self.delays, default=0.0))
+
+    def decide_lost(self, delivery: LostState) -> Decision | None:
+        """Decide after an attempt was lost with its process; None: it is sent again at once."""
+        if delivery.cancel_requested:
+            return Decision(DeliveryStatus.CANCELLED, reason=LOST)
+        if delivery.lost_count + 1 >= GIVE_UP_AFTER:
+            return Decision(DeliveryStatus.FAILED, reason=LOST_TOO_OFTEN)
         return None
-    delay = retry_delays[retry_count] * (1 - JITTER + 2 * JITTER * rng)
-    asked = retry_after_seconds(retry_after, now)
-    if asked is not None:
-        delay = max(delay, min(asked, max(retry_delays)) * (1 + JITTER * rng))
-    return now + round(delay * US_PER_SECOND)
 
+    def blocked_before(self, now: Micros) -> Micros:
+        """Deliveries that have waited behind an open circuit since before this moment fail."""
+        return now - self.longest_wait
 
-def longest_wait(retry_delays: Sequence[float]) -> Micros:
-    """How long a delivery may wait behind an open circuit before it fails: twice the schedule's length."""
-    return round(2 * sum(retry_delays) * US_PER_SECOND)
-
-
-def retry_after_seconds(value: str | None, now: Micros) -> float | None:
-    """A Retry-After header in seconds from `now`: ASCII digits or an HTTP date; anything else is None.
-
-    The result may be negative (a date in the past) and is not bounded above.
-    """
-    if value is None:
-        return None
-    value = value.strip(" \t")
-    if re.fullmatch("[0-9]+", value):
-        return float(value[:20]) if len(value) <= 20 else float("inf")
-    at = http_date(value, now)
-    return None if at is None else (at - now) / US_PER_SECOND
-
-
-def http_date(value: str, now: Micros) -> Micros | None:
-    """An HTTP date in any of its three forms; RFC 850's two-digit year is at most 50 years ahead of `now`."""
-    match = next(filter(None, (form.fullmatch(value) for form in HTTP_DATES)), None)
-    if match is None:
-        return None
-    year = int(match["year"])
-    if len(match["year"]) == 2:
-        latest = datetime.fromtimestamp(now // US_PER_SECOND, UTC).year + 50
-        year = latest - (latest - year) % 100
-    leap = match["second"] == "60"  # the same moment as the next minute's first second
-    try:
-        at = datetime(
-            year,
-            MONTHS.index(match["month"]) + 1,
-            int(match["day"]),
-            int(match["hour"]),
-            int(match["minute"]),
-            int(match["second"]) - leap,
-            tzinfo=UTC,
-        )
-    except ValueError:
-        return None
-    return (round(at.timestamp()) + leap) * US_PER_SECOND
+    def held_before(self, now: Micros) -> Micros:
+        """Deliveries that have been held since before this moment fail."""
+        return now - self.longest_hold

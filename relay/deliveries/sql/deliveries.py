@@ -1,10 +1,10 @@
-"""Deliveries in SQL: what is owed, cancelled, and sent again by hand. Claims and settles are next door."""
+"""Deliveries in SQL: enqueued, cancelled, and sent again by hand."""
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import func, null, select, update
+from sqlalchemy import func, select, update
 
 from relay.common.errors import Conflict, NotFound, QuotaExceeded
 from relay.common.ids import NewId
@@ -13,8 +13,8 @@ from relay.common.time import Micros
 from relay.db.engine import Tx
 from relay.db.statements import among, insert_rows, lock
 from relay.db.tables import Delivery, Endpoint, Listing, Watch
-from relay.deliveries.sql import lost_attempts
-from relay.endpoints.sql import endpoints
+from relay.deliveries.sql import attempt_records, delivery_moves
+from relay.endpoints.sql import endpoint_moves, endpoints
 
 CANCEL_BATCH = 5_000  # deliveries of a deleted endpoint that one transaction cancels
 TESTS = 10  # of one subscriber that may be under way at once
@@ -22,19 +22,16 @@ CHUNK = 500  # rows of one statement
 
 
 def enqueue(tx: Tx, rows: Sequence[Mapping[str, Any]], now: Micros) -> None:
-    """Insert new deliveries, due now, and wake their endpoints, which are locked already."""
-    add(tx, rows)
-    endpoints.activate(tx, (row["endpoint_id"] for row in rows), now)
+    """Insert new deliveries, due now, and activate their endpoints, which are locked already."""
+    insert(tx, rows)
+    endpoint_moves.activate(tx, (row["endpoint_id"] for row in rows), now)
 
 
-def add(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert deliveries as they are, and list them; wakes nobody."""
+def insert(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert deliveries as they are, and list them; activates no endpoint."""
     insert_rows(tx, Delivery, rows)
-    listings = [
-        {"delivery_id": row["id"]}
-        | {name: row[name] for name in ("subscriber_id", "endpoint_id", "watch_id")}
-        for row in rows
-    ]
+    listed = ("subscriber_id", "endpoint_id", "watch_id")
+    listings = [{"delivery_id": row["id"]} | {name: row[name] for name in listed} for row in rows]
     insert_rows(tx, Listing, listings)
 
 
@@ -55,84 +52,66 @@ def new_row(
         "watch_id": watch_id,
         "endpoint_id": endpoint_id,
         "event": event,
-        "status": DeliveryStatus.PENDING,
-        "due_at": now,
         "payload_bytes": payload_bytes,
-        "schedule_started_at": now,
         "created_at": now,
+        **delivery_moves.due(now),
     }
 
 
 def cancel_of_watch(tx: Tx, watch_id: str, now: Micros) -> None:
-    """Cancel what a watch still owes; what is in flight finishes and is then not sent again."""
+    """Cancel a watch's pending delivery; what is in flight finishes and is then not sent again."""
     of_watch = select(Listing.delivery_id).where(Listing.watch_id == watch_id)
-    pending = Delivery.id.in_(of_watch) & (Delivery.status == DeliveryStatus.PENDING)
     owners = list(tx.scalars(select(Watch.endpoint_id).where(Watch.id == watch_id)))
-    endpoints.lock_in_order(tx, owners)  # first: what the watch owes may be sent again by hand this moment
-    tx.execute(update(Delivery).where(pending, Delivery.token.is_not(None)).values(cancel_requested=1))
-    tx.execute(
-        update(Delivery)
-        .where(pending, Delivery.token.is_(None))
-        .values(status=DeliveryStatus.CANCELLED, due_at=null(), finished_at=now)
-    )
-    endpoints.recompute(tx, owners, now)
+    endpoints.lock_in_order(tx, owners)  # first: the delivery may be sent again by hand this moment
+    pending = Delivery.id.in_(of_watch) & (Delivery.status == DeliveryStatus.PENDING)
+    delivery_moves.cancel(tx, pending, now)
+    endpoint_moves.recompute(tx, owners, now)
 
 
 def cancel_of_endpoint(tx: Tx, endpoint_id: str, now: Micros) -> int:
-    """Cancel a batch of what a deleted endpoint is owed, which is locked; returns how many rows it touched.
+    """Cancel a batch of a deleted, locked endpoint's deliveries; returns how many rows ended.
 
-    A row in flight is marked, and cancelled by its settle or, once its lease has run out, by
-    `end_lapsed`.
+    A row in flight is marked, and cancelled when its result is recorded or, once its lease has run
+    out, by `end_lapsed`.
     """
     pending = (Delivery.endpoint_id == endpoint_id) & Delivery.due_at.is_not(None)
     free = pending & Delivery.token.is_(None)
     ids = list(tx.scalars(select(Delivery.id).where(free).order_by(Delivery.due_at).limit(CANCEL_BATCH)))
-    in_flight = pending & Delivery.token.is_not(None) & (Delivery.cancel_requested == 0)
-    tx.execute(update(Delivery).where(in_flight).values(cancel_requested=1))
+    delivery_moves.request_cancel(tx, pending)
     for start in range(0, len(ids), CHUNK):
-        tx.execute(
-            update(Delivery)
-            .where(among(tx, Delivery.id, sorted(ids[start : start + CHUNK])))
-            .values(status=DeliveryStatus.CANCELLED, due_at=null(), finished_at=now)
-        )
+        _cancel(tx, ids[start : start + CHUNK], now)
     return len(ids)
 
 
 def end_lapsed(tx: Tx, endpoint_id: str, now: Micros, new_id: NewId) -> int:
-    """Cancel what was lost on its way to a deleted endpoint, which is locked; returns how many rows."""
+    """Cancel what was lost on its way to a deleted, locked endpoint; returns how many rows."""
     lapsed = (Delivery.endpoint_id == endpoint_id) & Delivery.token.is_not(None) & (Delivery.due_at <= now)
     rows = tx.execute(select(Delivery.id, Delivery.attempt_count).where(lapsed).limit(CHUNK)).all()
-    if not rows:
-        return 0
-    lost_attempts.record(tx, rows, now, new_id)
-    tx.execute(
-        update(Delivery)
-        .where(among(tx, Delivery.id, sorted(row.id for row in rows)))
-        .values(status=DeliveryStatus.CANCELLED, due_at=null(), token=null(), finished_at=now)
-    )
+    if rows:
+        attempt_records.insert_lost(tx, rows, now, new_id)
+        _cancel(tx, [row.id for row in rows], now)
     return len(rows)
+
+
+def _cancel(tx: Tx, ids: Sequence[str], now: Micros) -> None:
+    cancelled = delivery_moves.ended(DeliveryStatus.CANCELLED, now)
+    tx.execute(update(Delivery).where(among(tx, Delivery.id, sorted(ids))).values(cancelled))
 
 
 def cancel_tests(tx: Tx, endpoint_id: str, now: Micros) -> None:
     """Cancel the tests that a deleted endpoint, which is locked, has not been sent yet."""
-    tests = (Delivery.endpoint_id == endpoint_id) & Delivery.solo_at.is_not(None)
-    tx.execute(update(Delivery).where(tests, Delivery.token.is_not(None)).values(cancel_requested=1))
-    tx.execute(
-        update(Delivery)
-        .where(tests, Delivery.token.is_(None))
-        .values(status=DeliveryStatus.CANCELLED, solo_at=null(), finished_at=now)
-    )
+    delivery_moves.cancel(tx, (Delivery.endpoint_id == endpoint_id) & Delivery.solo_at.is_not(None), now)
 
 
 def send_test(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros, new_id: NewId) -> str:
-    """Owe an endpoint a `relay.test`, also while it is paused or disabled; returns the delivery's id.
+    """Enqueue a `relay.test`, whatever the endpoint's status is; returns the delivery's id.
 
     It is sent once, by itself, and changes nothing of the endpoint's health.
 
     Raises:
-        NotFound: the endpoint is not the subscriber's. QuotaExceeded: too many tests of the
-        subscriber are under way. No endpoint's pace holds tests back, so
-            without this bound those of endpoints that hang could take every slot.
+        NotFound: the endpoint is not the subscriber's.
+        QuotaExceeded: too many tests of the subscriber are under way. No concurrency limit holds
+            tests back, so without this bound those of endpoints that hang could take every slot.
     """
     endpoints.lock_own(tx, subscriber_id, endpoint_id)
     under_way = (Delivery.subscriber_id == subscriber_id) & Delivery.solo_at.is_not(None)
@@ -148,12 +127,12 @@ def send_test(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros, new_id:
         payload_bytes=0,
         now=now,
     )
-    add(tx, [row | {"due_at": None, "solo_at": now, "content": json.dumps(content)}])
+    insert(tx, [row | delivery_moves.due_test(now) | {"content": json.dumps(content)}])
     return str(row["id"])
 
 
 def retry(tx: Tx, subscriber_id: str, delivery_id: str, now: Micros) -> None:
-    """Send a delivery again, by hand: the same id, due now, and with a fresh schedule if it had ended.
+    """Send a delivery again, by hand: the same id, and a fresh schedule if it had ended.
 
     Raises NotFound, and Conflict while it is in flight or held.
     """
@@ -170,9 +149,10 @@ def retry(tx: Tx, subscriber_id: str, delivery_id: str, now: Micros) -> None:
         )
     ).one()
     _check_retriable(row, now)
-    values = {"due_at": now, "cancel_requested": 0} if row.due_at is not None else started_anew(now, now)
-    tx.execute(update(Delivery).where(mine).values(values))
-    endpoints.activate(tx, [owner], now)
+    is_pending = row.due_at is not None
+    columns = delivery_moves.due_now(now) if is_pending else delivery_moves.sent_anew(now, now)
+    tx.execute(update(Delivery).where(mine).values(columns))
+    endpoint_moves.activate(tx, [owner], now)
 
 
 def _check_retriable(row: Any, now: Micros) -> None:
@@ -184,16 +164,3 @@ def _check_retriable(row: Any, now: Micros) -> None:
         raise Conflict("it is in flight right now; look at its attempts when that has ended")
     if row.due_at is not None and row.status != EndpointStatus.ACTIVE:
         raise Conflict(f"it is held because its endpoint is {row.status}; POST to the endpoint's /resume")
-
-
-def started_anew(due_at: Micros, now: Micros) -> dict[str, Any]:
-    """The columns of a delivery that had ended and is to be sent again: a fresh schedule, the same id."""
-    return {
-        "status": DeliveryStatus.PENDING,
-        "due_at": due_at,
-        "schedule_started_at": now,
-        "retry_count": 0,
-        "lost_count": 0,
-        "cancel_requested": 0,
-        "finished_at": None,
-    }

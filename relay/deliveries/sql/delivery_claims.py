@@ -1,50 +1,40 @@
-"""The claim of due deliveries.
+"""The claim of due deliveries: leases the rows selected, and says when each endpoint may send next.
 
-delivery_choice says which rows; this leases them, records the attempts that were lost, and says
-when each endpoint may send next.
+Attempts whose lease ran out are recorded as lost; the retry policy decides which deliveries end for
+that.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    bindparam,
-    case,
-    null,
-    select,
-    update,
-)
+from sqlalchemy import bindparam, select, update
 
 from relay.common.ids import NewId
 from relay.common.states import DeliveryStatus
 from relay.common.time import US_PER_SECOND, Micros
-from relay.db.dialects import Dialect, dialect_of
 from relay.db.engine import Tx
-from relay.db.leases import GIVE_UP_AFTER
 from relay.db.statements import among, update_rows
 from relay.db.tables import Delivery, Endpoint
-from relay.deliveries.sql import lost_attempts
-from relay.deliveries.sql.delivery_payloads import Claimed, Due, load, load_tests
+from relay.deliveries.rules.retry_policy import Decision, RetryPolicy
+from relay.deliveries.sql import attempt_records, delivery_moves
+from relay.deliveries.sql.delivery_payloads import ClaimedDelivery, DueDelivery, load, load_tests
 from relay.deliveries.sql.due_deliveries import due_tests, is_poison
-from relay.deliveries.sql.endpoint_selection import Choice, ClaimCapacity, choose
-from relay.endpoints.sql import endpoints
-
-GIVEN_UP = f"given up: {GIVE_UP_AFTER} attempts in a row were lost with the process that sent them"
+from relay.deliveries.sql.endpoint_selection import ClaimCapacity, Selection, select_due
+from relay.endpoints.sql import endpoint_moves
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one claim took, how many attempts it found lost, and which deliveries it ended for that."""
+    """What one claim took, how many attempts it found lost, and the deliveries it ended."""
 
-    taken: list[Claimed]
+    taken: list[ClaimedDelivery]
     lost: int
     ended: list[tuple[str, DeliveryStatus]]
 
 
-class Ready(NamedTuple):
-    """The earliest moments at which an endpoint may send, and a test is due; None: nothing is owed there."""
+class NextReady(NamedTuple):
+    """The first moments at which an endpoint may send, and a test is due; None: there is none."""
 
     warmed_up: Micros | None
     cold: Micros | None
@@ -53,47 +43,57 @@ class Ready(NamedTuple):
     @property
     def first(self) -> Micros | None:
         """The earliest of all."""
-        return min((at for at in self if at is not None), default=None)
+        return min((ready_at for ready_at in self if ready_at is not None), default=None)
 
 
-def next_ready(tx: Tx) -> Ready:
+def next_ready(tx: Tx) -> NextReady:
     """When there may be something to send."""
-    return Ready._make(tx.execute(_NEXT_READY).one())
+    return NextReady._make(tx.execute(_NEXT_READY).one())
 
 
-def _first(at: Any, *conditions: Any) -> Any:
-    return select(at).where(at.is_not(None), *conditions).order_by(at).limit(1).scalar_subquery()
+def _first(column: Any, *conditions: Any) -> Any:
+    set_rows = select(column).where(column.is_not(None), *conditions)
+    return set_rows.order_by(column).limit(1).scalar_subquery()
 
 
 _NEXT_READY = select(
     _first(Endpoint.ready_at, Endpoint.warmed_up == 1).label("warmed_up"),
-    _first(Endpoint.ready_at, Endpoint.warmed_up == 0).label("unproven"),
+    _first(Endpoint.ready_at, Endpoint.warmed_up == 0).label("cold"),
     _first(Delivery.solo_at).label("test"),
 )
 
 
-def claim(tx: Tx, *, now: Micros, lease: Micros, token: str, capacity: ClaimCapacity, new_id: NewId) -> Claim:
-    """Lease due deliveries of ready endpoints to the holder of `token`.
-
-    Attempts whose lease ran out are recorded as lost.
-    """
-    chosen = choose(tx, now, capacity)
+def claim(
+    tx: Tx,
+    *,
+    now: Micros,
+    lease: Micros,
+    token: str,
+    capacity: ClaimCapacity,
+    policy: RetryPolicy,
+    new_id: NewId,
+) -> Claim:
+    """Lease due deliveries of ready endpoints to the holder of `token`."""
+    selected = select_due(tx, now, capacity)
     tests = due_tests(tx, now) if capacity.slots > 0 and capacity.tests else []
-    tests = _few_poison(tests, none_yet=capacity.poison and not any(is_poison(row) for row in chosen.rows))
-    lost = [row for row in (*chosen.rows, *tests) if row.token is not None]
-    lost_attempts.record(tx, lost, now, new_id)
-    over = [row for row in lost if row.cancel_requested or row.lost_count + 1 >= GIVE_UP_AFTER]
-    ended = _end_lost(tx, over, now)
-    taken = [row for row in chosen.rows if row not in over]
-    _lease(tx, taken, now + lease, token, "due_at")
-    tests = [row for row in tests if row not in over]
-    _lease(tx, tests, now + lease, token, "solo_at")
-    _reschedule_claimed(tx, chosen, taken, now, now + lease)
-    return Claim(load(tx, taken, token, chosen.endpoints) + load_tests(tx, tests, token), len(lost), ended)
+    tests = _few_poison(tests, none_yet=capacity.poison and not any(is_poison(row) for row in selected.rows))
+    lost = [row for row in (*selected.rows, *tests) if row.token is not None]
+    attempt_records.insert_lost(tx, lost, now, new_id)
+    over = {row.id: decision for row in lost if (decision := policy.decide_lost(row)) is not None}
+    _end_lost(tx, over, now)
+    taken = [row for row in selected.rows if row.id not in over]
+    delivery_moves.lease(tx, [row.id for row in taken], now + lease, token, "due_at")
+    tests = [row for row in tests if row.id not in over]
+    delivery_moves.lease(tx, [row.id for row in tests], now + lease, token, "solo_at")
+    _reschedule_claimed(tx, selected, taken, now, now + lease)
+    loaded = load(tx, taken, token, selected.endpoints) + load_tests(tx, tests, token)
+    return Claim(
+        loaded, len(lost), [(delivery_id, decision.status) for delivery_id, decision in over.items()]
+    )
 
 
-def _few_poison(tests: Sequence[Due], *, none_yet: bool) -> list[Due]:
-    """A claim takes one suspect at most: tests that are suspects wait until no other is in hand."""
+def _few_poison(tests: Sequence[DueDelivery], *, none_yet: bool) -> list[DueDelivery]:
+    """A claim takes one poison message at most: tests that are wait until no other is in hand."""
     kept = []
     for test in tests:
         if none_yet or not is_poison(test):
@@ -102,72 +102,36 @@ def _few_poison(tests: Sequence[Due], *, none_yet: bool) -> list[Due]:
     return kept
 
 
-def _end_lost(tx: Tx, over: Sequence[Due], now: Micros) -> list[tuple[str, DeliveryStatus]]:
-    """End rows that were lost too often, or whose watch was cancelled while they were out."""
-    ended: list[tuple[str, DeliveryStatus]] = []
-    for status in (DeliveryStatus.CANCELLED, DeliveryStatus.FAILED):
-        cancelled = status is DeliveryStatus.CANCELLED
-        ids = [row.id for row in over if bool(row.cancel_requested) is cancelled]
-        if ids:
-            tx.execute(
-                update(Delivery)
-                .where(among(tx, Delivery.id, ids))
-                .values(
-                    status=status,
-                    due_at=null(),
-                    solo_at=null(),
-                    token=null(),
-                    finished_at=now,
-                    lost_count=Delivery.lost_count + 1,
-                    last_error=lost_attempts.LOST_DETAIL if cancelled else GIVEN_UP,
-                )
-            )
-            ended += [(delivery_id, status) for delivery_id in ids]
-    return ended
+def _end_lost(tx: Tx, over: Mapping[str, Decision], now: Micros) -> None:
+    """End the deliveries of which the policy decided so after a lost attempt."""
+    for decision in set(over.values()):
+        ids = sorted(delivery_id for delivery_id, one in over.items() if one == decision)
+        ended = delivery_moves.ended(decision.status, now)
+        lost = {"lost_count": Delivery.lost_count + 1, "last_error": decision.reason}
+        tx.execute(update(Delivery).where(among(tx, Delivery.id, ids)).values(ended | lost))
 
 
-def _lease(tx: Tx, taken: Sequence[Due], until: Micros, token: str, due: str) -> None:
-    if taken:
-        dialect = dialect_of(tx)
-        ids = dialect.packed(sorted(row.id for row in taken))
-        tx.execute(_lease_statement(dialect, due), {"ids": ids, "until": until, "holder": token})
-
-
-@cache
-def _lease_statement(dialect: Dialect, due: str) -> Any:
-    """Take the rows. In this order: MySQL reads what an UPDATE has just set, and the old token counts."""
-    lost_count = case((Delivery.token.is_not(None), Delivery.lost_count + 1), else_=Delivery.lost_count)
-    return (
-        update(Delivery)
-        .where(dialect.listed(Delivery.id, "ids"))
-        .ordered_values(
-            (Delivery.lost_count, lost_count),
-            (Delivery.attempt_count, Delivery.attempt_count + 1),
-            (getattr(Delivery, due), bindparam("until")),
-            (Delivery.token, bindparam("holder")),
-        )
-    )
-
-
-def _reschedule_claimed(tx: Tx, chosen: Choice, taken: Sequence[Due], now: Micros, until: Micros) -> None:
-    """Say of every endpoint visited when it may send next; the leases just taken end at `until`."""
-    started = dict.fromkeys(chosen.free, 0)
+def _reschedule_claimed(
+    tx: Tx, selected: Selection, taken: Sequence[DueDelivery], now: Micros, until: Micros
+) -> None:
+    """Set when each endpoint visited may send next; the leases just taken end at `until`."""
+    started = dict.fromkeys(selected.free, 0)
     for row in taken:
         started[row.endpoint_id] += 1
     limited = [
         {"row": row.id, "next": now + round(started[row.id] / row.rate_per_second * US_PER_SECOND)}
-        for row in chosen.endpoints
+        for row in selected.endpoints
         if row.rate_per_second is not None and started[row.id]
     ]
     if limited:
         later = update(Endpoint).where(Endpoint.id == bindparam("row")).values(not_before=bindparam("next"))
         update_rows(tx, later, limited)
-    unlimited = {row.id for row in chosen.endpoints if row.rate_per_second is None}
+    unlimited = {row.id for row in selected.endpoints if row.rate_per_second is None}
     full = {
         endpoint_id
-        for endpoint_id, slots in chosen.free.items()
+        for endpoint_id, slots in selected.free.items()
         if started[endpoint_id] >= slots and (slots == 0 or endpoint_id in unlimited)
     }
-    first_end = min((chosen.leases.get(endpoint_id, until) for endpoint_id in full), default=until)
-    endpoints.wait_for_a_slot(tx, full, first_end)
-    endpoints.recompute(tx, started.keys() - full, now)
+    first_end = min((selected.leases.get(endpoint_id, until) for endpoint_id in full), default=until)
+    endpoint_moves.wait_for_a_slot(tx, full, first_end)
+    endpoint_moves.recompute(tx, started.keys() - full, now)

@@ -1,4 +1,4 @@
-"""What a claimed delivery's body and POST are made from."""
+"""Loads what a claimed delivery's body and POST are made from."""
 
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -12,12 +12,12 @@ from relay.db.dialects import Dialect, dialect_of
 from relay.db.engine import Tx
 from relay.db.statements import among
 from relay.db.tables import Delivery, Endpoint, Job, Watch
-from relay.deliveries.rules.capacity import InFlightAttempt
+from relay.deliveries.rules.attempts import InFlightAttempt
 from relay.sending.rules.webhook import DATA_LIMIT, Ended, Message, Notice
 from relay.subscribers.sql import secrets
 
 
-class Due(NamedTuple):
+class DueDelivery(NamedTuple):
     """A due row as the claim first sees it; `due_at` is None for a test."""
 
     id: str
@@ -30,7 +30,7 @@ class Due(NamedTuple):
     due_at: Micros | None
 
 
-class Claimed(NamedTuple):
+class ClaimedDelivery(NamedTuple):
     """A claimed delivery with all that its body and its POST are made from.
 
     A tuple, as it is made for every attempt; the order of its first members is that of the
@@ -57,7 +57,7 @@ class Claimed(NamedTuple):
     job_data_is_json: int | None
     job_data_bytes: int | None
     rotations: int | None
-    due: Due
+    due: DueDelivery
     token: str
     endpoint_url: str
     headers_sealed: str | None
@@ -103,7 +103,7 @@ class Claimed(NamedTuple):
 
     @property
     def message(self) -> Message:
-        """What its webhook tells."""
+        """The content of its webhook."""
         if self.content is not None:
             return Notice(self.event, self.created_at, self.content)
         assert self.watch_id is not None
@@ -113,13 +113,15 @@ class Claimed(NamedTuple):
 
 
 # From `job_id` to `data_bytes` as in `Ended`.
-_report_of = itemgetter(slice(Claimed._fields.index("job_id"), Claimed._fields.index("rotations")))
+_report_of = itemgetter(
+    slice(ClaimedDelivery._fields.index("job_id"), ClaimedDelivery._fields.index("rotations"))
+)
 
 
-def load(tx: Tx, taken: Sequence[Due], token: str, owners: Iterable[Any]) -> list[Claimed]:
-    """Read what the bodies of these rows are made from; data that no body can hold stays in the database.
+def load(tx: Tx, taken: Sequence[DueDelivery], token: str, owners: Iterable[Any]) -> list[ClaimedDelivery]:
+    """Read what the bodies of these rows are made from, without data that no body can hold.
 
-    `owners` are their endpoints: rows with `id`, `url`, `headers_sealed` and `proven`.
+    `owners` are their endpoints: rows with `id`, `url`, `headers_sealed` and `warmed_up`.
     """
     if not taken:
         return []
@@ -127,10 +129,10 @@ def load(tx: Tx, taken: Sequence[Due], token: str, owners: Iterable[Any]) -> lis
     rows = tx.execute(_statement(dialect), {"ids": dialect.packed([row.id for row in taken])})
     found: dict[str, Any] = {row[0]: row for row in rows.all()}
     ends = {row.id: (token, row.url, row.headers_sealed, not row.warmed_up) for row in owners}
-    return [Claimed._make((*found[row.id], row, *ends[row.endpoint_id])) for row in taken]
+    return [ClaimedDelivery._make((*found[row.id], row, *ends[row.endpoint_id])) for row in taken]
 
 
-def load_tests(tx: Tx, tests: Sequence[Due], token: str) -> list[Claimed]:
+def load_tests(tx: Tx, tests: Sequence[DueDelivery], token: str) -> list[ClaimedDelivery]:
     """The same for tests, whose endpoints may be in any state."""
     if not tests:
         return []

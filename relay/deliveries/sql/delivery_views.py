@@ -77,7 +77,7 @@ def deliveries(
     since: Micros | None = None,
     until: Micros | None = None,
 ) -> list[Any]:
-    """A page of deliveries made from `since` on and before `until`."""
+    """A page of deliveries created from `since` on and before `until`."""
     statement = _DELIVERY.join(Listing, Listing.delivery_id == Delivery.id)
     statement = statement.where(Listing.subscriber_id == subscriber_id)
     if status is not None:

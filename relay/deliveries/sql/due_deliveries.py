@@ -1,4 +1,4 @@
-"""The due rows of chosen endpoints: each looked up in the index of its endpoint, whatever its backlog is."""
+"""The due rows of selected endpoints: an index lookup for each, whatever its backlog is."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,13 +11,13 @@ from relay.db.engine import Tx
 from relay.db.leases import POISON_AFTER
 from relay.db.statements import lock
 from relay.db.tables import Delivery
-from relay.deliveries.sql.delivery_payloads import Due
+from relay.deliveries.sql.delivery_payloads import DueDelivery
 
 TESTS_PER_CLAIM = 10
 
 
 class Branch(NamedTuple):
-    """A stretch of one endpoint's due rows: those due after `after` and until `until`, `most` of them."""
+    """At most `most` of one endpoint's rows: those due after `after`, and not after `until`."""
 
     endpoint_id: str
     after: Micros
@@ -27,26 +27,23 @@ class Branch(NamedTuple):
 
 def first_due(
     tx: Tx, visited: Sequence[Any], granted: Mapping[str, int], now: Micros, *, poison: bool
-) -> list[Due]:
-    """The rows to take of each endpoint visited, as many as it was granted, with or without suspects.
-
-    Locks none.
-    """
+) -> list[DueDelivery]:
+    """The rows to take of each endpoint visited, as many as it was granted; locks none."""
     return _merge(_due_rows(tx, _branches(visited, granted, now), poison=poison), visited, granted)
 
 
-def due_tests(tx: Tx, now: Micros) -> list[Due]:
+def due_tests(tx: Tx, now: Micros) -> list[DueDelivery]:
     """Tests that are to be sent now, locked: they go whatever their endpoint's state is."""
     return [_due(row) for row in tx.execute(_TESTS, {"now": now})]
 
 
-def is_poison(row: Due) -> bool:
-    """Two processes in a row died with this row in hand, counting the lease that has just run out."""
+def is_poison(row: DueDelivery) -> bool:
+    """Whether two processes in a row died with this row, counting the lease that just ran out."""
     return row.lost_count + (row.token is not None) >= POISON_AFTER
 
 
-def _due(row: Any) -> Due:
-    return Due(*row)
+def _due(row: Any) -> DueDelivery:
+    return DueDelivery(*row)
 
 
 DUE_COLUMNS = (
@@ -70,7 +67,7 @@ _TESTS = lock(
 
 
 def _branches(visited: Sequence[Any], granted: Mapping[str, int], now: Micros) -> list[Branch]:
-    """What to look up: an endpoint that recovers has its backlog and what came since looked up apart."""
+    """What to look up: backlog and new rows of an endpoint that recovers are two branches."""
     branches = []
     for row in visited:
         if granted[row.id] > 0:
@@ -92,7 +89,7 @@ _ALL_DUE = RowQuery(_DUE % "", _TYPES, _NO_BRANCH)
 _DUE_BUT_POISON = RowQuery(_DUE % _NOT_POISON, _TYPES, _NO_BRANCH)
 
 
-def _due_rows(tx: Tx, branches: Sequence[Branch], *, poison: bool) -> list[Due]:
+def _due_rows(tx: Tx, branches: Sequence[Branch], *, poison: bool) -> list[DueDelivery]:
     """The first due rows of several endpoints, each found by an index."""
     if not branches:
         return []
@@ -100,18 +97,20 @@ def _due_rows(tx: Tx, branches: Sequence[Branch], *, poison: bool) -> list[Due]:
     return [_due(row) for row in dialect_of(tx).for_each(tx, query, branches)]
 
 
-def _merge(rows: Sequence[Due], visited: Sequence[Any], granted: Mapping[str, int]) -> list[Due]:
-    """Oldest first; at an endpoint that recovers, every second slot is for what came since.
+def _merge(
+    rows: Sequence[DueDelivery], visited: Sequence[Any], granted: Mapping[str, int]
+) -> list[DueDelivery]:
+    """Oldest first; at an endpoint that recovers, every second slot is for rows that came since.
 
     So its backlog goes in order, and what is new does not wait for hours behind it.
     """
     recovered_at = {row.id: row.recovered_at or 0 for row in visited}
-    old: dict[str, list[Due]] = {row.id: [] for row in visited}
-    new: dict[str, list[Due]] = {row.id: [] for row in visited}
+    old: dict[str, list[DueDelivery]] = {row.id: [] for row in visited}
+    new: dict[str, list[DueDelivery]] = {row.id: [] for row in visited}
     for row in rows:
         is_new = (row.due_at or 0) > recovered_at[row.endpoint_id]
         (new if is_new else old)[row.endpoint_id].append(row)
-    merged: list[Due] = []
+    merged: list[DueDelivery] = []
     for endpoint_id, slots in ((row.id, granted[row.id]) for row in visited):
         backlog, fresh = old[endpoint_id], new[endpoint_id]
         for_fresh = max((slots + _odd(fresh)) // 2, slots - len(backlog)) if backlog else slots
@@ -120,6 +119,6 @@ def _merge(rows: Sequence[Due], visited: Sequence[Any], granted: Mapping[str, in
     return merged
 
 
-def _odd(fresh: Sequence[Due]) -> int:
-    """Whose turn the odd slot is: it changes with the first fresh row, so that neither side starves."""
+def _odd(fresh: Sequence[DueDelivery]) -> int:
+    """1 where the odd slot is for a fresh row; it varies with the row, so that neither starves."""
     return int(fresh[0].id[-1], 16) % 2 if fresh else 0

@@ -1,9 +1,9 @@
-"""Which endpoints a claim takes from, and how much: fair between subscribers, at each endpoint's own pace.
+"""Selects the rows that a claim takes: fair between subscribers, within each endpoint's limits.
 
 The endpoint is the unit of sending. A claim locks some endpoints that are ready and takes a few due
-rows of each, so a backlog of any length behind a blocked endpoint costs the others nothing. In
-flight is what has a live lease (a token, and `due_at` still ahead), never a counter: a process that
-dies frees its slots by itself.
+rows of each, so a backlog of any length behind a blocked endpoint costs the others nothing. A row
+is in flight while its lease lasts (a token, and `due_at` still ahead); there is no counter, so a
+process that dies frees its slots by itself.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,25 +20,25 @@ from relay.db.engine import Tx
 from relay.db.statements import lock
 from relay.db.tables import ID, Delivery, Endpoint
 from relay.deliveries.sql import due_deliveries
-from relay.deliveries.sql.delivery_payloads import Due
+from relay.deliveries.sql.delivery_payloads import DueDelivery
 from relay.deliveries.sql.due_deliveries import is_poison
 
-ENDPOINTS_PER_CLAIM = 200  # at most, so that a claim fills its rows also where each endpoint is owed just one
-SLOTS_PER_ENDPOINT = 8  # expected at first (the default limit is 10): who locks more makes settles wait
-LEAST_ENDPOINTS = 10  # looked at, however few slots there are
-SUBSCRIBERS_PER_CLAIM = 16  # subscribers among whom one claim is shared; the caller rotates them
+ENDPOINTS_PER_CLAIM = 200  # at most, so that a claim fills its rows also where each endpoint has just one
+SLOTS_PER_ENDPOINT = 8  # expected at first (the default limit is 10): locking more makes results wait
+LEAST_ENDPOINTS = 10  # scanned, however few slots there are
+SUBSCRIBERS_PER_CLAIM = 16  # subscribers among whom one claim is divided; the caller rotates them
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimCapacity:
-    """What a dispatcher can take on now: transfers and bytes of bodies, and of unproven endpoints among them.
+    """What one claim may take: slots and bytes of bodies, and how much of both for cold endpoints.
 
-    `turns` are the subscribers with something ready, if there are several; `held` is how many
-    transfers each subscriber has in this dispatcher. `only`, if given, are the endpoints that may
-    be claimed from at all; `tests` is whether a test may be due, `suspects` whether a suspect may
-    be taken. `reach` is how many times the slots, and the endpoints expected to fill them, are
-    looked at: more than 1 where most owe less than they have slots for, so that a claim fills its
-    slots all the same.
+    `rotation` are the subscribers with something ready, if there are several; `held` is how many
+    slots each subscriber has in this dispatcher. `only`, if given, are the endpoints that may be
+    claimed from at all; `tests` is whether a test may be due, `poison` whether a poison message may
+    be taken. `scan_factor` multiplies the rows and endpoints that are scanned: more than 1 where
+    most endpoints have fewer rows due than free slots, so that a claim fills its slots all the
+    same.
     """
 
     slots: int
@@ -54,8 +54,8 @@ class ClaimCapacity:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """The endpoints visited, how many each has free slots for, and the rows to take.
+class Selection:
+    """The endpoints visited, how many free slots each has, and the rows to take.
 
     `leases` says when the first lease of each ends, of those that have anything in flight.
     """
@@ -63,7 +63,7 @@ class Choice:
     endpoints: list[Any]
     free: dict[str, int]
     leases: dict[str, Micros]
-    rows: list[Due]
+    rows: list[DueDelivery]
 
 
 def ready_subscribers(tx: Tx, now: Micros) -> list[str]:
@@ -71,17 +71,17 @@ def ready_subscribers(tx: Tx, now: Micros) -> list[str]:
     return list(tx.scalars(select(Endpoint.subscriber_id).where(Endpoint.ready_at <= now).distinct()))
 
 
-def choose(tx: Tx, now: Micros, capacity: ClaimCapacity) -> Choice:
+def select_due(tx: Tx, now: Micros, capacity: ClaimCapacity) -> Selection:
     """Lock ready endpoints and look up the rows to take of each; locks no delivery."""
     ready = _ready_endpoints(tx, now, capacity)
     in_flight = _in_flight(tx, ready, now)
     free = {row.id: _may_start(row, in_flight.get(row.id, (0, 0))[0]) for row in ready}
-    granted = _shared_out(ready, free, capacity)
+    granted = _divide(ready, free, capacity)
     visited = [row for row in ready if granted[row.id] > 0 or free[row.id] == 0]
     rows = due_deliveries.first_due(tx, visited, granted, now, poison=capacity.poison)
     kept = _within(capacity, rows, {row.id for row in visited if not row.warmed_up})
     leases = {endpoint_id: ends_at for endpoint_id, (_, ends_at) in in_flight.items()}
-    return Choice(visited, {row.id: free[row.id] for row in visited}, leases, kept)
+    return Selection(visited, {row.id: free[row.id] for row in visited}, leases, kept)
 
 
 ENDPOINT_COLUMNS = (
@@ -99,9 +99,9 @@ ENDPOINT_COLUMNS = (
 
 
 def _ready_endpoints(tx: Tx, now: Micros, capacity: ClaimCapacity) -> list[Any]:
-    """Some endpoints that may send now, locked; those that another dispatcher holds are passed over.
+    """Some endpoints that may send now, locked; those locked by another are passed over.
 
-    Proven and unproven ones in turn: a backlog at many of the first must not starve a new one.
+    Warmed up and cold ones alternate: a backlog at many of the first must not starve a new one.
     """
     rows: list[list[Any]] = []
     cold_slots = min(capacity.cold_slots, capacity.slots) if capacity.cold_bytes > 0 else 0
@@ -120,7 +120,7 @@ def _ready_endpoints(tx: Tx, now: Micros, capacity: ClaimCapacity) -> list[Any]:
             found = []
             if len(capacity.rotation) > 1:
                 found = _lock_ready(tx, parameters, _candidates(tx, capacity.rotation, warmed_up, most, now))
-            if len(found) < most:  # nobody else's turn: what is left goes to whoever is ready
+            if len(found) < most:  # the rest of the slots is for every subscriber
                 seen = {row.id for row in found}
                 found += [row for row in _lock_ready(tx, parameters, None) if row.id not in seen]
             rows.append(found)
@@ -145,10 +145,10 @@ def _ready_statement(dialect: Dialect, *, some: bool) -> Any:
 
 def _candidates(tx: Tx, rotation: Sequence[str], warmed_up: int, most: int, now: Micros) -> list[str]:
     """As many ready endpoints of each subscriber, so that one with a thousand crowds out nobody."""
-    wanted = rotation[:SUBSCRIBERS_PER_CLAIM]
-    parameters: dict[str, Any] = {"now": now, "warmed_up": warmed_up, "n": -(-most // len(wanted))}
-    parameters |= {f"s{index}": subscriber_id for index, subscriber_id in enumerate(wanted)}
-    return list(tx.scalars(_candidate_statement(len(wanted)), parameters))
+    served = rotation[:SUBSCRIBERS_PER_CLAIM]
+    parameters: dict[str, Any] = {"now": now, "warmed_up": warmed_up, "n": -(-most // len(served))}
+    parameters |= {f"s{index}": subscriber_id for index, subscriber_id in enumerate(served)}
+    return list(tx.scalars(_candidate_statement(len(served)), parameters))
 
 
 @cache
@@ -172,7 +172,7 @@ def _round_robin(rows: Iterable[Any]) -> list[Any]:
 
 def _interleaved(queues: Iterable[Sequence[Any]]) -> list[Any]:
     """The first of each, then the second of each, and so on."""
-    return [row for turn in zip_longest(*queues) for row in turn if row is not None]
+    return [row for nth in zip_longest(*queues) for row in nth if row is not None]
 
 
 def _in_flight(tx: Tx, ready: Sequence[Any], now: Micros) -> dict[str, tuple[int, Micros]]:
@@ -199,7 +199,7 @@ def _in_flight_statement(dialect: Dialect) -> Any:
 
 
 def _may_start(row: Any, in_flight: int) -> int:
-    """How many an endpoint may start now: its allowance less what is in flight.
+    """How many an endpoint may start now: its concurrency limit less what is in flight.
 
     A rate bounds them to a twentieth of a second's worth at once.
     """
@@ -208,35 +208,35 @@ def _may_start(row: Any, in_flight: int) -> int:
     return free if row.rate_per_second is None else min(free, max(int(row.rate_per_second / 20), 1))
 
 
-def _shared_out(ready: Sequence[Any], free: Mapping[str, int], capacity: ClaimCapacity) -> dict[str, int]:
-    """How many rows to look up of each endpoint: even shares for the subscribers, then what is left."""
+def _divide(ready: Sequence[Any], free: Mapping[str, int], capacity: ClaimCapacity) -> dict[str, int]:
+    """How many rows to look up of each endpoint: even quotas for subscribers, then what is left."""
     subscribers = {row.subscriber_id for row in ready}
     slots = round(capacity.slots * capacity.scan_factor)
     even = (slots + sum(capacity.held.values())) // max(len(subscribers), 1)
-    share = {one: max(even - capacity.held.get(one, 0), 1) for one in subscribers}
-    first = _grant(ready, free, slots, share)
-    rest = {endpoint_id: free[endpoint_id] - grant for endpoint_id, grant in first.items()}
-    second = _grant(ready, rest, slots - sum(first.values()), None)
+    quotas = {one: max(even - capacity.held.get(one, 0), 1) for one in subscribers}
+    first = _grant(ready, free, slots, quotas)
+    still_free = {endpoint_id: free[endpoint_id] - grant for endpoint_id, grant in first.items()}
+    second = _grant(ready, still_free, slots - sum(first.values()), None)
     return {endpoint_id: grant + second[endpoint_id] for endpoint_id, grant in first.items()}
 
 
 def _grant(
-    ready: Sequence[Any], free: Mapping[str, int], slots: int, share: dict[str, int] | None
+    ready: Sequence[Any], free: Mapping[str, int], slots: int, quotas: dict[str, int] | None
 ) -> dict[str, int]:
-    """Hand out slots in turn, to each as many as it may start, until there are none left."""
+    """Hand out slots, to each endpoint as many as it may start, until there are none left."""
     granted = {}
     for row in ready:
-        grant = min(free[row.id], slots, share[row.subscriber_id] if share is not None else slots)
+        grant = min(free[row.id], slots, quotas[row.subscriber_id] if quotas is not None else slots)
         granted[row.id] = grant
         slots -= grant
-        if share is not None:
-            share[row.subscriber_id] -= grant
+        if quotas is not None:
+            quotas[row.subscriber_id] -= grant
     return granted
 
 
-def _within(capacity: ClaimCapacity, due: Sequence[Due], cold: set[str]) -> list[Due]:
-    """As many as there is room for; one suspect at most, after what else was found."""
-    kept: list[Due] = []
+def _within(capacity: ClaimCapacity, due: Sequence[DueDelivery], cold: set[str]) -> list[DueDelivery]:
+    """As many as there is capacity for; one poison message at most, after the other rows."""
+    kept: list[DueDelivery] = []
     slots, payload_bytes = capacity.slots, capacity.payload_bytes
     cold_slots, cold_bytes = capacity.cold_slots, capacity.cold_bytes
     for row in sorted(due, key=is_poison):

@@ -1,15 +1,15 @@
-"""The ends that no settle brings: what was held or blocked for too long, what a deleted endpoint is owed.
+"""Fails deliveries that waited too long behind a paused, disabled or open-circuit endpoint.
 
-Each step is one endpoint and a few hundred rows, so that nobody waits for it, however long the
-backlog is. What waited for too long may lie anywhere in a long queue (a failed probe goes to its
-end), so it is looked for without a lock, on which writers would wait; under the endpoint's lock,
-both the endpoint and the rows are looked at again.
+It also cancels what is pending at deleted endpoints. Each transaction is one endpoint and a few
+hundred rows, so that nobody waits for it, however long the backlog is. An overdue delivery may lie
+anywhere in a long queue (a failed probe goes to its end), so it is searched without a lock, for
+which writers would wait; under the endpoint's lock, both the endpoint and the rows are read again.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, case, func, null, select, update
+from sqlalchemy import ColumnElement, case, func, select, update
 
 from relay.common.ids import NewId
 from relay.common.states import DeliveryStatus, EndpointStatus
@@ -17,18 +17,17 @@ from relay.common.time import Micros
 from relay.db.engine import Tx
 from relay.db.statements import among
 from relay.db.tables import Delivery, Endpoint
-from relay.deliveries.sql import deliveries, lost_attempts
-from relay.deliveries.sql.attempt_records import BLOCKED_TOO_LONG
+from relay.deliveries.rules.retry_policy import BLOCKED_TOO_LONG, HELD_TOO_LONG, LOST
+from relay.deliveries.sql import attempt_records, deliveries, delivery_moves
 from relay.endpoints.rules.circuit_breaker import GIVE_UP_PROBES
-from relay.endpoints.sql import endpoints
+from relay.endpoints.sql import endpoint_moves, endpoints
 
 BATCH = 500
-HELD_TOO_LONG = "held: its endpoint was paused or disabled for longer than records are kept"
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Deliveries that have waited since before a moment fail, at endpoints that have stood still since."""
+    """Deliveries that have waited since before a moment fail, where `is_over` holds."""
 
     before: Micros
     reason: str
@@ -42,9 +41,9 @@ def held_limit(before: Micros) -> Limit:
 
 
 def blocked_limit(before: Micros) -> Limit:
-    """Of endpoints whose circuit is open, as `Pace.wait_began_at` counts. Held ones have their own limit.
+    """Of endpoints whose circuit is open, as `CircuitBreaker.wait_began_at` and `ends_waits` count.
 
-    As `Pace.ends_waits` says, one that opened a moment ago ends nothing.
+    Held ones have their own limit.
     """
     is_open = (Endpoint.status == EndpointStatus.ACTIVE) & (Endpoint.probe_count >= GIVE_UP_PROBES)
     began_at = func.coalesce(Endpoint.blocked_since, Endpoint.opened_at)
@@ -52,24 +51,23 @@ def blocked_limit(before: Micros) -> Limit:
 
 
 def endpoints_over(tx: Tx, limit: Limit) -> list[str]:
-    """Endpoints that are over a limit now; what they are owed may be younger."""
+    """Endpoints that are over a limit now; their deliveries may be younger."""
     return list(tx.scalars(select(Endpoint.id).where(limit.is_over).order_by(Endpoint.id)))
 
 
 def overdue(tx: Tx, endpoint_id: str, limit: Limit, now: Micros) -> list[str]:
     """A batch of such an endpoint's pending rows that have waited for too long: ids, in order.
 
-    It goes by `due_at`, so that PostgreSQL looks into the open rows' index and not through the
-    whole table.
+    It goes by `due_at`, so that PostgreSQL reads the open rows' index and not the whole table.
     """
-    here = (Delivery.endpoint_id == endpoint_id) & _is_overdue(limit, now)
-    return sorted(tx.scalars(select(Delivery.id).where(here).order_by(Delivery.due_at).limit(BATCH)))
+    of_endpoint = (Delivery.endpoint_id == endpoint_id) & _is_overdue(limit, now)
+    return sorted(tx.scalars(select(Delivery.id).where(of_endpoint).order_by(Delivery.due_at).limit(BATCH)))
 
 
 def fail_overdue(
     tx: Tx, endpoint_id: str, found: Sequence[str], limit: Limit, now: Micros, new_id: NewId
 ) -> int:
-    """Fail those of the rows found that are overdue still, if their endpoint is over the limit still.
+    """Fail those of the rows found that are overdue still, at an endpoint over the limit still.
 
     It may have been resumed since, or have answered. Returns how many rows failed.
     """
@@ -83,16 +81,16 @@ def fail_overdue(
     ).all()
     if not rows:
         return 0
-    lost_attempts.record(tx, [row for row in rows if row.token is not None], now, new_id)
-    cancelled = Delivery.cancel_requested == 1  # while it was out, with a process that died
+    attempt_records.insert_lost(tx, [row for row in rows if row.token is not None], now, new_id)
+    cancelled = Delivery.cancel_requested == 1  # while it was in flight, with a process that died
+    status = case((cancelled, DeliveryStatus.CANCELLED.value), else_=DeliveryStatus.FAILED.value)
     tx.execute(
         update(Delivery)
         .where(among(tx, Delivery.id, sorted(row.id for row in rows)))
-        .values(status=case((cancelled, DeliveryStatus.CANCELLED.value), else_=DeliveryStatus.FAILED.value))
-        .values(due_at=null(), token=null(), finished_at=now)
-        .values(last_error=case((cancelled, lost_attempts.LOST_DETAIL), else_=limit.reason))
+        .values(delivery_moves.ended(status, now))
+        .values(last_error=case((cancelled, LOST), else_=limit.reason))
     )
-    endpoints.recompute(tx, [endpoint_id], now)
+    endpoint_moves.recompute(tx, [endpoint_id], now)
     return len(rows)
 
 
@@ -102,15 +100,15 @@ def _is_overdue(limit: Limit, now: Micros) -> ColumnElement[bool]:
 
 
 def deleted_endpoints(tx: Tx) -> list[str]:
-    """Deleted endpoints that are still owed something."""
+    """Deleted endpoints with deliveries that are still pending."""
     pending = (
         select(Delivery.id).where(Delivery.endpoint_id == Endpoint.id, Delivery.due_at.is_not(None)).exists()
     )
     return list(tx.scalars(select(Endpoint.id).where(Endpoint.deleted_at.is_not(None), pending)))
 
 
-def clear_deleted(tx: Tx, endpoint_id: str, now: Micros, new_id: NewId) -> int:
-    """Cancel a batch of what a deleted endpoint is owed; returns how many rows were done."""
+def cancel_deleted(tx: Tx, endpoint_id: str, now: Micros, new_id: NewId) -> int:
+    """Cancel a batch of a deleted endpoint's pending deliveries; returns how many."""
     endpoints.lock_in_order(tx, [endpoint_id])
     cancelled = deliveries.cancel_of_endpoint(tx, endpoint_id, now)
     return cancelled + deliveries.end_lapsed(tx, endpoint_id, now, new_id)

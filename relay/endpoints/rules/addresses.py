@@ -1,7 +1,7 @@
-"""Which addresses callbacks may reach, and how a callback URL may be spelled.
+"""The addresses that callbacks may reach, and the spellings that a callback URL may have.
 
-`judge` is the one rule for addresses: it is asked about literals when a URL is saved, about every
-answer of DNS, and about every socket before it connects. The tables are explicit because the
+`judge` is the one rule for addresses: it judges literals when a URL is saved, every answer of DNS,
+and every socket before it connects. The tables are explicit because the
 answers of `ipaddress.is_global` changed between patch releases, and because it passes multicast,
 NAT64 and 6to4.
 
@@ -40,10 +40,7 @@ REFUSED_V4 = tuple(
         ("203.0.113.0/24", "for documentation only"),
         ("224.0.0.0/4", "multicast"),
         ("240.0.0.0/4", "reserved"),
-        (
-            "168.63.129.16/32",
-            "a cloud's internal service",
-        ),  # Azure's wire server: public by registry, not in fact
+        ("168.63.129.16/32", "a cloud's internal service"),  # Azure's wire server: public by registry only
     )
 )
 
@@ -119,7 +116,7 @@ class CallbackUrl:
 
     @property
     def endpoint_url(self) -> str:
-        """What names the endpoint: the URL without its query, and without a port that the scheme implies."""
+        """The endpoint's URL: without the query, and without a port that the scheme implies."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{host}{port}{self.path}"
@@ -231,8 +228,7 @@ def _normal_name(text: str) -> str:
 
 
 def _ascii(text: str) -> str:
-    # Only ASCII letters are lowered: str.lower turns the Kelvin sign into a k, which is another
-    # host.
+    # ASCII letters only: str.lower turns the Kelvin sign into a k, which is another host.
     host = "".join(char.lower() if char.isascii() else char for char in text)
     if host.isascii():
         return host

@@ -1,4 +1,4 @@
-"""Endpoints as their subscriber makes, changes, pauses, resumes and deletes them."""
+"""Endpoints as their subscriber creates, changes, pauses and resumes them."""
 
 import json
 from collections.abc import Mapping
@@ -14,28 +14,35 @@ from relay.common.time import Micros
 from relay.db.engine import Tx
 from relay.db.statements import insert_if_absent
 from relay.db.tables import Endpoint
-from relay.endpoints.rules.circuit_breaker import FIRST_CONCURRENCY_LIMIT, EndpointHealth
-from relay.endpoints.sql import endpoints
+from relay.endpoints.rules.circuit_breaker import FIRST_CONCURRENCY_LIMIT, CircuitBreaker
+from relay.endpoints.sql import endpoint_moves, endpoints
+from relay.endpoints.sql.endpoint_health import columns_of
 from relay.subscribers.encryption import Encryption
 from relay.subscribers.sql import secrets
 
-CHUNK = 500  # jobs of one statement: few enough parameters for every database
 TAKEN = "you have an endpoint with this URL already; change that one, or delete it first"
 
 
 def create(
-    tx: Tx, subscriber_id: str, wanted: Mapping[str, Any], encryption: Encryption, now: Micros, new_id: NewId
+    tx: Tx,
+    subscriber_id: str,
+    settings: Mapping[str, Any],
+    encryption: Encryption,
+    now: Micros,
+    new_id: NewId,
 ) -> tuple[str, str]:
-    """Make an endpoint with a secret of its own; returns its id and the secret.
+    """Create an endpoint with a secret of its own; returns its id and the secret.
 
-    `wanted` holds `url` (without a query) and any of `description`, `headers` (name → value),
+    `settings` holds `url` (without a query) and any of `description`, `headers` (name → value),
     `max_in_flight`, `rate_per_second`, `notices`.
 
     Raises:
         Conflict: the subscriber has an endpoint with this URL.
     """
     endpoint_id = new_id("ep")
-    row = endpoints.new_row(endpoint_id, subscriber_id, now=now, **_columns(wanted, endpoint_id, encryption))
+    row = endpoints.new_row(
+        endpoint_id, subscriber_id, now=now, **_columns(settings, endpoint_id, encryption)
+    )
     insert_if_absent(tx, Endpoint, [row])
     if not endpoints.owned(tx, subscriber_id, [endpoint_id]):
         raise Conflict(TAKEN)
@@ -46,18 +53,18 @@ def change(
     tx: Tx,
     subscriber_id: str,
     endpoint_id: str,
-    wanted: Mapping[str, Any],
+    settings: Mapping[str, Any],
     encryption: Encryption,
     now: Micros,
 ) -> None:
-    """Change what `wanted` holds, as in `create`; it counts from the next attempt.
+    """Change what `settings` holds, as in `create`; it counts from the next attempt.
 
     Raises:
         NotFound: the endpoint is not the subscriber's.
         Conflict: another endpoint of the subscriber has this URL.
     """
     endpoints.lock_own(tx, subscriber_id, endpoint_id)
-    values = _columns(wanted, endpoint_id, encryption)
+    values = _columns(settings, endpoint_id, encryption)
     if "max_in_flight" in values:
         most = values["max_in_flight"]
         values["concurrency_limit"] = case(
@@ -69,8 +76,8 @@ def change(
     if url is not None:
         _move(tx, endpoint_id, url)
     if values:
-        tx.execute(update(Endpoint).where(Endpoint.id == endpoint_id).values(values))
-    endpoints.recompute(tx, [endpoint_id], now)
+        _set(tx, endpoint_id, **values)
+    endpoint_moves.recompute(tx, [endpoint_id], now)
 
 
 def pause(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
@@ -80,15 +87,11 @@ def pause(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
     """
     row = endpoints.lock_own(tx, subscriber_id, endpoint_id)
     if row.status == EndpointStatus.ACTIVE:
-        tx.execute(
-            update(Endpoint)
-            .where(Endpoint.id == endpoint_id)
-            .values(status=EndpointStatus.PAUSED, ready_at=null(), held_at=now)
-        )
+        endpoint_moves.pause(tx, endpoint_id, now)
 
 
 def resume(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
-    """Let go what was held, oldest first, at the endpoint's own pace, and enable what was disabled.
+    """Send what was held, oldest first, within the endpoint's limits, and enable what was disabled.
 
     It starts slowly, with a closed circuit, and with nothing remembered of how long it was blocked:
     whoever resumes says that it is mended. Raises NotFound.
@@ -96,33 +99,30 @@ def resume(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
     row = endpoints.lock_own(tx, subscriber_id, endpoint_id)
     if row.status == EndpointStatus.ACTIVE and row.opened_at is None:
         if row.blocked_since is not None:  # it flaps, and is closed just now
-            tx.execute(update(Endpoint).where(Endpoint.id == endpoint_id).values(blocked_since=null()))
+            _set(tx, endpoint_id, blocked_since=null())
         return
-    health = EndpointHealth(
-        concurrency_limit=min(FIRST_CONCURRENCY_LIMIT, row.max_in_flight), recovered_at=now
-    )
-    tx.execute(
-        update(Endpoint)
-        .where(Endpoint.id == endpoint_id)
-        .values(status=EndpointStatus.ACTIVE, disabled_reason=null(), held_at=null(), notice_at=null())
-        .values(endpoints.columns_of(health))
-    )
-    endpoints.recompute(tx, [endpoint_id], now)
+    closed = CircuitBreaker(min(FIRST_CONCURRENCY_LIMIT, row.max_in_flight), recovered_at=now)
+    endpoint_moves.resume(tx, endpoint_id, columns_of(closed))
+    endpoint_moves.recompute(tx, [endpoint_id], now)
 
 
-def _columns(wanted: Mapping[str, Any], endpoint_id: str, encryption: Encryption) -> dict[str, Any]:
-    """What was asked for, as columns; custom headers are sealed for the endpoint's row."""
-    values = {name: value for name, value in wanted.items() if name != "headers"}
+def _set(tx: Tx, endpoint_id: str, **columns: Any) -> None:
+    tx.execute(update(Endpoint).where(Endpoint.id == endpoint_id).values(**columns))
+
+
+def _columns(settings: Mapping[str, Any], endpoint_id: str, encryption: Encryption) -> dict[str, Any]:
+    """The settings as columns; custom headers are encrypted for the endpoint's row."""
+    values = {name: value for name, value in settings.items() if name != "headers"}
     if "notices" in values:
         values["notices"] = int(values["notices"])
-    if "headers" in wanted:
-        headers = wanted["headers"]
+    if "headers" in settings:
+        headers = settings["headers"]
         values["headers_sealed"] = encryption.seal(endpoint_id, json.dumps(headers)) if headers else None
     return values
 
 
 def _move(tx: Tx, endpoint_id: str, url: str) -> None:
-    """Give the endpoint another URL; one that differs has proven nothing yet and starts slowly.
+    """Give the endpoint another URL; one that differs has not answered yet and starts slowly.
 
     So an open circuit closes: whoever names another URL says that this one works.
     """
@@ -131,7 +131,7 @@ def _move(tx: Tx, endpoint_id: str, url: str) -> None:
             update(Endpoint)
             .where(Endpoint.id == endpoint_id, Endpoint.url != url)
             .values(url=url, url_key=endpoints.url_key(url), last_error=null())
-            .values(endpoints.columns_of(EndpointHealth()))
+            .values(columns_of(CircuitBreaker()))
         )
     except IntegrityError:
         raise Conflict(TAKEN) from None

@@ -1,4 +1,4 @@
-"""The signing secret of an endpoint, or of its subscriber (None), as the subscriber reads and rotates it."""
+"""The signing secret of an endpoint, or of its subscriber (None): read and rotated."""
 
 from relay.common.errors import NotFound
 from relay.common.ids import NewId

@@ -1,4 +1,4 @@
-"""The numbers of the whole fleet: what is owed and due now, and the totals its processes have counted."""
+"""The numbers of the whole fleet: what is pending and due, and the totals of its processes."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ from relay.telemetry.fleet import FleetNumbers
 
 
 def numbers(tx: Tx, now: Micros) -> FleetNumbers:
-    """Count what is open, by indexes that hold open rows only, and the endpoints that are not well."""
+    """Count what is open, by indexes of open rows only, and the endpoints that do not send."""
     pending = {row.sends: row for row in _pending(tx, now)}
     sending, held = pending.get(1), pending.get(0)
-    unwell = _unwell(tx)
+    not_sending = _not_sending(tx)
     jobs = tx.execute(
         select(func.count().label("open"), _count_if(Job.due_at <= now).label("due")).where(
             Job.due_at.is_not(None)
@@ -26,9 +26,9 @@ def numbers(tx: Tx, now: Micros) -> FleetNumbers:
         deliveries_held=held.pending if held else 0,
         deliveries_due=int(sending.due) if sending else 0,
         oldest_due_seconds=max(now - sending.oldest, 0) / US_PER_SECOND if sending else 0.0,
-        endpoints_open=unwell.get(EndpointStatus.ACTIVE, 0),
-        endpoints_paused=unwell.get(EndpointStatus.PAUSED, 0),
-        endpoints_disabled=unwell.get(EndpointStatus.DISABLED, 0),
+        endpoints_open=not_sending.get(EndpointStatus.ACTIVE, 0),
+        endpoints_paused=not_sending.get(EndpointStatus.PAUSED, 0),
+        endpoints_disabled=not_sending.get(EndpointStatus.DISABLED, 0),
         jobs_open=jobs.open,
         jobs_due=int(jobs.due or 0),
         watches_waiting=tx.execute(select(func.count()).where(Watch.due_at.is_not(None))).scalar_one(),
@@ -52,12 +52,12 @@ def _pending(tx: Tx, now: Micros) -> Any:
     )
 
 
-def _unwell(tx: Tx) -> dict[str, int]:
-    """How many endpoints are paused and disabled, and how many of the active ones have an open circuit."""
-    is_unwell = (Endpoint.status != EndpointStatus.ACTIVE) | Endpoint.opened_at.is_not(None)
+def _not_sending(tx: Tx) -> dict[str, int]:
+    """How many endpoints are paused, disabled, and active with an open circuit."""
+    is_not_sending = (Endpoint.status != EndpointStatus.ACTIVE) | Endpoint.opened_at.is_not(None)
     counted = (
         select(Endpoint.status, func.count().label("number"))
-        .where(is_unwell, Endpoint.deleted_at.is_(None))
+        .where(is_not_sending, Endpoint.deleted_at.is_(None))
         .group_by(Endpoint.status)
     )
     return {row.status: row.number for row in tx.execute(counted)}

@@ -1,13 +1,13 @@
-"""Telling a subscriber that one of its endpoints was disabled, where it wants to hear of that.
+"""Notifies subscribers of disabled endpoints, at those of their endpoints with `notices`.
 
-The settle that disables an endpoint only marks it: the webhook to another endpoint is owed in a
-transaction of its own, so that locks keep their order.
+Recording the result that disables an endpoint only marks it: the webhook to another endpoint is
+enqueued in a transaction of its own, so that locks keep their order.
 """
 
 import json
 from typing import Any
 
-from sqlalchemy import null, select, update
+from sqlalchemy import select
 
 from relay.common.ids import NewId
 from relay.common.states import Event
@@ -15,11 +15,11 @@ from relay.common.time import Micros, rfc3339
 from relay.db.engine import Tx
 from relay.db.tables import Endpoint
 from relay.deliveries.sql import deliveries
-from relay.endpoints.sql import endpoints
+from relay.endpoints.sql import endpoint_moves, endpoints
 
 
 def pending(tx: Tx) -> list[str]:
-    """Endpoints whose end is still to be told."""
+    """Disabled endpoints of which their subscribers are not notified yet."""
     return list(
         tx.scalars(
             select(Endpoint.id).where(Endpoint.notice_at.is_not(None)).order_by(Endpoint.notice_at).limit(10)
@@ -27,8 +27,8 @@ def pending(tx: Tx) -> list[str]:
     )
 
 
-def give(tx: Tx, endpoint_id: str, now: Micros, new_id: NewId) -> int:
-    """Owe `endpoint.disabled` to the subscriber's other endpoints named for notices; returns how many."""
+def enqueue(tx: Tx, endpoint_id: str, now: Micros, new_id: NewId) -> int:
+    """Enqueue `endpoint.disabled` to the other endpoints with `notices`; returns how many."""
     subscriber_id = tx.scalar(select(Endpoint.subscriber_id).where(Endpoint.id == endpoint_id))
     listeners = list(
         tx.scalars(
@@ -60,7 +60,7 @@ def give(tx: Tx, endpoint_id: str, now: Micros, new_id: NewId) -> int:
         if locked[listener].deleted_at is None
     ]
     deliveries.enqueue(tx, rows, now)
-    tx.execute(update(Endpoint).where(Endpoint.id == endpoint_id).values(notice_at=null()))
+    endpoint_moves.note_notified(tx, endpoint_id)
     return len(rows)
 
 

@@ -1,6 +1,6 @@
-"""Deleting old finished records in small batches, children before parents.
+"""Deletes old finished records in small batches, children before parents.
 
-Ids are UUIDv7, so "made before" is a range of the primary key and needs no index of its own.
+Ids are UUIDv7, so "created before" is a range of the primary key and needs no index of its own.
 Nothing pending, leased, held or waiting is ever deleted: those rows have `due_at` set.
 """
 
@@ -29,7 +29,7 @@ KEEP_KEYS: Micros = 86_400 * US_PER_SECOND  # a day, whatever the retention is
 
 
 def batch(tx: Tx, now: Micros, retention: Micros) -> dict[str, int]:
-    """Delete at most a batch of each table's rows that ended longer ago than `retention`; counts by table.
+    """Delete at most a batch of each table's rows that ended before the retention; counts by table.
 
     The answers to Idempotency-Keys are kept for a day at least, as callers are promised.
     """
@@ -47,11 +47,11 @@ def batch(tx: Tx, now: Micros, retention: Micros) -> dict[str, int]:
 
 
 def _delete(tx: Tx, table: Any, *conditions: Any, parts: Any = None) -> int:
-    """Lock a batch of the rows, passing over those in use, and delete what still meets the conditions.
+    """Lock a batch of rows, passing over locked ones, and delete what still meets the conditions.
 
-    They are asked again because the first look is older than the locks: a delivery may just have
-    been made pending again by hand, a job may just have been given a watch. What refers to them in
-    the column `parts` goes with them.
+    The conditions are checked again because the first read is older than the locks: a delivery may
+    just have been made pending again by hand, a job may just have been given a watch. Rows that
+    refer to them in the column `parts` go with them.
     """
     key = table.__table__.primary_key.columns[0]
     keys = list(tx.scalars(lock(select(key).where(*conditions).order_by(key).limit(BATCH), skip=True)))
@@ -74,7 +74,7 @@ def _old_watches(before: Micros) -> tuple[Any, ...]:
 
 
 def _old_jobs(tx: Tx, before: Micros) -> tuple[Any, ...]:
-    """Jobs that nobody watches. Their keys count up, so those before the first newer one are a range."""
+    """Jobs without a watch. Keys count up, so those before the first newer one are a range."""
     newer = tx.scalar(select(Job.id).where(Job.created_at >= before).order_by(Job.id).limit(1))
     watched = select(Watch.id).where(Watch.job == Job.id).exists()
     in_range = () if newer is None else (Job.id < newer,)

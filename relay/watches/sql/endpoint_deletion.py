@@ -1,14 +1,14 @@
 """Deletes an endpoint: cancels its waiting watches and its pending deliveries; history stays."""
 
-from sqlalchemy import func, null, select, update
+from sqlalchemy import null, select, update
 
-from relay.common.states import EndpointStatus, WatchStatus
+from relay.common.states import WatchStatus
 from relay.common.time import Micros
 from relay.db.engine import Tx
 from relay.db.statements import among
-from relay.db.tables import Endpoint, Watch
+from relay.db.tables import Watch
 from relay.deliveries.sql import deliveries
-from relay.endpoints.sql import endpoints
+from relay.endpoints.sql import endpoint_moves, endpoints
 from relay.jobs.sql import jobs
 
 CHUNK = 500  # jobs of one statement: few enough parameters for every database
@@ -40,15 +40,4 @@ def delete(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
         jobs.suspend(tx, chunk)
     deliveries.cancel_of_endpoint(tx, endpoint_id, now)
     deliveries.cancel_tests(tx, endpoint_id, now)
-    tx.execute(
-        update(Endpoint)
-        .where(Endpoint.id == endpoint_id)
-        .values(
-            deleted_at=now,
-            url_key=null(),
-            ready_at=null(),
-            status=EndpointStatus.DISABLED,
-            held_at=func.coalesce(Endpoint.held_at, now),
-            notice_at=null(),
-        )
-    )
+    endpoint_moves.delete(tx, endpoint_id, now)
