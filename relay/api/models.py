@@ -29,8 +29,10 @@ class RequestModel(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_kwargs: object) -> None:
-        """Collect the descriptions; a model with a member that has none is not even imported."""
+        """Collect the descriptions; a model with a member that has none can't be imported."""
         cls.descriptions = {name: _description(field) for name, field in cls.model_fields.items()}
+        if not all(cls.descriptions.values()):
+            raise TypeError(f"every member of {cls.__name__} needs a description: {cls.descriptions}")
 
     @classmethod
     def read(cls, value: Any) -> Self:
@@ -54,7 +56,7 @@ def _description(field: FieldInfo) -> str:
     """Find a member's description, which lies inside the union where the member may be null."""
     inner = [note for kind in get_args(field.annotation) for note in getattr(kind, "__metadata__", ())]
     descriptions = [note.description for note in (field, *inner) if isinstance(note, FieldInfo)]
-    return next(description for description in descriptions if description)
+    return next((description for description in descriptions if description), "")
 
 
 def _faults(error: ValidationError, model: type[RequestModel]) -> Iterator[Fault]:
