@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from relay.common.time import US_PER_SECOND
 from relay.polling.rules.durations import Curve, learn, remember
 from relay.polling.rules.poll_policy import CLOSEST, Plan, Sample, crowded, polls_to_plan, quota_for
-from relay.polling.sql.poll_claims import IDS_PER_CALL as IDS
 from relay.polling.sql.poll_policies import REFRESH as REFRESH_MICROS
 from relay.polling.sql.poll_policies import SAMPLE
+from relay.provider.list_ai_job.declaration import IDS_PER_CALL as IDS
 
 REFRESH = REFRESH_MICROS / US_PER_SECOND
 ROUND_TRIP = 0.05  # of a call

@@ -16,6 +16,7 @@ from relay.polling.rules.poll_policy import EVENLY, Plan, Quota
 from relay.polling.sql.poll_claims import claim
 from relay.polling.sql.poll_policies import REFRESH, Policy
 from relay.polling.sql.poll_results import record
+from relay.provider.list_ai_job.declaration import LIST_AI_JOB
 from relay.provider.source import Answer, JobReport
 from tests.support.database import KINDS, fresh_database
 from tests.support.flow import World
@@ -50,6 +51,7 @@ class Waiting:
             self.world.later(0.1)
             claimed = self.store.write(
                 claim,
+                LIST_AI_JOB,
                 now=self.world.now,
                 lease=60 * US_PER_SECOND,
                 token=secrets.token_hex(16),
@@ -73,7 +75,7 @@ class Waiting:
 
     def a_refresh(self) -> float:
         """Seconds of a refresh of the policy, which the fleet makes every ten."""
-        policy = Policy(self.store, US_PER_SECOND // 10)
+        policy = Policy(self.store, LIST_AI_JOB, US_PER_SECOND // 10)
         self.world.now += REFRESH
         began = time.perf_counter()
         policy.keep_up(self.world.now)

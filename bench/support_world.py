@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import func, select, text, update
 
 from relay.common.ids import RANDOM_BYTES, make_id
-from relay.common.states import DeliveryStatus, Event, JobStatus, WatchStatus
+from relay.common.states import DeliveryStatus, JobStatus, WatchStatus
 from relay.common.time import Micros
 from relay.db.engine import Store, Tx
 from relay.db.statements import insert_rows
@@ -111,7 +111,7 @@ class World:
             "subscriber_id": self.subscriber_id,
             "job": job,
             "endpoint_id": owner,
-            "events": f"{Event.JOB_SUCCESS},{Event.JOB_FAIL}",
+            "events": "ai_job.success,ai_job.fail",
             "user_metadata": '{"order":"A-1017"}',
             "status": WatchStatus.SUCCESS,
             "missing_base": 0,
@@ -126,7 +126,7 @@ class World:
             subscriber_id=self.subscriber_id,
             watch_id=watch["id"],
             endpoint_id=watch["endpoint_id"],
-            event=Event.JOB_SUCCESS,
+            event="ai_job.success",
             payload_bytes=len(DATA) + 512,
             now=due_at,
         )

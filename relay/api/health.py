@@ -18,6 +18,7 @@ from relay.db import counters, migrate
 from relay.db.engine import Store, Tx
 from relay.housekeeping.sql import fleet
 from relay.polling.sql import rate_limiter
+from relay.provider.registry import DEFAULT_SOURCE
 from relay.telemetry.fleet import Fleet
 from relay.telemetry.metrics import render
 
@@ -94,7 +95,7 @@ def _try_database(tx: Tx) -> tuple[bool, Document]:
 
 
 def _provider(tx: Tx) -> Document:
-    state = rate_limiter.state(tx)
+    state = rate_limiter.state(tx, DEFAULT_SOURCE)
     if state is None or (state.answered_at is None and state.down_since is None):
         return {"status": "unknown"}
     if state.down_since is None:

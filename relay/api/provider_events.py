@@ -16,6 +16,7 @@ from relay.api.problems import Problem
 from relay.api.responses import json_response
 from relay.common.errors import NotFound
 from relay.polling.sql import provider_events
+from relay.provider.list_ai_job.declaration import LIST_AI_JOB
 from relay.provider.list_ai_job.rules import events
 from relay.telemetry.events import ProviderEventReceived, ProviderEventRefused
 
@@ -53,4 +54,4 @@ def _require_signature() -> None:
 def _mark(job_ids: Sequence[str]) -> int:
     if not job_ids:
         return 0
-    return ctx.store.write(provider_events.mark, job_ids, ctx.clock.now())
+    return ctx.store.write(provider_events.mark, LIST_AI_JOB.name, job_ids, ctx.clock.now())

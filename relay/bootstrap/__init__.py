@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from relay import __version__, telemetry
-from relay.common.errors import SettingsError
 from relay.common.ids import RANDOM_BYTES, NewId, NewIds, make_id, make_ids
 from relay.common.time import US_PER_SECOND, Micros
 from relay.db.clock import Clock
@@ -22,27 +21,15 @@ from relay.deliveries.rules.retry_policy import RetryPolicy
 from relay.deliveries.signing_keys import Keyring
 from relay.housekeeping.housekeeper import Housekeeper
 from relay.polling.poller import Poller, PollerConfig
-from relay.provider.list_ai_job.client import ListAIJob
-from relay.provider.list_ai_job.credentials import CredentialsProvider, Fetch, Renewal, static
-from relay.provider.list_ai_job.roles import ecs_role, oidc_role, sts_url
+from relay.provider.registry import SOURCES
+from relay.provider.source import JobSource
 from relay.sending.sender_client import SenderClient
 from relay.settings import Settings
 from relay.subscribers.encryption import Encryption, kept_key, key_beside
-from relay.telemetry.events import (
-    ClockDisagrees,
-    CredentialsNotRenewed,
-    CredentialsRenewed,
-    MasterKeyMade,
-    UpstreamClockSkewed,
-)
+from relay.telemetry.events import ClockDisagrees, MasterKeyMade
 
 WORKER_RETRY_TIMEOUT = 10.0  # seconds a worker tries one transaction again before its iteration ends
 DAY = 86_400 * US_PER_SECOND
-NO_CREDENTIALS = (
-    "ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET must be set to poll the provider,"
-    " or a role: ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN, ALIBABA_CLOUD_OIDC_TOKEN_FILE,"
-    " or ALIBABA_CLOUD_ECS_METADATA."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,64 +79,22 @@ def new_token() -> str:
     return secrets.token_hex(16)
 
 
-def build_provider(settings: Settings) -> ListAIJob:
-    """The client of ListAIJob; raises SettingsError when no credentials are set."""
-    return ListAIJob(
-        settings.upstream_url,
-        build_credentials(settings),
-        signature=settings.upstream_signature,
-        on_clock_skew=lambda seconds: telemetry.emit(UpstreamClockSkewed(seconds)),
-    )
+def build_pollers(base: Base) -> list[Poller]:
+    """The workers that ask: a poller for each source of jobs."""
+    return [_build_poller(base, source) for source in SOURCES.values()]
 
 
-def build_credentials(settings: Settings) -> CredentialsProvider:
-    """The first credentials that are set: a key, a pod's role (RRSA), an instance's role."""
-    if settings.access_key_id is not None and settings.access_key_secret is not None:
-        token = settings.security_token
-        return static(
-            settings.access_key_id.get_secret_value(),
-            settings.access_key_secret.get_secret_value(),
-            token.get_secret_value() if token else None,
-        )
-    renewal = Renewal(
-        _role(settings),
-        random.random,
-        on_renewed=lambda seconds: telemetry.emit(CredentialsRenewed(round(seconds))),
-        on_failed=lambda why, left, retry_in: telemetry.emit(
-            CredentialsNotRenewed(why, round(left), round(retry_in))
-        ),
-    )
-    renewal.start()
-    return renewal
-
-
-def _role(settings: Settings) -> Fetch:
-    if settings.role_arn and settings.oidc_provider_arn and settings.oidc_token_file:
-        return oidc_role(
-            sts_url(settings.sts_region, vpc=settings.vpc_endpoint),
-            role_arn=settings.role_arn,
-            provider_arn=settings.oidc_provider_arn,
-            token_file=settings.oidc_token_file,
-            session_name=settings.role_session_name,
-        )
-    if settings.ecs_role:
-        return ecs_role(None if settings.ecs_role.lower() == "true" else settings.ecs_role)
-    raise SettingsError([NO_CREDENTIALS])
-
-
-def build_poller(base: Base) -> Poller:
-    """The worker that asks the provider."""
+def _build_poller(base: Base, source: JobSource) -> Poller:
     settings, store, clock = base.settings, base.store, base.clock
     config = PollerConfig(
         lease=round(settings.lease_seconds * US_PER_SECOND),
-        call_interval=round(US_PER_SECOND / settings.upstream_rate),
+        call_interval=round(US_PER_SECOND / source.calls_per_second(settings)),
         missing_grace=round(settings.missing_grace * US_PER_SECOND),
         new_id=id_maker(clock),
         new_token=new_token,
-        rng=random.random,
+        jitter=random.random,
     )
-    provider = build_provider(settings)
-    return Poller(store, clock, provider.ask, config, provider.why_not)
+    return Poller(store, clock, source, source.connect(settings), config)
 
 
 def build_housekeeper(base: Base) -> Housekeeper:

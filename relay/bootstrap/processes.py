@@ -7,8 +7,8 @@ leases run out and others go on.
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from queue import SimpleQueue
 
 from relay import __version__, telemetry
@@ -34,11 +34,15 @@ FLUSH_TOTALS_EVERY = 5.0  # seconds: what a kill -9 can cost the totals, never t
 RunOnce = Callable[[], float]  # one iteration of a worker; returns the seconds to wait until the next
 
 
-def run_poller(poller: Poller, housekeeper: Housekeeper, base: Base) -> int:
-    """Poll on this thread until a signal; housekeeping and totals go on beside it."""
+def run_poller(pollers: Sequence[Poller], housekeeper: Housekeeper, base: Base) -> int:
+    """Poll until a signal: the first source on this thread; all else goes on beside it."""
     with _running(base) as stop, _beside("housekeeping", housekeeper.run_once, stop):
-        _keep_running("poll", poller.run_once, stop)
-        poller.drain()
+        with ExitStack() as others:
+            for poller in pollers[1:]:
+                others.enter_context(_beside("poll", poller.run_once, stop))
+            _keep_running("poll", pollers[0].run_once, stop)
+        for poller in pollers:
+            poller.drain()
     _leave(base.store)
     return 0
 

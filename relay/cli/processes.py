@@ -18,7 +18,7 @@ def add_to(commands: Commands) -> None:
 def poll(_: argparse.Namespace) -> int:
     """Run a poller: it asks on this thread; housekeeping and totals have threads of their own."""
     base = _base("poller")
-    return processes.run_poller(bootstrap.build_poller(base), bootstrap.build_housekeeper(base), base)
+    return processes.run_poller(bootstrap.build_pollers(base), bootstrap.build_housekeeper(base), base)
 
 
 def deliver(_: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The states a job, a watch, an endpoint, a delivery and an attempt can be in, and the events they cause.
+"""The states a job, a watch, an endpoint, a delivery and an attempt can be in.
 
                   ┌──────────▶ success ─┐
 job      open ────┤                     ├─ final; `missing` and `expired` belong to watches
@@ -50,17 +50,6 @@ class DeliveryStatus(StrEnum):
     HELD = "held"
 
 
-class Event(StrEnum):
-    """The `type` of a webhook."""
-
-    JOB_SUCCESS = "ai_job.success"
-    JOB_FAIL = "ai_job.fail"
-    JOB_MISSING = "ai_job.missing"
-    WATCH_EXPIRED = "watch.expired"
-    ENDPOINT_DISABLED = "endpoint.disabled"
-    TEST = "relay.test"
-
-
 class DisabledReason(StrEnum):
     """Why the relay gave an endpoint up: it said 410 Gone, or failed for days."""
 
@@ -84,13 +73,3 @@ class ErrorClass(StrEnum):
     HTTP_OTHER = "http_other"
     LOST = "lost"
     INTERNAL = "internal"
-
-
-WATCHABLE_EVENTS = (Event.JOB_SUCCESS, Event.JOB_FAIL, Event.JOB_MISSING, Event.WATCH_EXPIRED)
-
-EVENT_OF: dict[WatchStatus, Event] = {
-    WatchStatus.SUCCESS: Event.JOB_SUCCESS,
-    WatchStatus.FAIL: Event.JOB_FAIL,
-    WatchStatus.MISSING: Event.JOB_MISSING,
-    WatchStatus.EXPIRED: Event.WATCH_EXPIRED,
-}

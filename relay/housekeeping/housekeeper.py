@@ -13,6 +13,7 @@ from functools import partial
 
 from relay import telemetry
 from relay.common.errors import StoreUnavailable
+from relay.common.events import WATCH_EXPIRED
 from relay.common.ids import NewId
 from relay.common.states import WatchStatus
 from relay.common.time import US_PER_SECOND, Micros
@@ -23,10 +24,11 @@ from relay.deliveries.rules.retry_policy import RetryPolicy
 from relay.deliveries.sql import bulk_retries, overdue_deliveries
 from relay.deliveries.sql.overdue_deliveries import Limit
 from relay.housekeeping.sql import notices, prune
-from relay.jobs.sql import jobs
+from relay.jobs.sql import jobs, moves
 from relay.telemetry import metrics
 from relay.telemetry.events import IterationFailed, OverdueFailed, Pruned, SentAgain, WatchesExpired
 from relay.watches.sql import watches
+from relay.watches.sql.watches import Ending
 
 CHECK_EVERY = 0.25  # seconds: a watch expires within its second
 CHORES_EVERY = 1.0  # seconds: notices, bulk retries
@@ -157,8 +159,8 @@ def expire(tx: Tx, overdue: list[tuple[str, int]], now: Micros, new_id: NewId) -
     keys = {job for _, job in overdue}
     jobs.lock_in_order(tx, keys)
     rows = watches.still_waiting(tx, [watch_id for watch_id, _ in overdue])
-    watches.end(tx, [(rows, WatchStatus.EXPIRED)], now, new_id)
-    jobs.suspend(tx, keys)
+    watches.end(tx, [Ending(rows, WatchStatus.EXPIRED, WATCH_EXPIRED.name)], now, new_id)
+    moves.suspend(tx, keys)
     return len(rows)
 
 

@@ -1,20 +1,22 @@
-"""What a source of jobs answers: reports of jobs, or why there is none.
+"""The protocol of a source of jobs: how it is declared, how it is asked, and what it answers.
 
+A declaration (`JobSource`) is plain data that every process may import; only a poller connects.
 Times are integer microseconds since the epoch.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from relay.common.states import JobStatus
+from relay.common.events import WATCH_EXPIRED, EventType
+from relay.common.states import JobStatus, WatchStatus
 from relay.common.time import Micros
-
-SOURCE = "default"  # one provider account and region for now
+from relay.settings import Settings
 
 
 class JobReport(NamedTuple):
-    """What one ListAIJob answer says of one job.
+    """What one answer says of one job.
 
     Texts are the provider's own, None where absent, with NUL and lone surrogates replaced by U+FFFD
     so that every database takes them. `data` is the provider's `Data` text; `data_is_json` says
@@ -92,3 +94,51 @@ class Unreachable:
 
 
 Outcome = Answered | Refused | Unreadable | Unreachable
+
+
+class SourceClient(Protocol):
+    """Asks a source of jobs; a poller's threads share it."""
+
+    def ask(self, job_ids: Sequence[str]) -> Outcome:
+        """Ask once about at most `ids_per_call` jobs."""
+
+    def why_not(self) -> str | None:
+        """Why no call can be made now: a sentence where there are no valid credentials, else None."""
+
+    def close(self) -> None:
+        """Give up what it holds; it is not asked again."""
+
+
+TypedResult = Callable[[str | None, str | None], dict[str, Any] | None]
+"""The typed view of a job's result, of its type and its `data` text; None where the shape is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobSource:
+    """Declares a source of jobs.
+
+    `name` is what every column called `source` stores. `connect` makes a client from the settings,
+    and raises SettingsError where they do not allow it. `calls_per_second` is its rate limit for
+    the whole fleet.
+    """
+
+    name: str
+    ids_per_call: int
+    events: tuple[EventType, ...]
+    connect: Callable[[Settings], SourceClient]
+    calls_per_second: Callable[[Settings], float]
+    typed_result: TypedResult = lambda _type, _data: None
+
+    @property
+    def watchable(self) -> list[str]:
+        """The events that a watch on one of its jobs may ask for, in the order in which they are stored."""
+        return [event.name for event in (*self.events, WATCH_EXPIRED) if event.is_watchable]
+
+    @property
+    def default_events(self) -> list[str]:
+        """The events of a watch that asks for none in particular."""
+        return [event.name for event in (*self.events, WATCH_EXPIRED) if event.by_default]
+
+    def event_of(self, ending: WatchStatus) -> str | None:
+        """The event that tells of this end of a watch; None where nobody is notified of it."""
+        return next((event.name for event in self.events if event.ends is ending), None)

@@ -17,12 +17,14 @@ from contextlib import suppress
 from json import loads
 from pathlib import Path
 
+from relay.common import events
 from relay.common.errors import RelayError
 from relay.common.ids import RANDOM_BYTES, make_id
-from relay.common.states import WATCHABLE_EVENTS, WatchStatus
+from relay.common.states import WatchStatus
 from relay.common.texts import printable
 from relay.db.clock import Clock
 from relay.db.engine import Store
+from relay.provider.list_ai_job.declaration import LIST_AI_JOB
 from relay.sandbox.demo_cases import FLAKY, FOREVER, Case, Result, batch_cases, single_cases
 from relay.sandbox.processes import Screen
 from relay.sandbox.receiver import Answer, Received, verified
@@ -145,7 +147,7 @@ def register_below_the_api(stage: RelayStack, case: Case) -> str:
         endpoint_id=None,
         endpoint_url=f"{stage.receiver.url}{case.path}",
         query=None,
-        events=",".join(WATCHABLE_EVENTS),
+        events=events.join(LIST_AI_JOB.default_events),
         metadata="{}",
         timeout=SHORT,
     )

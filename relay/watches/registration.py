@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from relay.common import events
 from relay.common.errors import Fault, Invalid, NotFound, QuotaExceeded
 from relay.common.ids import NewId
 from relay.common.states import JobStatus, WatchStatus
@@ -17,7 +18,11 @@ from relay.db.engine import Tx
 from relay.deliveries.sql import deliveries
 from relay.endpoints.sql import endpoints
 from relay.jobs.sql import jobs
-from relay.watches.sql import watches
+from relay.jobs.sql import moves as job_moves
+from relay.jobs.sql.jobs import JobName
+from relay.provider.registry import DEFAULT_SOURCE, SOURCES
+from relay.watches.sql import moves, watches
+from relay.watches.sql.watches import Ending
 
 WAITING_WATCHES = 100_000  # per subscriber
 ENDPOINTS = 1_000  # per subscriber
@@ -40,6 +45,12 @@ class WatchRequest:
     metadata: str
     timeout: int
     pointer: str = ""
+    source: str = DEFAULT_SOURCE
+
+    @property
+    def job(self) -> JobName:
+        """What names the job."""
+        return self.source, self.job_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +69,17 @@ def register(
     Raises Invalid for another subscriber's endpoint and QuotaExceeded beyond the subscriber's
     limits.
     """
-    known = jobs.find_or_make(tx, (request.job_id for request in requests), now)
+    known = jobs.find_or_make(tx, (request.job for request in requests), now)
     targets = _targets(tx, subscriber_id, requests, now, new_id)
     keys = [
-        watches.waiting_key(known[request.job_id].id, target, request.query, request.events, request.metadata)
+        watches.waiting_key(known[request.job].id, target, request.query, request.events, request.metadata)
         for request, target in zip(requests, targets, strict=True)
     ]
     standing = watches.waiting_by_key(tx, keys)
     rows: dict[str, dict[str, Any]] = {}
     for request, target, key in zip(requests, targets, keys, strict=True):
         if key not in standing and key not in rows:
-            rows[key] = _row(subscriber_id, request, known[request.job_id], target, key, now)
+            rows[key] = _row(subscriber_id, request, known[request.job], target, key, now)
     for key, watch_id in zip(rows, sorted(new_id("wat") for _ in rows), strict=True):
         rows[key]["id"] = watch_id
     _check_quota(tx, subscriber_id, len(rows))
@@ -76,7 +87,7 @@ def register(
         # They are owed something at once: lock them before the watches' foreign keys share-lock
         # them.
         endpoints.lock_in_order(tx, (row["endpoint_id"] for row in rows.values()))
-    watches.insert_all(tx, list(rows.values()))
+    moves.insert_waiting(tx, list(rows.values()))
     _end_or_activate(tx, subscriber_id, list(rows.values()), known, now, new_id)
     made = {key: row["id"] for key, row in rows.items()}
     return [Registered(standing.get(key) or made[key], key in made) for key in keys]
@@ -92,7 +103,7 @@ def cancel(tx: Tx, subscriber_id: str, watch_id: str, now: Micros) -> None:
         raise NotFound("there is no such watch")
     jobs.lock_in_order(tx, [job])
     watches.cancel(tx, watch_id, now)
-    jobs.suspend(tx, [job])
+    job_moves.suspend(tx, [job])
     deliveries.cancel_of_watch(tx, watch_id, now)
 
 
@@ -136,20 +147,17 @@ def _row(
     subscriber_id: str, request: WatchRequest, job: Any, target: str, key: str, now: Micros
 ) -> dict[str, Any]:
     """A watch as it is first inserted: it waits."""
-    deadline = now + request.timeout * US_PER_SECOND
     return {
         "subscriber_id": subscriber_id,
         "job": job.id,
         "endpoint_id": target,
         "query": request.query,
-        "events": request.events,
+        "events": events.join(request.events.split(",")),
         "user_metadata": request.metadata,
-        "status": WatchStatus.WAITING,
         "waiting_key": key,
         "missing_base": job.missing_count,
         "created_at": now,
-        "expires_at": deadline,
-        "due_at": deadline,
+        "expires_at": now + request.timeout * US_PER_SECOND,
     }
 
 
@@ -157,19 +165,21 @@ def _end_or_activate(
     tx: Tx,
     subscriber_id: str,
     rows: Sequence[Mapping[str, Any]],
-    known: Mapping[str, Any],
+    known: Mapping[JobName, Any],
     now: Micros,
     new_id: NewId,
 ) -> None:
     """Watches on jobs that have ended end at once; the other jobs are polled from now on."""
     state = {job.id: job for job in known.values()}
+    ended: dict[tuple[str, WatchStatus], list[str]] = {}
+    for row in rows:
+        job = state[row["job"]]
+        if job.status != JobStatus.OPEN:
+            ended.setdefault((job.source, WatchStatus(job.status)), []).append(row["id"])
     endings = [
-        (
-            watches.still_waiting(tx, [row["id"] for row in rows if state[row["job"]].status == ending]),
-            WatchStatus(ending),
-        )
-        for ending in (JobStatus.SUCCESS, JobStatus.FAIL)
+        Ending(watches.still_waiting(tx, ids), status, SOURCES[source].event_of(status))
+        for (source, status), ids in ended.items()
     ]
     sizes = {job.id: job.data_bytes for job in known.values()}
     watches.end(tx, endings, now, new_id, data_bytes=sizes)
-    jobs.activate(tx, sorted({row["job"] for row in rows}), subscriber_id, now)
+    job_moves.activate(tx, sorted({row["job"] for row in rows}), subscriber_id, now)

@@ -16,6 +16,7 @@ from relay.db.engine import Store
 from relay.db.tables import ApiKey
 from relay.housekeeping.sql import fleet
 from relay.polling.sql import poll_claims, rate_limiter
+from relay.provider.list_ai_job.declaration import LIST_AI_JOB
 from relay.settings import Settings
 from relay.subscribers.encryption import Encryption
 from relay.subscribers.sql import subscribers
@@ -171,16 +172,22 @@ def test_readyz_tells_of_the_provider_and_stays_ready_while_it_fails(
         {"status": "ready", "database": "ok", "migrations": "current", "provider": {"status": "unknown"}},
     )
     new_subscriber(own_store, encryption, new_id)
-    own_store.write(poll_claims.claim, now=1, lease=1, token="t", call_interval=1)
+    own_store.write(poll_claims.claim, LIST_AI_JOB, now=1, lease=1, token="t", call_interval=1)
     own_store.write(
-        rate_limiter.failed, 5_000_000, asked_at=1, code="Forbidden.X", detail="d", hold=lambda _: 9
+        rate_limiter.failed,
+        LIST_AI_JOB.name,
+        5_000_000,
+        asked_at=1,
+        code="Forbidden.X",
+        detail="d",
+        hold=lambda _: 9,
     )
     status, body = ready()
     assert (status, body["provider"]) == (
         200,
         {"status": "failing", "since": "1970-01-01T00:00:05.000Z", "code": "Forbidden.X"},
     )
-    own_store.write(rate_limiter.answered, 6_000_000)
+    own_store.write(rate_limiter.answered, LIST_AI_JOB.name, 6_000_000)
     assert ready()[1]["provider"] == {"status": "ok", "answered_at": "1970-01-01T00:00:06.000Z"}
 
 

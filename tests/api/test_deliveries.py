@@ -13,9 +13,11 @@ from relay.db.clock import Clock
 from relay.db.engine import Store, Tx
 from relay.db.tables import Attempt, Delivery
 from relay.deliveries.sql import attempt_records, delivery_views
-from relay.jobs.sql import jobs
+from relay.jobs.sql import jobs, moves
+from relay.provider.list_ai_job.declaration import LIST_AI_JOB
 from relay.provider.source import JobReport
 from relay.watches.sql import watches
+from relay.watches.sql.watches import Ending
 from tests.support.api import Caller, new_job_id
 
 REPORT = JobReport("", JobStatus.SUCCESS, "AIVideoTag", "0", "OK", "m1", "2020-06-28T02:04:32Z", "…:47Z")
@@ -30,9 +32,10 @@ def end(store: Store, clock: Clock, new_id: NewId) -> End:
     def end_job(report: JobReport) -> None:
         def record(tx: Tx) -> None:
             now = clock.now()
-            job = jobs.find_or_make(tx, [report.job_id], now)[report.job_id]
-            jobs.finish(tx, {job.id: report}, now)
-            watches.end(tx, [(watches.waiting_for(tx, [job.id]), WatchStatus(report.status))], now, new_id)
+            job = jobs.find_or_make(tx, [("default", report.job_id)], now)["default", report.job_id]
+            moves.finish(tx, {job.id: report}, now)
+            waiting, status = watches.waiting_for(tx, [job.id]), WatchStatus(report.status)
+            watches.end(tx, [Ending(waiting, status, LIST_AI_JOB.event_of(status))], now, new_id)
 
         store.write(record)
 

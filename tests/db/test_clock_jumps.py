@@ -16,6 +16,7 @@ from relay.db.engine import Store
 from relay.db.tables import Watch
 from relay.polling.sql import poll_claims
 from relay.polling.sql.poll_claims import PollClaim
+from relay.provider.list_ai_job.declaration import LIST_AI_JOB
 from tests.db.test_clock import HOUR, MachineClock
 from tests.support.care import housekeeper_of
 from tests.support.emptied import private_store
@@ -40,7 +41,12 @@ class JumpingWorld(World):
 
     def poll(self) -> PollClaim:
         return self.store.write(
-            poll_claims.claim, now=self.now, lease=LEASE, token=self.new_id("t"), call_interval=CALL_INTERVAL
+            poll_claims.claim,
+            LIST_AI_JOB,
+            now=self.now,
+            lease=LEASE,
+            token=self.new_id("t"),
+            call_interval=CALL_INTERVAL,
         )
 
 

@@ -282,14 +282,13 @@ def test_writers_of_one_process_do_not_disturb_each_other(store: Store) -> None:
 
 def test_ids_that_differ_in_their_letters_case_are_two(store: Store) -> None:
     unique = secrets.token_hex(8)
-    wanted = [f"{unique}-abC1", f"{unique}-ABc1"]
+    wanted = [("default", f"{unique}-abC1"), ("default", f"{unique}-ABc1")]
     found = store.write(jobs.find_or_make, wanted, 1)
     assert len({row.id for row in found.values()}) == 2
     again = store.write(jobs.find_or_make, reversed(wanted), 2)
-    assert {job_id: row.id for job_id, row in again.items()} == {
-        job_id: row.id for job_id, row in found.items()
-    }
-    assert store.write(jobs.find_or_make, [f"{unique}-ABC1"], 3).keys() == {f"{unique}-ABC1"}
+    assert {name: row.id for name, row in again.items()} == {name: row.id for name, row in found.items()}
+    other = ("default", f"{unique}-ABC1")
+    assert store.write(jobs.find_or_make, [other], 3).keys() == {other}
 
 
 def counter_row(name: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from relay.housekeeping import housekeeper
 from relay.housekeeping.sql import prune
 from relay.jobs.sql import jobs
 from relay.polling.sql import poll_claims
+from relay.provider.list_ai_job.declaration import LIST_AI_JOB
 from relay.watches.sql import watches
 from tests.support.emptied import private_store
 from tests.support.flow import ALL_EVENTS, AMPLE, LEASE, POLICY, World
@@ -138,7 +139,9 @@ def claim_deliveries(tx: Tx, world: World) -> object:
 
 
 def claim_jobs(tx: Tx, world: World) -> object:
-    claim = poll_claims.claim(tx, now=world.now, lease=LEASE, token="t" * 32, call_interval=US_PER_SECOND)
+    claim = poll_claims.claim(
+        tx, LIST_AI_JOB, now=world.now, lease=LEASE, token="t" * 32, call_interval=US_PER_SECOND
+    )
     assert len(claim.jobs) == 10
     return jobs.lock_claimed(tx, claim.token, {job.key: job.number for job in claim.jobs})
 
@@ -151,7 +154,11 @@ def expire(tx: Tx, world: World) -> object:
 
 
 def look_for_work(tx: Tx, _world: World) -> object:
-    return (delivery_claims.next_ready(tx), poll_claims.next_due(tx), watches.next_deadline(tx))
+    return (
+        delivery_claims.next_ready(tx),
+        poll_claims.next_due(tx, LIST_AI_JOB.name),
+        watches.next_deadline(tx),
+    )
 
 
 def look_for_overdue(tx: Tx, world: World) -> object:

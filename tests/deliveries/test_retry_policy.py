@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.common.states import DeliveryStatus, ErrorClass, Event
+from relay.common.events import TEST
+from relay.common.states import DeliveryStatus, ErrorClass
 from relay.common.time import US_PER_SECOND, Micros
 from relay.db.leases import GIVE_UP_AFTER
 from relay.deliveries.rules.retry_policy import (
@@ -157,7 +158,7 @@ def test_R4_receivers_that_all_ask_for_the_same_wait_are_spread_too(retry_after:
 class Row:
     """The columns of a delivery that the policy reads."""
 
-    event: str = Event.JOB_SUCCESS
+    event: str = "ai_job.success"
     retry_count: int = 0
     schedule_started_at: Micros = NOW
     cancel_requested: int = 0
@@ -166,7 +167,7 @@ class Row:
 
 ROWS = st.builds(
     Row,
-    event=st.sampled_from([Event.JOB_SUCCESS, Event.TEST]),
+    event=st.sampled_from(["ai_job.success", TEST.name]),
     retry_count=st.integers(0, len(DELAYS) + 1),
     schedule_started_at=MOMENTS,
     cancel_requested=st.integers(0, 1),
@@ -204,7 +205,7 @@ def test_a_2xx_delivers_whatever_else_is(row: Row, circuit: CircuitBreaker, *, i
 
 @given(row=ROWS, circuit=CIRCUITS, is_disabled=st.booleans())
 def test_a_test_is_sent_once(row: Row, circuit: CircuitBreaker, *, is_disabled: bool) -> None:
-    assert decide(replace(row, event=Event.TEST), circuit, is_disabled=is_disabled) == FAILED
+    assert decide(replace(row, event=TEST.name), circuit, is_disabled=is_disabled) == FAILED
 
 
 @given(circuit=CIRCUITS, is_disabled=st.booleans())
@@ -230,7 +231,7 @@ def test_a_probe_of_a_circuit_that_just_opened_ends_no_wait_and_uses_up_no_retry
     row: Row, probe_count: int, opened_at: Micros
 ) -> None:
     circuit = CircuitBreaker(opened_at=opened_at, probe_count=probe_count)
-    row = replace(row, event=Event.JOB_SUCCESS, cancel_requested=0)
+    row = replace(row, event="ai_job.success", cancel_requested=0)
     assert decide(row, circuit) == HELD
 
 

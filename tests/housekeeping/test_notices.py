@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from relay.common.states import DisabledReason, ErrorClass, Event
+from relay.common.events import ENDPOINT_DISABLED
+from relay.common.states import DisabledReason, ErrorClass
 from relay.common.time import rfc3339
 from relay.db.engine import Store
 from relay.db.tables import Delivery
@@ -45,7 +46,7 @@ def give_up(world: World) -> None:
 
 
 def told(world: World) -> list[Any]:
-    return world.rows(Delivery, Delivery.event == Event.ENDPOINT_DISABLED)
+    return world.rows(Delivery, Delivery.event == ENDPOINT_DISABLED.name)
 
 
 def test_a_disabled_endpoint_is_told_of_where_the_subscriber_wants_it(world: World) -> None:
@@ -113,7 +114,7 @@ def test_a_paused_listener_hears_of_it_when_it_is_resumed(world: World) -> None:
     assert world.claim().taken == []
     world.store.write(endpoint_changes.resume, world.subscriber_id, listener, world.now)
     (claimed,) = world.claim().taken
-    assert (claimed.event, claimed.endpoint_id) == (Event.ENDPOINT_DISABLED, listener)
+    assert (claimed.event, claimed.endpoint_id) == (ENDPOINT_DISABLED.name, listener)
 
 
 def test_listeners_that_fall_together_tell_each_other_and_no_more(world: World) -> None:

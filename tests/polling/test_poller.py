@@ -1,38 +1,25 @@
-"""The poll: claim, ask, settle, against the sandbox over HTTP and on every database."""
+"""The poll: claim, ask, record the result, against the sandbox over HTTP and on every database."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import update
 
-from relay.common.ids import NewId
 from relay.common.states import JobStatus, WatchStatus
-from relay.common.time import US_PER_SECOND, Micros
-from relay.db.clock import Clock
+from relay.common.time import US_PER_SECOND
 from relay.db.engine import Store
 from relay.db.leases import GIVE_UP_AFTER
 from relay.db.statements import longest_text
 from relay.db.tables import Delivery, Job, Upstream, Watch
-from relay.polling.poller import PROBE_AFTER, Poller, PollerConfig
 from relay.polling.rules.poll_policy import CLOSEST_POLLS, EVENLY, Plan, Quota
-from relay.polling.sql import poll_claims, poll_results
+from relay.polling.upstream_guard import PROBE_AFTER
 from relay.provider.source import Answer, Answered, JobReport, Outcome, RefusalKind, Refused, Unreachable
 from relay.watches import registration
 from tests.support.care import housekeeper_of
 from tests.support.flow import World, fresh_job_id
+from tests.support.polling import claim, no_call, poll_once, record
 from tests.support.provider import Provider, running_provider
-
-LEASE = 60 * US_PER_SECOND
-
-
-class StillClock(Clock):
-    """The world's clock, for parts that ask the database's."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def now(self) -> Micros:
-        return self._world.now
 
 
 @pytest.fixture
@@ -46,51 +33,11 @@ def provider() -> Iterator[Provider]:
         yield running
 
 
-def rules(new_id: NewId, *, grace: float = 600) -> PollerConfig:
-    tokens = iter(range(10**9))
-    return PollerConfig(
-        lease=LEASE,
-        call_interval=US_PER_SECOND // 10,
-        missing_grace=round(grace * US_PER_SECOND),
-        new_id=new_id,
-        new_token=lambda: f"{next(tokens):032x}",
-        rng=lambda: 0.5,
-    )
-
-
-def record(
-    world: World, claim: poll_claims.PollClaim, answer: Answer, plan: Plan | None = None
-) -> poll_results.Tally:
-    return world.store.write(
-        poll_results.record,
-        claim,
-        answer,
-        world.now,
-        plan=plan or Plan(),
-        new_id=world.new_id,
-        missing_grace=600 * US_PER_SECOND,
-    )
-
-
-def claim(world: World, call_interval: Micros = 1) -> poll_claims.PollClaim:
-    return world.store.write(
-        poll_claims.claim, now=world.now, lease=LEASE, token=fresh_job_id(), call_interval=call_interval
-    )
-
-
-def turn(world: World, ask: Callable[[Sequence[str]], Outcome], **options: float) -> float:
-    """One turn of a poller, settled."""
-    poller = Poller(world.store, StillClock(world), ask, rules(world.new_id, **options))
-    wait = poller.run_once()
-    poller.drain()
-    return wait
-
-
 def test_an_ended_job_ends_every_watch_with_one_delivery_each(world: World, provider: Provider) -> None:
     (job_id,) = provider.make_jobs({"type": "AIVideoTag", "outcome": "success", "seconds": 0})
     first = world.watch(job_id, "https://a.example/hook")
     second = world.watch(job_id, "https://b.example/hook", metadata='{"k":1}')
-    turn(world, provider.client().ask)
+    poll_once(world, provider.client().ask)
     assert provider.calls()["calls"] == 1
     job = world.rows(Job, Job.job_id == job_id)[0]
     assert (job.status, job.due_at, job.token, job.type) == ("success", None, None, "AIVideoTag")
@@ -107,7 +54,7 @@ def test_a_job_that_goes_on_is_asked_again_as_soon_as_it_may_be_while_there_is_p
 ) -> None:
     (job_id,) = provider.make_jobs({"type": "AIMediaDNA", "outcome": "success", "seconds": 3600})
     world.watch(job_id)
-    turn(world, provider.client().ask)
+    poll_once(world, provider.client().ask)
     job = world.rows(Job, Job.job_id == job_id)[0]
     assert (job.status, job.due_at, job.token) == ("open", world.now + CLOSEST_POLLS, None)
     assert world.rows(Delivery) == []
@@ -116,7 +63,7 @@ def test_a_job_that_goes_on_is_asked_again_as_soon_as_it_may_be_while_there_is_p
 def test_a_failed_job_carries_the_providers_code(world: World, provider: Provider) -> None:
     (job_id,) = provider.make_jobs({"type": "AIVideoTag", "outcome": "fail", "seconds": 0})
     watch_id = world.watch(job_id)
-    turn(world, provider.client().ask)
+    poll_once(world, provider.client().ask)
     assert world.rows(Watch, Watch.id == watch_id)[0].status == WatchStatus.FAIL
     assert world.rows(Delivery)[0].event == "ai_job.fail"
     assert world.rows(Job, Job.job_id == job_id)[0].code
@@ -125,7 +72,7 @@ def test_a_failed_job_carries_the_providers_code(world: World, provider: Provide
 def test_a_watch_that_does_not_want_the_event_gets_no_delivery(world: World, provider: Provider) -> None:
     (job_id,) = provider.make_jobs({"type": "AIVideoTag", "outcome": "success", "seconds": 0})
     watch_id = world.watch(job_id, events="ai_job.fail")
-    turn(world, provider.client().ask)
+    poll_once(world, provider.client().ask)
     assert world.rows(Watch, Watch.id == watch_id)[0].status == WatchStatus.SUCCESS
     assert world.rows(Delivery) == []
 
@@ -133,11 +80,11 @@ def test_a_watch_that_does_not_want_the_event_gets_no_delivery(world: World, pro
 def test_a_watch_on_a_job_that_has_ended_already_is_owed_at_once(world: World, provider: Provider) -> None:
     (job_id,) = provider.make_jobs({"type": "AIVideoTag", "outcome": "success", "seconds": 0})
     world.watch(job_id, "https://a.example/hook")
-    turn(world, provider.client().ask)
+    poll_once(world, provider.client().ask)
     late = world.watch(job_id, "https://b.example/hook")
     assert world.rows(Watch, Watch.id == late)[0].status == WatchStatus.SUCCESS
     assert len(world.rows(Delivery, Delivery.watch_id == late)) == 1
-    assert turn(world, provider.client().ask) > 0
+    assert poll_once(world, provider.client().ask) > 0
     assert provider.calls()["calls"] == 1
 
 
@@ -147,7 +94,7 @@ def test_a_job_unknown_to_the_provider_is_missing_after_its_grace_and_three_poll
     watch_id = world.watch(fresh_job_id())
     statuses = []
     for _ in range(5):
-        turn(world, provider.client().ask, grace=8)
+        poll_once(world, provider.client().ask, grace=8)
         statuses.append(world.rows(Watch, Watch.id == watch_id)[0].status)
         world.later(5)
     assert statuses == ["waiting", "waiting", "missing", "missing", "missing"]
@@ -161,12 +108,12 @@ def test_a_new_watch_on_a_missing_job_has_it_polled_again(world: World, provider
     job_id = fresh_job_id()
     world.watch(job_id)
     for _ in range(3):
-        turn(world, provider.client().ask, grace=0)
+        poll_once(world, provider.client().ask, grace=0)
         world.later(5)
     provider.make_jobs({"type": "AIVideoTag", "outcome": "success", "seconds": 0, "job_id": job_id})
     again = world.watch(job_id)
     assert world.rows(Watch, Watch.id == again)[0].status == WatchStatus.WAITING
-    turn(world, provider.client().ask, grace=0)
+    poll_once(world, provider.client().ask, grace=0)
     assert world.rows(Watch, Watch.id == again)[0].status == WatchStatus.SUCCESS
 
 
@@ -176,7 +123,7 @@ def test_calls_are_full_while_ten_jobs_wait(world: World, provider: Provider) ->
     )
     world.register(*(world.request(job_id) for job_id in ids))
     for _ in range(22):
-        turn(world, provider.client().ask)
+        poll_once(world, provider.client().ask)
         world.later(0.1)
     assert provider.calls()["ids_per_call"] == [10, 10, 10, 10]  # at 0, 0.1, 2 and 2.1 s: the last 5 wait
 
@@ -185,7 +132,7 @@ def test_fewer_than_ten_jobs_do_not_wait_for_more(world: World, provider: Provid
     ids = provider.make_jobs(*({"type": "AIVideoTag", "outcome": "success", "seconds": 9} for _ in range(9)))
     for job_id in ids:
         world.watch(job_id)
-        turn(world, provider.client().ask)
+        poll_once(world, provider.client().ask)
         world.later(0.1)
     assert provider.calls()["ids_per_call"] == [1] * 9
 
@@ -195,7 +142,7 @@ def test_the_budget_is_shared_by_all_pollers(world: World, provider: Provider) -
         *({"type": "AIVideoTag", "outcome": "success", "seconds": 3600} for _ in range(30))
     )
     world.register(*(world.request(job_id) for job_id in ids))
-    waits = [turn(world, provider.client().ask) for _ in range(3)]
+    waits = [poll_once(world, provider.client().ask) for _ in range(3)]
     assert waits == pytest.approx([0.075] * 3)
     assert provider.calls()["calls"] == 1
 
@@ -203,12 +150,10 @@ def test_the_budget_is_shared_by_all_pollers(world: World, provider: Provider) -
 def test_C13_a_poller_that_dies_after_the_answer_loses_nothing(world: World, provider: Provider) -> None:
     (job_id,) = provider.make_jobs({"type": "AIVideoTag", "outcome": "success", "seconds": 0})
     watch_id = world.watch(job_id)
-    died = world.store.write(
-        poll_claims.claim, now=world.now, lease=LEASE, token="t" * 32, call_interval=US_PER_SECOND
-    )
+    died = claim(world, US_PER_SECOND)
     outcome = provider.client().ask([job.job_id for job in died.jobs])
     world.later(61)
-    turn(world, provider.client().ask)
+    poll_once(world, provider.client().ask)
     assert world.rows(Watch, Watch.id == watch_id)[0].status == WatchStatus.SUCCESS
     assert isinstance(outcome, Answered)
     late = record(world, died, outcome.answer)
@@ -221,48 +166,41 @@ def test_a_job_whose_polls_are_lost_goes_alone_and_is_given_up_in_the_end(world:
     others = [world.watch() for _ in range(3)]
     sizes = []
     for _ in range(GIVE_UP_AFTER):
-        claim = world.store.write(
-            poll_claims.claim, now=world.now, lease=LEASE, token=fresh_job_id(), call_interval=1
-        )
-        sizes.append(len(claim.jobs))
+        claimed = claim(world, 1)
+        sizes.append(len(claimed.jobs))
         fine = Answer({}, frozenset(), None)
-        kept = [job for job in claim.jobs if job.job_id == "poison"]
-        rest = poll_claims.PollClaim(claim.token, tuple(job for job in claim.jobs if job not in kept))
-        record(world, rest, fine)
+        others_of_it = tuple(job for job in claimed.jobs if job.job_id != "poison")
+        record(world, replace(claimed, jobs=others_of_it), fine)
         world.later(61)
     assert sizes == [4, 4, 1, 1, 1]
-    turn(world, no_call)
+    poll_once(world, no_call)
     row = world.rows(Watch, Watch.id == watch_id)[0]
     assert row.status == WatchStatus.FAIL
     assert world.rows(Job, Job.job_id == "poison")[0].code == "Relay.PollLost"
     assert {world.rows(Watch, Watch.id == one)[0].status for one in others} == {"waiting"}
 
 
-def no_call(_job_ids: Sequence[str]) -> Outcome:
-    raise AssertionError("no call should be made")
-
-
 def test_a_failed_call_gives_the_jobs_back_and_holds_the_fleet(world: World) -> None:
     world.watch()
-    turn(world, lambda _ids: Unreachable("nobody answers"))
+    poll_once(world, lambda _ids: Unreachable("nobody answers"))
     job = world.rows(Job)[0]
     assert (job.token, job.lost_count) == (None, 0)
     state = world.rows(Upstream)[0]
     assert (state.failure_streak, state.error_code, state.down_since) == (1, "Unreachable", world.now)
     assert state.next_call_at > world.now
-    assert turn(world, no_call) > 0
+    assert poll_once(world, no_call) > 0
 
 
 def test_refused_credentials_are_probed_once_a_minute_and_recover(world: World, provider: Provider) -> None:
     (job_id,) = provider.make_jobs({"type": "AIVideoTag", "outcome": "success", "seconds": 0})
     watch_id = world.watch(job_id)
     denied = Refused(RefusalKind.DENIED, "Forbidden.RAM", "not allowed", None, None, 403)
-    turn(world, lambda _ids: denied)
+    poll_once(world, lambda _ids: denied)
     assert world.rows(Upstream)[0].next_call_at == world.now + PROBE_AFTER
     world.later(59)
-    turn(world, no_call)
+    poll_once(world, no_call)
     world.later(1)
-    turn(world, provider.client().ask)
+    poll_once(world, provider.client().ask)
     assert world.rows(Watch, Watch.id == watch_id)[0].status == WatchStatus.SUCCESS
     state = world.rows(Upstream)[0]
     assert (state.failure_streak, state.error_code, state.down_since) == (0, None, None)
@@ -282,7 +220,7 @@ def test_one_bad_id_is_found_by_splitting_and_ends_alone(world: World, provider:
             return Refused(RefusalKind.BAD_IDS, "InvalidJobId", "bad", None, None, 400)
         return client.ask(job_ids)
 
-    turn(world, ask)
+    poll_once(world, ask)
     assert len(calls) <= 9
     assert world.rows(Watch, Watch.id == bad)[0].status == WatchStatus.FAIL
     assert world.rows(Job, Job.job_id == "bad-id")[0].code == "InvalidJobId"
@@ -298,14 +236,14 @@ def test_a_call_that_every_id_is_refused_for_ends_no_job(world: World) -> None:
         world.later(1)
         return refusal
 
-    turn(world, ask)
+    poll_once(world, ask)
     assert {row.status for row in world.rows(Job)} == {"open"}
     assert world.rows(Upstream)[0].error_code == "InvalidVersion"
 
 
 def test_an_id_named_in_neither_list_is_asked_again(world: World) -> None:
     world.watch()
-    turn(world, lambda _ids: Answered(Answer({}, frozenset(), None), 0))
+    poll_once(world, lambda _ids: Answered(Answer({}, frozenset(), None), 0))
     job = world.rows(Job)[0]
     assert (job.status, job.missing_count, job.due_at) == ("open", 0, world.now + CLOSEST_POLLS)
 
@@ -315,13 +253,11 @@ def test_A8_a_watch_added_in_the_moment_its_job_ends_gets_exactly_one_delivery(
 ) -> None:
     (job_id,) = provider.make_jobs({"type": "AIVideoTag", "outcome": "success", "seconds": 0})
     world.watch(job_id, "https://first.example/hook")
-    claim = world.store.write(
-        poll_claims.claim, now=world.now, lease=LEASE, token="t" * 32, call_interval=US_PER_SECOND
-    )
+    claimed = claim(world, US_PER_SECOND)
     outcome = provider.client().ask([job_id])
     assert isinstance(outcome, Answered)
     before = world.watch(job_id, "https://before.example/hook")
-    record(world, claim, outcome.answer)
+    record(world, claimed, outcome.answer)
     after = world.watch(job_id, "https://after.example/hook")
     for watch_id in (before, after):
         assert len(world.rows(Delivery, Delivery.watch_id == watch_id)) == 1
@@ -352,7 +288,7 @@ def test_a_job_that_nobody_waits_for_is_not_polled(world: World) -> None:
     watch_id = world.watch()
     world.store.write(registration.cancel, world.subscriber_id, watch_id, world.now)
     assert world.rows(Job)[0].due_at is None
-    assert turn(world, no_call) > 0
+    assert poll_once(world, no_call) > 0
 
 
 def test_equal_watches_that_wait_are_one_and_keep_their_deadline(world: World) -> None:
@@ -369,7 +305,7 @@ def test_equal_watches_that_wait_are_one_and_keep_their_deadline(world: World) -
 def test_a_fan_out_of_many_watches_settles_in_one_poll(world: World, provider: Provider) -> None:
     (job_id,) = provider.make_jobs({"type": "AIVideoTag", "outcome": "success", "seconds": 0})
     world.register(*(world.request(job_id, metadata=f'{{"n":{n}}}') for n in range(1200)))
-    turn(world, provider.client().ask)
+    poll_once(world, provider.client().ask)
     assert len(world.rows(Delivery)) == 1200
     assert provider.calls()["calls"] == 1
 
@@ -377,11 +313,11 @@ def test_a_fan_out_of_many_watches_settles_in_one_poll(world: World, provider: P
 def test_a_job_made_due_by_hand_is_claimed_only_once(world: World) -> None:
     world.watch()
     world.store.write(lambda tx: tx.execute(update(Job).values(due_at=world.now - 5)))
-    first = world.store.write(poll_claims.claim, now=world.now, lease=LEASE, token="a" * 32, call_interval=1)
+    first = claim(world, 1)
     world.later(1)
-    second = world.store.write(poll_claims.claim, now=world.now, lease=LEASE, token="b" * 32, call_interval=1)
+    second = claim(world, 1)
     assert (len(first.jobs), len(second.jobs)) == (1, 0)
-    assert world.store.read(lambda tx: tx.scalars(select(Job.token)).one()) == "a" * 32
+    assert world.rows(Job)[0].token == first.token
     assert world.rows(Job)[0].status == JobStatus.OPEN
 
 
@@ -391,7 +327,7 @@ def test_data_beyond_what_the_database_takes_is_left_out_and_the_job_still_ends(
     if limit > 1 << 28:
         pytest.skip("this database takes every answer that can come")
     report = JobReport("huge", JobStatus.SUCCESS, "AIVideoTag", data="x" * (limit + 1))
-    turn(world, lambda _ids: Answered(Answer({"huge": report}, frozenset(), None), 0))
+    poll_once(world, lambda _ids: Answered(Answer({"huge": report}, frozenset(), None), 0))
     row = world.rows(Job)[0]
     assert (row.status, row.data, row.data_bytes) == ("success", None, limit + 1)
     assert world.rows(Watch, Watch.id == watch_id)[0].status == WatchStatus.SUCCESS
@@ -408,6 +344,6 @@ def test_two_bad_ids_in_one_half_end_alone_once_the_provider_has_answered(world:
             return Refused(RefusalKind.BAD_IDS, "InvalidJobId", "bad", None, None, 400)
         return Answered(Answer({}, frozenset(), None), 0)
 
-    turn(world, ask)
+    poll_once(world, ask)
     assert {world.rows(Watch, Watch.id == one)[0].status for one in bad} == {"fail"}
     assert {world.rows(Watch, Watch.id == one)[0].status for one in good} == {"waiting"}

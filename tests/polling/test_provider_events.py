@@ -15,22 +15,21 @@ from relay.common.time import US_PER_SECOND
 from relay.db.engine import Store
 from relay.db.tables import Delivery, Job, Watch
 from relay.polling.rules.poll_policy import CLOSEST_POLLS, EVENLY, Plan, Quota
-from relay.polling.sql import poll_claims, provider_events
+from relay.polling.rules.provider_events import ASK_AGAIN, ask_again_at
+from relay.polling.sql import provider_events
 from relay.polling.sql.poll_claims import PollClaim
-from relay.polling.sql.poll_results import give_back, record
+from relay.polling.sql.poll_results import give_back
 from relay.provider.list_ai_job.rules.events import (
-    ASK_AGAIN,
     MOST_JOBS,
     TOLERANCE,
-    ask_again_at,
     is_signed,
     job_ids,
     sign,
 )
 from relay.provider.source import Answer, Answered, JobReport, RefusalKind, Refused
 from relay.watches import registration
-from tests.polling.test_poller import turn
 from tests.support.flow import LEASE, World, fresh_job_id
+from tests.support.polling import claim, poll_once, record_open
 from tests.support.provider import Provider, running_provider
 
 # The provider's own example (upstream.md, section 6).
@@ -210,22 +209,15 @@ def provider() -> Iterator[Provider]:
         yield running
 
 
-def key_prefix(world: World, *ids: str) -> int:
-    return world.store.write(provider_events.mark, ids, world.now)
+def notify(world: World, *ids: str) -> int:
+    return world.store.write(provider_events.mark, "default", ids, world.now)
 
 
-def claim(world: World) -> PollClaim:
-    return world.store.write(
-        poll_claims.claim, now=world.now, lease=LEASE, token=fresh_job_id(), call_interval=US_PER_SECOND // 10
-    )
+SCARCE = Quota(EVENLY, longest=60.0)  # polls: one in a minute
 
 
 def still_open(world: World, claimed: PollClaim) -> None:
-    """Settle a claim with the news that its jobs go on, where polls are scarce: one in a minute."""
-    reports = {job.job_id: JobReport(job.job_id, JobStatus.OPEN) for job in claimed.jobs}
-    answer = Answer(reports, frozenset(), None)
-    plan = Plan({world.subscriber_id: Quota(EVENLY, longest=60.0)})
-    world.store.write(record, claimed, answer, world.now, plan=plan, new_id=world.new_id, missing_grace=0)
+    record_open(world, claimed, Plan({world.subscriber_id: SCARCE}))
 
 
 def job(world: World, job_id: str) -> Any:
@@ -244,14 +236,14 @@ def test_a_hinted_job_is_asked_in_the_next_call_before_all_that_are_due(world: W
     world.register(*(world.request(fresh_job_id()) for _ in range(30)))
     world.later(3)
     world.store.write(lambda tx: tx.execute(update(Job).where(Job.job_id != "hinted").values(due_at=1)))
-    assert key_prefix(world, "hinted") == 1
+    assert notify(world, "hinted") == 1
     assert claim(world).jobs[0].job_id == "hinted"
 
 
 def test_a_hint_waits_until_its_job_may_be_asked(world: World) -> None:
     asked_at = polled(world, "hinted").polled_at
     world.later(0.5)
-    key_prefix(world, "hinted")
+    notify(world, "hinted")
     assert job(world, "hinted").due_at == asked_at + CLOSEST_POLLS
     world.later(1.4)
     assert claim(world).jobs == ()
@@ -263,7 +255,7 @@ def test_a_hint_never_puts_a_job_off(world: World) -> None:
     world.watch("new")
     due_at = job(world, "new").due_at
     world.later(5)
-    key_prefix(world, "new")
+    notify(world, "new")
     assert job(world, "new").due_at == due_at
 
 
@@ -272,8 +264,8 @@ def test_only_open_jobs_that_somebody_waits_for_are_hinted(world: World) -> None
     world.store.write(registration.cancel, world.subscriber_id, watch_id, world.now)
     world.end_job(world.watch("ended"))
     world.watch("waiting")
-    assert key_prefix(world, "cancelled", "ended", "unknown", "WAITING") == 0
-    assert key_prefix(world, "waiting", "waiting") == 1
+    assert notify(world, "cancelled", "ended", "unknown", "WAITING") == 0
+    assert notify(world, "waiting", "waiting") == 1
     assert {row.job_id for row in world.rows(Job, Job.provider_event_at.is_not(None))} == {"waiting"}
 
 
@@ -281,7 +273,7 @@ def test_a_hint_that_comes_while_the_job_is_claimed_is_not_lost(world: World) ->
     world.watch("hinted")
     claimed = claim(world)
     world.later(0.3)
-    assert key_prefix(world, "hinted") == 1
+    assert notify(world, "hinted") == 1
     assert job(world, "hinted").due_at == claimed_until(world)
     world.later(0.1)
     still_open(world, claimed)
@@ -299,7 +291,7 @@ def test_while_it_is_still_open_a_hinted_job_is_asked_again_and_never_twice_in_2
 ) -> None:
     polled(world, "hinted")
     world.later(2.5)
-    key_prefix(world, "hinted")
+    notify(world, "hinted")
     gaps, last = [], world.now
     for _ in range(6):
         claimed = claim(world)
@@ -316,17 +308,17 @@ def test_while_it_is_still_open_a_hinted_job_is_asked_again_and_never_twice_in_2
 def test_a_second_hint_begins_anew(world: World) -> None:
     polled(world, "hinted")
     world.later(3)
-    key_prefix(world, "hinted")
+    notify(world, "hinted")
     still_open(world, claim(world))
     assert job(world, "hinted").provider_event_polls == 1
-    key_prefix(world, "hinted")
+    notify(world, "hinted")
     assert job(world, "hinted").provider_event_polls == 0
 
 
 def test_a_poll_that_failed_does_not_use_up_the_hint(world: World) -> None:
     polled(world, "hinted")
     world.later(3)
-    key_prefix(world, "hinted")
+    notify(world, "hinted")
     for _ in range(5):
         claimed = claim(world)
         world.store.write(give_back, claimed, world.now)
@@ -337,11 +329,11 @@ def test_a_poll_that_failed_does_not_use_up_the_hint(world: World) -> None:
 def test_a_hint_ends_with_its_job_or_with_the_last_who_waits(world: World, provider: Provider) -> None:
     (job_id,) = provider.make_jobs({"type": "AIVideoTag", "outcome": "success", "seconds": 0})
     world.watch(job_id)
-    key_prefix(world, job_id)
+    notify(world, job_id)
     watch_id = world.watch("unwatched")
-    key_prefix(world, "unwatched")
+    notify(world, "unwatched")
     world.store.write(registration.cancel, world.subscriber_id, watch_id, world.now)
-    turn(world, provider.client().ask)
+    poll_once(world, provider.client().ask)
     assert world.rows(Job, Job.provider_event_at.is_not(None)) == []
     assert [row.event for row in world.rows(Delivery)] == ["ai_job.success"]
 
@@ -349,7 +341,7 @@ def test_a_hint_ends_with_its_job_or_with_the_last_who_waits(world: World, provi
 def test_a_hinted_job_whose_watch_was_cancelled_meanwhile_rests(world: World) -> None:
     watch_id = world.watch("hinted")
     claimed = claim(world)
-    key_prefix(world, "hinted")
+    notify(world, "hinted")
     world.store.write(registration.cancel, world.subscriber_id, watch_id, world.now)
     still_open(world, claimed)
     row = job(world, "hinted")
@@ -363,12 +355,12 @@ def test_an_event_that_precedes_the_providers_knowledge_still_brings_the_webhook
     (job_id,) = provider.make_jobs({"type": "AIVideoTag", "outcome": "success", "seconds": 0})
     watch_id = polled_watch(world, job_id)
     world.later(3)
-    key_prefix(world, job_id)
+    notify(world, job_id)
     provider.fault("shape", name="unknown_status", times=1)
-    turn(world, provider.client().ask)
+    poll_once(world, provider.client().ask)
     assert world.rows(Watch, Watch.id == watch_id)[0].status == "waiting"
     world.later(2)
-    turn(world, provider.client().ask)
+    poll_once(world, provider.client().ask)
     assert world.rows(Watch, Watch.id == watch_id)[0].status == "success"
 
 
@@ -380,8 +372,8 @@ def polled_watch(world: World, job_id: str) -> str:
 
 def test_what_an_event_says_is_never_believed(world: World) -> None:
     world.watch("hinted")
-    key_prefix(world, *job_ids(json.dumps(event("hinted", Status="success")).encode()))
-    turn(
+    notify(world, *job_ids(json.dumps(event("hinted", Status="success")).encode()))
+    poll_once(
         world,
         lambda ids: Answered(Answer({i: JobReport(i, JobStatus.OPEN) for i in ids}, frozenset(), None), 0),
     )
@@ -391,7 +383,7 @@ def test_what_an_event_says_is_never_believed(world: World) -> None:
 
 def test_a_hinted_job_that_is_refused_for_its_id_ends(world: World) -> None:
     watch_id = world.watch("hinted")
-    key_prefix(world, "hinted")
-    turn(world, lambda _ids: Refused(RefusalKind.BAD_IDS, "InvalidJobId", "bad", None, None, 400))
+    notify(world, "hinted")
+    poll_once(world, lambda _ids: Refused(RefusalKind.BAD_IDS, "InvalidJobId", "bad", None, None, 400))
     assert world.rows(Watch, Watch.id == watch_id)[0].status == "fail"
     assert job(world, "hinted").provider_event_at is None

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from relay.common.states import Event
 from relay.common.time import US_PER_SECOND, rfc3339
 from relay.db.engine import Store
 from relay.db.tables import Delivery, Watch
 from relay.sending.rules import webhook
-from tests.polling.test_poller import turn
 from tests.support.flow import World
+from tests.support.polling import poll_once
 from tests.support.provider import Provider, running_provider
 
 DATA = Path(__file__).parents[1] / "support" / "data"
@@ -42,11 +41,11 @@ def test_the_pages_example_leads_to_the_right_webhook_with_every_field(
     unknown = world.watch(UNKNOWN)
     for _ in range(3):
         provider.answer_raw((DATA / example).read_text(), content_type=content_type)
-        turn(world, provider.client().ask, grace=0)
+        poll_once(world, provider.client().ask, grace=0)
         world.later(5)
     ended, missing = sorted(world.claim().taken, key=lambda one: one.event, reverse=True)
-    assert (ended.watch_id, ended.event) == (watch_id, Event.JOB_SUCCESS)
-    assert (missing.watch_id, missing.event) == (unknown, Event.JOB_MISSING)
+    assert (ended.watch_id, ended.event) == (watch_id, "ai_job.success")
+    assert (missing.watch_id, missing.event) == (unknown, "ai_job.missing")
     body = webhook.render(ended.message)
     page = json.loads((DATA / "listaijob_example.json").read_text())["AIJobList"]["AIJob"][0]
     assert f'"data":{page["Data"]}' in body.decode()  # the text itself, spliced in

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -17,16 +16,18 @@ from relay.db.engine import Store, Tx
 from relay.db.tables import Job, JobType, PollPolicy, Upstream
 from relay.polling.poller import Poller
 from relay.polling.rules.poll_policy import CLOSEST, EVENLY, Plan
-from relay.polling.sql import poll_results, rate_limiter
+from relay.polling.sql import rate_limiter
 from relay.polling.sql.poll_claims import PollClaim
 from relay.polling.sql.poll_policies import REFRESH, Policy
 from relay.polling.sql.rate_limiter import LEAST_RATE, PROBE_LASTS
+from relay.provider.list_ai_job.declaration import LIST_AI_JOB
 from relay.provider.source import Answer, JobReport, Outcome, RefusalKind, Refused, Unreachable
 from relay.watches import registration
-from tests.polling.test_poller import claim, rules, turn
 from tests.support.flow import World, fresh_job_id
+from tests.support.polling import claim, poll_once, poller_config, record, record_open
 from tests.support.provider import Provider, running_provider
 
+SOURCE = LIST_AI_JOB.name
 INTERVAL = US_PER_SECOND // 10
 CREATED = "2023-11-14T22:13:00Z"  # 20 s before the world's clock begins
 
@@ -49,6 +50,7 @@ def state(world: World) -> Any:
 def throttle(world: World, *, asked_at: Micros, wait: Micros = 0) -> None:
     world.store.write(
         rate_limiter.throttled,
+        SOURCE,
         world.now,
         asked_at=asked_at,
         code="Throttling.User",
@@ -60,6 +62,7 @@ def throttle(world: World, *, asked_at: Micros, wait: Micros = 0) -> None:
 def fail(world: World, *, asked_at: Micros) -> None:
     world.store.write(
         rate_limiter.failed,
+        SOURCE,
         world.now,
         asked_at=asked_at,
         code="X",
@@ -72,10 +75,10 @@ def take(world: World) -> Micros | None:
     """Take a call as a claim does; None if it was free, else when it will be."""
 
     def work(tx: Tx) -> Micros | None:
-        row = rate_limiter.lock_rate_limiter(tx)
+        row = rate_limiter.lock_rate_limiter(tx, SOURCE)
         if row.next_call_at > world.now:
             return int(row.next_call_at)
-        rate_limiter.spend_call(tx, row, world.now, INTERVAL)
+        rate_limiter.spend_call(tx, SOURCE, row, world.now, INTERVAL)
         return None
 
     return world.store.write(work)
@@ -111,15 +114,15 @@ def test_calls_that_were_under_way_when_the_rate_was_halved_do_not_halve_it_agai
 def test_the_rate_comes_back_step_by_step(world: World) -> None:
     take(world)
     throttle(world, asked_at=world.later(1))
-    retry_delays = []
+    factors = []
     for _ in range(100):
-        world.store.write(rate_limiter.answered, world.later(1))
-        retry_delays.append(state(world).rate_factor)
-    assert retry_delays[0] == 0.5
-    assert retry_delays[-1] == 1
-    assert retry_delays == sorted(retry_delays)
-    assert max(after - before for before, after in pairwise(retry_delays)) < 0.051
-    assert 40 < retry_delays.index(1) < 80  # seconds
+        world.store.write(rate_limiter.answered, SOURCE, world.later(1))
+        factors.append(state(world).rate_factor)
+    assert factors[0] == 0.5
+    assert factors[-1] == 1
+    assert factors == sorted(factors)
+    assert max(after - before for before, after in pairwise(factors)) < 0.051
+    assert 40 < factors.index(1) < 80  # seconds
 
 
 def test_the_wait_that_throttling_asks_for_is_honoured(world: World) -> None:
@@ -132,7 +135,7 @@ def test_throttling_is_told_until_the_next_answer(world: World) -> None:
     take(world)
     throttle(world, asked_at=world.later(1))
     assert (state(world).error_code, state(world).down_since) == ("Throttling.User", world.now)
-    world.store.write(rate_limiter.answered, world.later(1))
+    world.store.write(rate_limiter.answered, SOURCE, world.later(1))
     assert (state(world).error_code, state(world).down_since) == (None, None)
 
 
@@ -145,7 +148,7 @@ def test_after_a_failure_calls_are_probes_one_at_a_time(world: World) -> None:
     world.later(1)
     assert take(world) is None
     assert take(world) == world.now + PROBE_LASTS
-    world.store.write(rate_limiter.answered, world.later(0.2))
+    world.store.write(rate_limiter.answered, SOURCE, world.later(0.2))
     assert take(world) is None
     assert take(world) == pytest.approx(world.now + INTERVAL, abs=INTERVAL // 4 + 1)
 
@@ -165,7 +168,7 @@ def test_a_probe_that_has_to_be_split_does_not_wait_for_itself(world: World) -> 
     fail(world, asked_at=world.now)
     world.later(1)
     assert take(world) is None
-    assert world.store.write(rate_limiter.take_call, world.now, INTERVAL) is None
+    assert world.store.write(rate_limiter.take_call, SOURCE, world.now, INTERVAL) is None
 
 
 def test_calls_that_fail_together_are_one_failure(world: World) -> None:
@@ -188,7 +191,7 @@ def test_a_denied_fleet_makes_one_call_a_minute(world: World) -> None:
         return denied
 
     for _ in range(1_250):
-        turn(world, ask)
+        poll_once(world, ask)
         world.later(0.1)
     assert len(calls) == 3
 
@@ -202,7 +205,8 @@ def test_a_call_whose_moment_has_passed_takes_another(world: World, provider: Pr
     stale = claim(world, INTERVAL)
     world.later(5)
     assert take(world) is None
-    poller = Poller(world.store, RealWorldClock(world), provider.client().ask, rules(world.new_id))
+    config = poller_config(world.new_id)
+    poller = Poller(world.store, RealWorldClock(world), LIST_AI_JOB, provider.client(), config)
     before = time.monotonic()
     poller._ask_and_record(stale)
     poller.drain()
@@ -231,8 +235,8 @@ def test_four_pollers_keep_to_the_rate_and_every_call_is_full(
     rate, seconds = 10, 4.0
     stop = threading.Event()
     stores = [Store(own_database_url) for _ in range(4)]
-    own = replace(rules(world.new_id), new_token=fresh_job_id)
-    pollers = [Poller(store, Clock(store), provider.client().ask, own) for store in stores]
+    config = poller_config(world.new_id)
+    pollers = [Poller(store, Clock(store), LIST_AI_JOB, provider.client(), config) for store in stores]
     threads = [threading.Thread(target=keep_polling, args=(poller, stop)) for poller in pollers]
     for thread in threads:
         thread.start()
@@ -260,7 +264,7 @@ def most_in_a_second(times: list[float]) -> int:
 
 def test_an_idle_relay_makes_no_call(world: World, provider: Provider) -> None:
     for _ in range(20):
-        turn(world, provider.client().ask)
+        poll_once(world, provider.client().ask)
         world.later(1)
     assert provider.calls()["calls"] == 0
 
@@ -332,19 +336,7 @@ def test_a_claimed_job_that_changes_hands_is_charged_to_the_new_one(world: World
 
 
 def still_open(world: World, claimed: PollClaim, plan: Plan) -> None:
-    reports = {
-        job.job_id: JobReport(job.job_id, JobStatus.OPEN, "AIVideoTag", creation_time=CREATED)
-        for job in claimed.jobs
-    }
-    world.store.write(
-        poll_results.record,
-        claimed,
-        Answer(reports, frozenset(), None),
-        world.now,
-        plan=plan,
-        new_id=world.new_id,
-        missing_grace=0,
-    )
+    record_open(world, claimed, plan, job_type="AIVideoTag", creation_time=CREATED)
 
 
 def poll_for(world: World, seconds: float, policy: Policy) -> dict[str, list[Micros]]:
@@ -369,7 +361,7 @@ def mean_gap(asked: dict[str, list[Micros]], job_ids: list[str]) -> float:
 
 
 def test_ten_jobs_beside_thousands_wait_at_most_twice_as_long_as_alone(world: World) -> None:
-    policy = Policy(world.store, INTERVAL)
+    policy = Policy(world.store, LIST_AI_JOB, INTERVAL)
     ours = [fresh_job_id() for _ in range(10)]
     world.subscriber_id = world.new_subscriber()
     world.register(*(world.request(job_id) for job_id in ours))
@@ -387,7 +379,7 @@ def test_ten_jobs_beside_thousands_wait_at_most_twice_as_long_as_alone(world: Wo
 
 def test_one_poller_refreshes_the_policy_and_all_read_it(world: World) -> None:
     owned_by(world, 400)
-    pollers = [Policy(world.store, INTERVAL) for _ in range(3)]
+    pollers = [Policy(world.store, LIST_AI_JOB, INTERVAL) for _ in range(3)]
     for policy in pollers:
         policy.keep_up(world.now)
     assert pollers[0].plan.quotas == pollers[1].plan.quotas == pollers[2].plan.quotas
@@ -403,7 +395,7 @@ def test_one_poller_refreshes_the_policy_and_all_read_it(world: World) -> None:
 
 def test_jobs_that_nobody_has_asked_about_are_planned_evenly_then_by_what_is_known(world: World) -> None:
     owner = owned_by(world, 400)
-    policy = Policy(world.store, INTERVAL)
+    policy = Policy(world.store, LIST_AI_JOB, INTERVAL)
     policy.keep_up(world.now)
     assert policy.plan.quotas[owner].threshold == EVENLY
     poll_for(world, 5, policy)
@@ -413,7 +405,7 @@ def test_jobs_that_nobody_has_asked_about_are_planned_evenly_then_by_what_is_kno
 
 
 def test_what_took_how_long_is_learned_by_the_whole_fleet(world: World) -> None:
-    one, other = Policy(world.store, INTERVAL), Policy(world.store, INTERVAL)
+    one, other = Policy(world.store, LIST_AI_JOB, INTERVAL), Policy(world.store, LIST_AI_JOB, INTERVAL)
     one.learn([("AIVideoTag", 30.0)] * 50)
     one.keep_up(world.now)
     other.learn([("AIVideoTag", 40.0), ("AIMediaDNA", 240.0)])
@@ -431,24 +423,16 @@ def test_a_settle_learns_the_providers_durations(world: World) -> None:
     report = JobReport(
         "a-job", JobStatus.SUCCESS, "AIVideoTag", creation_time=CREATED, complete_time=complete
     )
-    tally = world.store.write(
-        poll_results.record,
-        claimed,
-        Answer({"a-job": report}, frozenset(), None),
-        world.now,
-        plan=Plan(),
-        new_id=world.new_id,
-        missing_grace=0,
-    )
+    tally = record(world, claimed, Answer({"a-job": report}, frozenset(), None))
     assert tally.durations == [("AIVideoTag", 15.0)]
 
 
 def test_a_throttled_fleet_plans_with_the_rate_that_it_has(world: World) -> None:
     owner = owned_by(world, 1_000)
-    policy = Policy(world.store, INTERVAL)
+    policy = Policy(world.store, LIST_AI_JOB, INTERVAL)
     policy.keep_up(world.now)
     before = policy.plan.quotas[owner].longest
-    world.store.write(rate_limiter.lock_rate_limiter)
+    world.store.write(rate_limiter.lock_rate_limiter, SOURCE)
     world.store.write(lambda tx: tx.execute(update(Upstream).values(rate_factor=0.5)))
     world.now += REFRESH
     policy.keep_up(world.now)
@@ -468,14 +452,14 @@ def test_an_outage_loses_no_job_and_its_end_is_used_at_full_budget(world: World,
         return Unreachable("nobody answers")
 
     for _ in range(2 * 360):
-        turn(world, down)
+        poll_once(world, down)
         world.later(10)
     assert len(calls) <= 140  # in two hours: a probe a minute, after the first few
     world.later(60)
     client = provider.client()
-    turn(world, client.ask)
+    poll_once(world, client.ask)
     for _ in range(5):
         world.later(0.1)
-        turn(world, client.ask)
+        poll_once(world, client.ask)
     assert provider.calls()["ids_per_call"] == [10] * 6
     assert {row.status for row in world.rows(Job)} == {JobStatus.SUCCESS}

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 
 from relay import telemetry
-from relay.bootstrap import build_credentials
 from relay.common.errors import SettingsError
 from relay.common.time import US_PER_SECOND
 from relay.db.engine import Store
 from relay.db.tables import Job, Upstream, Watch
-from relay.polling.poller import CREDENTIALS_GRACE, Poller
+from relay.polling.poller import Poller
+from relay.polling.upstream_guard import CREDENTIALS_GRACE
 from relay.provider.list_ai_job.client import ListAIJob
+from relay.provider.list_ai_job.connection import build_credentials
 from relay.provider.list_ai_job.credentials import (
     CredentialsProvider,
     Fetch,
@@ -28,13 +29,14 @@ from relay.provider.list_ai_job.credentials import (
     Temporary,
     static,
 )
+from relay.provider.list_ai_job.declaration import LIST_AI_JOB
 from relay.provider.list_ai_job.roles import ecs_role, oidc_role, sts_url
 from relay.provider.list_ai_job.rules.signing import Credentials
 from relay.provider.source import Answered, Unreachable
 from relay.settings import load
 from relay.telemetry.events import CredentialsNotRenewed, CredentialsRenewed
-from tests.polling.test_poller import StillClock, rules
-from tests.support.flow import World
+from tests.support.flow import StillClock, World
+from tests.support.polling import poller_config
 from tests.support.provider import eventually, reply, running_provider, scripted_server
 from tests.support.sts import (
     METADATA_TOKEN,
@@ -334,7 +336,7 @@ def test_a_poller_without_credentials_waits_says_so_and_recovers(
         watch_id = world.watch(job_id)
         renewal = Renewal(ecs_role(ROLE_NAME, url=stand.url), lambda: 0.0)
         client = ListAIJob(provider.url, renewal)
-        poller = Poller(own_store, StillClock(world), client.ask, rules(world.new_id), client.why_not)
+        poller = Poller(own_store, StillClock(world), LIST_AI_JOB, client, poller_config(world.new_id))
         with caplog.at_level(logging.INFO, logger="relay"):
             assert poller.run_once() > 0
             assert world.rows(Upstream) == []

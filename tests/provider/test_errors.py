@@ -16,15 +16,15 @@ from relay.common.states import JobStatus
 from relay.common.time import US_PER_SECOND
 from relay.db.engine import Store
 from relay.db.tables import Delivery, Job, Upstream, Watch
-from relay.polling.poller import PROBE_AFTER
 from relay.polling.rules.poll_policy import CLOSEST_POLLS
+from relay.polling.upstream_guard import PROBE_AFTER
 from relay.provider.list_ai_job.client import ListAIJob
 from relay.provider.source import Answered, Outcome, RefusalKind, Refused, Unreachable, Unreadable
 from relay.sandbox.responses import RESPONSES
 from relay.telemetry.events import UpstreamClockSkewed
 from relay.telemetry.metrics import UPSTREAM_CLOCK_AHEAD
-from tests.polling.test_poller import turn
 from tests.support.flow import World
+from tests.support.polling import poll_once
 from tests.support.provider import Provider, running_provider
 from tests.support.telemetry import logged
 
@@ -221,7 +221,7 @@ def test_a_failed_call_loses_no_job_and_the_next_answer_ends_it(
     (job_id,) = provider.make_jobs({"type": "AIVideoTag", "outcome": "success", "seconds": 0})
     watch_id = world.watch(job_id)
     provider.fault(kind, **order)
-    turn(world, client.ask)
+    poll_once(world, client.ask)
     job, state = world.rows(Job)[0], world.rows(Upstream)[0]
     assert (job.status, job.token, job.missing_count) == (JobStatus.OPEN, None, 0)
     assert state.down_since == world.now
@@ -229,7 +229,7 @@ def test_a_failed_call_loses_no_job_and_the_next_answer_ends_it(
     assert world.rows(Delivery) == []
     provider.clear_faults()
     world.later(61)
-    turn(world, client.ask)
+    poll_once(world, client.ask)
     assert world.rows(Watch, Watch.id == watch_id)[0].status == "success"
     assert world.rows(Upstream)[0].down_since is None
     assert len(world.rows(Delivery)) == 1
@@ -240,10 +240,10 @@ def test_a_wait_that_throttling_asks_for_holds_the_whole_fleet(
 ) -> None:
     world.watch()
     provider.fault("error", code="Throttling.User", status=503, retry_after_ms=45_000)
-    turn(world, client.ask)
+    poll_once(world, client.ask)
     assert world.rows(Upstream)[0].next_call_at >= world.now + 45 * US_PER_SECOND
     world.later(44)
-    turn(world, client.ask)
+    poll_once(world, client.ask)
     assert provider.calls()["calls"] == 1
 
 
@@ -255,16 +255,16 @@ def test_while_the_provider_denies_us_it_is_probed_once_a_minute(
     watch_id = world.watch(job_id)
     provider.fault("error", code=code, status=403)
     with caplog.at_level(logging.ERROR, logger="relay"):
-        turn(world, client.ask)
+        poll_once(world, client.ask)
     assert world.rows(Upstream)[0].next_call_at == world.now + PROBE_AFTER
     assert world.rows(Upstream)[0].error_code == code
     assert [line.fields["code"] for line in logged(caplog)] == [code]
     world.later(59)
-    turn(world, client.ask)
+    poll_once(world, client.ask)
     assert provider.calls()["calls"] == 1
     provider.clear_faults()
     world.later(1)
-    turn(world, client.ask)
+    poll_once(world, client.ask)
     assert world.rows(Watch, Watch.id == watch_id)[0].status == "success"
 
 
@@ -281,7 +281,7 @@ def test_a_poisonous_id_is_found_and_ends_alone_with_the_providers_code(
         world.later(1)  # the calls of a split wait for the budget, and this clock moves only when told
         return client.ask(job_ids)  # type: ignore[arg-type]
 
-    turn(world, ask)
+    poll_once(world, ask)
     client.close()
     assert provider.calls()["calls"] <= 9
     assert world.rows(Watch, Watch.id == bad)[0].status == "fail"
@@ -315,7 +315,7 @@ def test_a_strange_answer_is_understood_or_the_job_is_asked_again(
     watch_id = world.watch(job_id)
     stranger = world.watch("stranger-1")
     provider.fault("shape", name=shape, times=1)
-    turn(world, client.ask)
+    poll_once(world, client.ask)
     jobs = {job.job_id: job for job in world.rows(Job)}
     assert jobs.keys() == {job_id, "stranger-1"}
     assert jobs["stranger-1"].status == JobStatus.OPEN  # what is said of it contradicts itself, at best
@@ -329,7 +329,7 @@ def test_a_strange_answer_is_understood_or_the_job_is_asked_again(
     assert world.rows(Watch, Watch.id == stranger)[0].status == "waiting"
     assert world.rows(Delivery) == []
     world.later(61)
-    turn(world, client.ask)
+    poll_once(world, client.ask)
     assert world.rows(Watch, Watch.id == watch_id)[0].status == "success"
 
 
@@ -340,7 +340,7 @@ def test_every_spelling_of_a_missing_job_is_read(
     for job_id in ("gone-1", "gone-2"):
         world.watch(job_id)
     provider.fault("shape", name=shape)
-    turn(world, client.ask)
+    poll_once(world, client.ask)
     counted = {job.missing_count for job in world.rows(Job)}
     assert counted == ({0} if shape == "missing_absent" else {1})
 
@@ -358,7 +358,7 @@ def test_calls_in_any_second_stay_within_the_rate(own_store: Store, provider: Pr
     first, began = world.now, time.monotonic()
     while (elapsed := time.monotonic() - began) < 1.5:
         world.now = first + round(elapsed * US_PER_SECOND)
-        turn(world, client.ask)
+        poll_once(world, client.ask)
     client.close()
     times = provider.calls()["at"]
     assert len(times) >= 6

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.common.states import ErrorClass, Event
+from relay.common.events import TEST
+from relay.common.states import ErrorClass
 from relay.sending import codec
 from relay.sending.rules.outbound import OutboundRequest, Reply
 from relay.sending.rules.webhook import Ended, Message, Notice
@@ -59,6 +60,6 @@ def test_no_other_bytes_are_taken_for_replies(sent: bytes) -> None:
 
 
 def test_a_parcel_of_more_than_plain_values_is_refused() -> None:
-    sent = OutboundRequest("k", "http://a/", "msg_1", 1, Notice(Event.TEST, 0, "{}"), (), (), "relay", 1.0)
+    sent = OutboundRequest("k", "http://a/", "msg_1", 1, Notice(TEST.name, 0, "{}"), (), (), "relay", 1.0)
     with pytest.raises(ValueError, match="unmarshallable"):
         codec.requests_out([sent])

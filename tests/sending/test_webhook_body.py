@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.common.states import Event, JobStatus
+from relay.common.events import TEST
+from relay.common.states import JobStatus
 from relay.provider.list_ai_job.rules.decoder import clean, data_is_json
 from relay.provider.list_ai_job.rules.response_parser import read_answer
+from relay.provider.registry import job_queries
 from relay.provider.source import JobReport
 from relay.sending.rules.webhook import BODY_LIMIT, Ended, Notice, render
 
@@ -21,14 +23,14 @@ CREATED = round(datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC).timestamp() *
 JOB = JobReport(
     "a1b2", JobStatus.SUCCESS, "AIVideoTag", "0", "OK", "m1", "2026-01-02T03:04:04Z", "2026-01-02T03:04:05Z"
 )
-NO_DATA_EVENTS = (Event.JOB_MISSING, Event.WATCH_EXPIRED)
+NO_DATA_EVENTS = ("ai_job.missing", "watch.expired")
 
 
 def body_of(
-    job: JobReport, event: Event = Event.JOB_SUCCESS, metadata: str = "{}", data_bytes: int | None = None
+    job: JobReport, event: str = "ai_job.success", metadata: str = "{}", data_bytes: int | None = None
 ) -> bytes:
     size = len((job.data or "").encode()) if data_bytes is None else data_bytes
-    return render(Ended(event, CREATED, "wat_1", metadata, *job, size))
+    return render(Ended(event, CREATED, "wat_1", metadata, *job, size, job_queries().get(event)))
 
 
 def job_with(text: str) -> JobReport:
@@ -148,11 +150,9 @@ METADATA = st.dictionaries(st.text().map(clean), st.text().map(clean)).map(
 )
 
 
-@given(
-    job=JOBS, metadata=METADATA, event=st.sampled_from([Event.JOB_SUCCESS, Event.JOB_FAIL, *NO_DATA_EVENTS])
-)
+@given(job=JOBS, metadata=METADATA, event=st.sampled_from(["ai_job.success", "ai_job.fail", *NO_DATA_EVENTS]))
 def test_whatever_the_texts_the_body_is_json_with_them_in_it(
-    job: JobReport, metadata: str, event: Event
+    job: JobReport, metadata: str, event: str
 ) -> None:
     body = body_of(job, event, metadata)
     assert body == body_of(job, event, metadata)
@@ -167,7 +167,7 @@ def test_whatever_the_texts_the_body_is_json_with_them_in_it(
 
 @given(job=JOBS)
 @pytest.mark.parametrize("event", NO_DATA_EVENTS)
-def test_a_missing_or_expired_watchs_body_depends_on_no_fact_of_the_job(event: Event, job: JobReport) -> None:
+def test_a_missing_or_expired_watchs_body_depends_on_no_fact_of_the_job(event: str, job: JobReport) -> None:
     said = body_of(job, event)
     assert said == body_of(JobReport("a1b2", JobStatus.OPEN), event)
     assert parsed(said)["data"]["job"] == {"job_id": "a1b2", "status": "open"}
@@ -201,7 +201,7 @@ def test_bytes_count_and_not_characters() -> None:
 
 
 def test_a_message_that_tells_of_no_watch_carries_its_content_as_it_is() -> None:
-    body = render(Notice(Event.TEST, CREATED, '{"endpoint_id":"ep_1","n":1.10}'))
+    body = render(Notice(TEST.name, CREATED, '{"endpoint_id":"ep_1","n":1.10}'))
     assert body == (
         b'{"type":"relay.test","timestamp":"2026-01-02T03:04:05.678Z","data":{"endpoint_id":"ep_1","n":1.10}}'
     )

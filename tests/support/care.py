@@ -6,7 +6,6 @@ from typing import Any
 from sqlalchemy import update
 
 from relay.common.states import DeliveryStatus
-from relay.common.time import Micros
 from relay.db.clock import Clock
 from relay.db.engine import Store
 from relay.db.tables import Delivery
@@ -14,19 +13,9 @@ from relay.housekeeping.housekeeper import Housekeeper
 from relay.subscribers.encryption import Encryption
 from tests.support.api import Caller, Got, new_caller
 from tests.support.database import id_maker
-from tests.support.flow import POLICY, RETENTION, World
+from tests.support.flow import POLICY, RETENTION, StillClock, World
 
 HOOK = "https://example.com/hook"
-
-
-class StillClock(Clock):
-    """The world's clock, for parts that ask the database's."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def now(self) -> Micros:
-        return self._world.now
 
 
 def housekeeper_of(world: World) -> Housekeeper:

@@ -18,11 +18,12 @@ from relay.db.engine import Store, Tx
 from relay.db.tables import Attempt, Delivery, Endpoint, Job, Listing, Watch
 from relay.deliveries.config import DeliveryConfig
 from relay.deliveries.rules.retry_policy import RetryPolicy
-from relay.jobs.sql import jobs
+from relay.jobs.sql import jobs, moves
 from relay.provider.source import JobReport
 from relay.subscribers.encryption import Encryption
 from relay.subscribers.sql import subscribers
 from relay.watches.sql import watches
+from relay.watches.sql.watches import Ending
 from tests.support.flow import LEASE, RETENTION, World, fresh_job_id
 from tests.support.processes import Relay, wait_until
 
@@ -127,9 +128,10 @@ class Fleet:
         ).all()
         jobs.lock_in_order(tx, [row.id for row in rows])
         reports = {row.id: JobReport(row.job_id, JobStatus.SUCCESS, "AIVideoTag", "0", "OK") for row in rows}
-        jobs.finish(tx, reports, self.world.now)
+        moves.finish(tx, reports, self.world.now)
         waiting = watches.waiting_for(tx, sorted(reports))
-        watches.end(tx, [(waiting, WatchStatus.SUCCESS)], self.world.now, self.world.new_id)
+        ending = Ending(waiting, WatchStatus.SUCCESS, "ai_job.success")
+        watches.end(tx, [ending], self.world.now, self.world.new_id)
 
     def change(self, url: str, **values: Any) -> None:
         """Change an endpoint's row."""

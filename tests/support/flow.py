@@ -11,6 +11,7 @@ from sqlalchemy import insert, select, update
 from relay.common.ids import NewId
 from relay.common.states import ErrorClass, JobStatus, WatchStatus
 from relay.common.time import US_PER_SECOND, Micros
+from relay.db.clock import Clock
 from relay.db.engine import Store, Tx
 from relay.db.tables import Attempt, Delivery, Endpoint, Job, Subscriber, Watch
 from relay.deliveries.rules.attempts import AttemptResult
@@ -20,12 +21,13 @@ from relay.deliveries.sql.delivery_claims import Claim
 from relay.deliveries.sql.delivery_payloads import ClaimedDelivery
 from relay.deliveries.sql.delivery_results import RecordedBatch
 from relay.deliveries.sql.endpoint_selection import ClaimCapacity
-from relay.jobs.sql import jobs
+from relay.jobs.sql import jobs, moves
 from relay.provider.source import JobReport
 from relay.sending.rules.outbound import Reply
 from relay.watches import registration
 from relay.watches.registration import Registered, WatchRequest
 from relay.watches.sql import watches
+from relay.watches.sql.watches import Ending
 from tests.support.database import id_maker
 
 ALL_EVENTS = "ai_job.success,ai_job.fail,ai_job.missing,watch.expired"
@@ -90,9 +92,10 @@ class World:
             report = JobReport(
                 job_id, JobStatus.SUCCESS, "AIVideoTag", "0", "OK", data=data, data_is_json=data is not None
             )
-            jobs.finish(tx, {key: report}, self.now)
+            moves.finish(tx, {key: report}, self.now)
             rows = watches.waiting_for(tx, [key])
-            watches.end(tx, [(rows, WatchStatus.SUCCESS)], self.now, self.new_id)
+            ending = Ending(rows, WatchStatus.SUCCESS, "ai_job.success")
+            watches.end(tx, [ending], self.now, self.new_id)
 
         self.store.write(work)
 
@@ -161,6 +164,16 @@ class World:
                 .values(**values)
             )
         )
+
+
+class StillClock(Clock):
+    """The world's clock, for parts that ask the database's."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def now(self) -> Micros:
+        return self._world.now
 
 
 def random_bytes() -> bytes:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import trustme
 
-from relay.common.states import Event
+from relay.common.events import TEST
 from relay.endpoints.rules.addresses import Network
 from relay.sending import sender
 from relay.sending.rules.outbound import OutboundRequest, Reply
@@ -123,7 +123,7 @@ def outbound(
     content: str = "{}",
     headers: tuple[tuple[str, str], ...] = (),
 ) -> OutboundRequest:
-    message = Notice(Event.TEST.value, 0, content)
+    message = Notice(TEST.name, 0, content)
     return OutboundRequest(key, url, "msg_1", 1_700_000_000, message, (KEY,), headers, "relay/test", deadline)
 
 

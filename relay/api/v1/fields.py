@@ -9,6 +9,7 @@ from pydantic import Field, PlainValidator, ValidationInfo
 from relay.api.models import WrongMember
 from relay.common.time import US_PER_SECOND, Micros
 from relay.endpoints.rules.addresses import MAX_URL, CallbackUrl, check_url
+from relay.provider.registry import SOURCES
 from relay.settings import Settings
 
 JOB_ID = "[A-Za-z0-9_-]{1,64}"
@@ -48,7 +49,14 @@ def _check_time(value: Any) -> Micros:
     return max(round(seconds * US_PER_SECOND), 0)
 
 
+def _check_source(value: Any) -> str:
+    if not isinstance(value, str) or value not in SOURCES:
+        raise WrongMember(f"must be one of {', '.join(SOURCES)}")
+    return value
+
+
 JobId = Annotated[str, Field(pattern=rf"\A{JOB_ID}\z", description="1 to 64 letters, digits, _ or -")]
+Source = Annotated[str, PlainValidator(_check_source), Field(description="a source of jobs")]
 Url = Annotated[
     CallbackUrl,
     PlainValidator(check_callback_url),

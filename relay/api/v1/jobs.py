@@ -8,13 +8,21 @@ from flask import Response
 
 from relay.api.auth import subscriber_id
 from relay.api.context import ctx
+from relay.api.queries import Query
 from relay.api.responses import Document, json_response, shown_time, write_json
-from relay.api.v1.fields import JOB_ID
+from relay.api.v1.fields import JOB_ID, Source
 from relay.api.v1.resource import resource
 from relay.common.errors import NotFound
 from relay.common.states import JobStatus
 from relay.jobs.sql import job_views
-from relay.provider.list_ai_job.rules import results
+from relay.provider.registry import DEFAULT_SOURCE, SOURCES
+
+
+class JobQuery(Query):
+    """Where to look for a job."""
+
+    source: Source = DEFAULT_SOURCE
+
 
 routes = resource("jobs")
 
@@ -24,15 +32,17 @@ def get_job(job_id: str) -> Response:
     """Show a job, with its `data` and a typed view of it."""
     if not re.fullmatch(JOB_ID, job_id):
         raise NotFound("you watch no such job")
-    row = ctx.store.read(job_views.job, subscriber_id(), job_id)
-    document = summary(row) | {
+    source = JobQuery.read_query().source
+    row = ctx.store.read(job_views.job, subscriber_id(), source, job_id)
+    document = summary(row) | source_member(source)
+    document |= {
         "polled_at": shown_time(row.polled_at),
         "finished_at": shown_time(row.finished_at),
     }
     if row.data is None and row.data_bytes:  # longer than the database takes
         document["data_omitted"] = True
     data = _data_text(row)
-    document["result"] = results.view(row.type, data)
+    document["result"] = SOURCES[source].typed_result(row.type, data)
     # The provider's text is spliced in, as in webhooks: parsing it would change numbers.
     return json_response(f'{write_json(document)[:-1]},"data":{data}}}')
 
@@ -40,6 +50,11 @@ def get_job(job_id: str) -> Response:
 def summary(row: Any) -> Document:
     """The members of a job that a watch shows too."""
     return {column.key: getattr(row, column.key) for column in job_views.JOB_FACTS}
+
+
+def source_member(source: str) -> Document:
+    """The member that names a job's source; the default one is not named."""
+    return {} if source == DEFAULT_SOURCE else {"source": source}
 
 
 def _data_text(row: Any) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Self
 
 from flask import Response
-from pydantic import Field, PlainValidator, model_validator
+from pydantic import Field, PlainValidator, ValidationInfo, model_validator
 
 from relay import telemetry
 from relay.api import bodies
@@ -16,11 +16,13 @@ from relay.api.models import RequestModel, WrongMember
 from relay.api.queries import ListQuery
 from relay.api.responses import Document, show, show_page, shown_time, write_json
 from relay.api.v1 import jobs
-from relay.api.v1.fields import EndpointId, JobId, OwnEndpointId, Url, id_pattern
+from relay.api.v1.fields import EndpointId, JobId, OwnEndpointId, Source, Url, id_pattern
 from relay.api.v1.resource import resource
-from relay.common.states import WATCHABLE_EVENTS, WatchStatus
+from relay.common import events
+from relay.common.states import WatchStatus
 from relay.common.time import Micros, rfc3339
 from relay.db.engine import Tx
+from relay.provider.registry import DEFAULT_SOURCE, SOURCES
 from relay.telemetry.events import WatchRegistered
 from relay.watches import registration
 from relay.watches.registration import WatchRequest
@@ -30,13 +32,14 @@ METADATA_BYTES = 4096  # as compact JSON in UTF-8
 METADATA_DEPTH = 16  # the object itself is the first level
 
 
-def _check_events(value: Any) -> str:
-    """Check the events and join them by commas in their usual order."""
+def _check_events(value: Any, info: ValidationInfo) -> str:
+    """Check events of the watch's source, and join them in their usual order."""
     if not isinstance(value, list) or not value:
         raise WrongMember("must be a list with at least one event in it")
-    if not all(isinstance(event, str) and event in WATCHABLE_EVENTS for event in value):
-        raise WrongMember(f"must hold only {', '.join(WATCHABLE_EVENTS)}")
-    return ",".join(event for event in WATCHABLE_EVENTS if event in value)
+    known = SOURCES[info.data.get("source") or DEFAULT_SOURCE].watchable
+    if not all(isinstance(event, str) and event in known for event in value):
+        raise WrongMember(f"must hold only {', '.join(known)}")
+    return events.join(event for event in known if event in value)
 
 
 def _check_metadata(value: Any) -> str:
@@ -73,6 +76,7 @@ class WatchBody(RequestModel):
     """Notify one endpoint when one job ends."""
 
     job_id: JobId
+    source: Source | None = None  # stands before `events`, which depend on it
     callback_url: Url | None = None
     endpoint_id: OwnEndpointId | None = None
     events: Events | None = None
@@ -88,12 +92,14 @@ class WatchBody(RequestModel):
     def request(self, pointer: str = "") -> WatchRequest:
         """The registration, with every default filled in."""
         url = self.callback_url
+        source = SOURCES[self.source or DEFAULT_SOURCE]
         return WatchRequest(
+            source=source.name,
             job_id=self.job_id,
             endpoint_id=self.endpoint_id,
             endpoint_url=None if url is None else url.endpoint_url,
             query=None if url is None else url.query,
-            events=self.events or ",".join(WATCHABLE_EVENTS),
+            events=self.events or events.join(source.default_events),
             metadata=self.metadata or "{}",
             timeout=self.timeout_seconds or 86_400,
             pointer=pointer,
@@ -187,6 +193,7 @@ def delete_watch(watch_id: str) -> Response:
 def _document(row: Any) -> Document:
     return {
         "id": row.id,
+        **jobs.source_member(row.source),
         "job_id": row.job_id,
         "endpoint_id": row.endpoint_id,
         "callback_url": row.url if row.query is None else f"{row.url}?{row.query}",

@@ -1,4 +1,4 @@
-"""The provider's jobs, each stored and polled once."""
+"""The jobs of every source, each stored and polled once."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from relay.db.tables.base import ID, STATE, TOKEN, Base, one_of, open_only
 
 
 class Job(Base):
-    """One AI job at the provider; polled once, however many watches wait for it.
+    """One job of a source; polled once, however many watches wait for it.
 
     `due_at` is NULL once the job has ended, and while no watch waits for it. `token` marks a claim,
     whose lease ends at `due_at`. `missing_count` counts the answers that denied the job.
-    `provider_event_at` is when VOD last said that the job may have ended, NULL once that is used
+    `provider_event_at` is when a provider event last said that the job may have ended, NULL once that is used
     up; `provider_event_polls` counts the polls begun since. `owner` is the subscriber of the
     earliest waiting watch, to whom the polls are charged; NULL while none waits.
     """
@@ -58,7 +58,9 @@ class Job(Base):
             CheckConstraint("token IS NULL OR due_at IS NOT NULL", name="claim"),
             CheckConstraint("(provider_event_at IS NULL) = (provider_event_polls IS NULL)", name="hint"),
             CheckConstraint("owner IS NULL OR due_at IS NOT NULL", name="owner"),
-            open_only("ix_jobs_due", "due_at"),
-            open_only("ix_jobs_owner", "owner", "due_at", open_column="owner"),
-            open_only("ix_jobs_hinted", "provider_event_at", open_column="provider_event_at"),
+            open_only("ix_jobs_due_of_source", "source", "due_at"),
+            open_only("ix_jobs_owner_of_source", "source", "owner", "due_at", open_column="owner"),
+            open_only(
+                "ix_jobs_provider_event", "source", "provider_event_at", open_column="provider_event_at"
+            ),
         )

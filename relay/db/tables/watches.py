@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
+from relay.common.events import EVENTS_LENGTH
 from relay.common.states import WatchStatus
 from relay.db.column_types import ascii_text, long_text, serial, short_text
 from relay.db.tables.base import HASH, ID, STATE, Base, one_of, open_only
@@ -25,7 +26,7 @@ class Watch(Base):
     job: Mapped[int] = mapped_column(serial(), ForeignKey("jobs.id"))
     endpoint_id: Mapped[str] = mapped_column(ID, ForeignKey("endpoints.id"))
     query: Mapped[str | None] = mapped_column(short_text(2048))
-    events: Mapped[str] = mapped_column(ascii_text(100))
+    events: Mapped[str] = mapped_column(ascii_text(EVENTS_LENGTH))
     user_metadata: Mapped[str] = mapped_column(long_text())
     status: Mapped[str] = mapped_column(STATE)
     waiting_key: Mapped[str | None] = mapped_column(HASH, unique=True)

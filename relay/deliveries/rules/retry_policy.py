@@ -21,7 +21,8 @@ Times are microseconds; `jitter` is a number in [0, 1).
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from relay.common.states import DeliveryStatus, Event
+from relay.common.events import TEST
+from relay.common.states import DeliveryStatus
 from relay.common.time import US_PER_SECOND, Micros
 from relay.db.leases import GIVE_UP_AFTER
 from relay.deliveries.rules.retry_after import retry_after_seconds
@@ -114,7 +115,7 @@ class RetryPolicy:
         """
         if reply.error is None:
             return DELIVERED
-        if delivery.event == Event.TEST:
+        if delivery.event == TEST.name:
             return FAILED
         if delivery.cancel_requested:
             return CANCELLED

@@ -12,8 +12,9 @@ from typing import Any
 from sqlalchemy import case, func, null, select, update
 
 from relay.common.errors import Fault, Invalid, QuotaExceeded
+from relay.common.events import TEST
 from relay.common.ids import NewId, first_id
-from relay.common.states import DeliveryStatus, Event
+from relay.common.states import DeliveryStatus
 from relay.common.time import Micros
 from relay.db.engine import Tx
 from relay.db.statements import among, insert_rows, lock
@@ -50,7 +51,7 @@ def count(tx: Tx, subscriber_id: str, chosen: Filter, now: Micros) -> int:
             Listing.delivery_id < first_id("msg", chosen.until),
             Delivery.status == chosen.status,
             Delivery.finished_at <= now,
-            Delivery.event != Event.TEST,
+            Delivery.event != TEST.name,
         )
     )
     if chosen.endpoint_id is not None:
@@ -153,7 +154,7 @@ def _send_again(tx: Tx, placed: Any, window: Sequence[Any], now: Micros) -> int:
         Delivery.subscriber_id == placed.subscriber_id,
         Delivery.status == placed.status,
         Delivery.finished_at <= placed.created_at,
-        Delivery.event != Event.TEST,
+        Delivery.event != TEST.name,
     )
     statement = update(Delivery).where(*still).values(delivery_moves.sent_anew(placed.created_at, now))
     changed = sum(

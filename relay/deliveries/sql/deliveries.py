@@ -7,8 +7,9 @@ from typing import Any
 from sqlalchemy import func, select, update
 
 from relay.common.errors import Conflict, NotFound, QuotaExceeded
+from relay.common.events import TEST
 from relay.common.ids import NewId
-from relay.common.states import DeliveryStatus, EndpointStatus, Event
+from relay.common.states import DeliveryStatus, EndpointStatus
 from relay.common.time import Micros
 from relay.db.engine import Tx
 from relay.db.statements import among, insert_rows, lock
@@ -123,7 +124,7 @@ def send_test(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros, new_id:
         subscriber_id=subscriber_id,
         watch_id=None,
         endpoint_id=endpoint_id,
-        event=Event.TEST,
+        event=TEST.name,
         payload_bytes=0,
         now=now,
     )
@@ -158,7 +159,7 @@ def retry(tx: Tx, subscriber_id: str, delivery_id: str, now: Micros) -> None:
 def _check_retriable(row: Any, now: Micros) -> None:
     if row.deleted_at is not None:
         raise Conflict("its endpoint was deleted; register a new watch instead")
-    if row.event == Event.TEST:
+    if row.event == TEST.name:
         raise Conflict("a test is sent once; POST to the endpoint's /test sends another")
     if row.token is not None and row.due_at > now:
         raise Conflict("it is in flight right now; look at its attempts when that has ended")

@@ -13,6 +13,7 @@ from relay.db.engine import Tx
 from relay.db.statements import among
 from relay.db.tables import Delivery, Endpoint, Job, Watch
 from relay.deliveries.rules.attempts import InFlightAttempt
+from relay.provider.registry import job_queries
 from relay.sending.rules.webhook import DATA_LIMIT, Ended, Message, Notice
 from relay.subscribers.sql import secrets
 
@@ -62,6 +63,7 @@ class ClaimedDelivery(NamedTuple):
     endpoint_url: str
     headers_sealed: str | None
     cold: bool
+    job_query: str | None
 
     @property
     def endpoint_id(self) -> str:
@@ -109,7 +111,8 @@ class ClaimedDelivery(NamedTuple):
         assert self.watch_id is not None
         assert self.metadata is not None
         assert self.job_id is not None
-        return Ended._make((self.event, self.created_at, self.watch_id, self.metadata, *_report_of(self)))
+        head = (self.event, self.created_at, self.watch_id, self.metadata)
+        return Ended._make((*head, *_report_of(self), self.job_query))
 
 
 # From `job_id` to `data_bytes` as in `Ended`.
@@ -129,7 +132,11 @@ def load(tx: Tx, taken: Sequence[DueDelivery], token: str, owners: Iterable[Any]
     rows = tx.execute(_statement(dialect), {"ids": dialect.packed([row.id for row in taken])})
     found: dict[str, Any] = {row[0]: row for row in rows.all()}
     ends = {row.id: (token, row.url, row.headers_sealed, not row.warmed_up) for row in owners}
-    return [ClaimedDelivery._make((*found[row.id], row, *ends[row.endpoint_id])) for row in taken]
+    queries = job_queries()
+    return [
+        ClaimedDelivery._make((*found[row.id], row, *ends[row.endpoint_id], queries.get(found[row.id][1])))
+        for row in taken
+    ]
 
 
 def load_tests(tx: Tx, tests: Sequence[DueDelivery], token: str) -> list[ClaimedDelivery]:

@@ -13,7 +13,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from relay.common.states import ErrorClass, Event
+from relay.common.events import TEST
+from relay.common.states import ErrorClass
 from relay.common.time import Micros
 from relay.db.dialects import Dialect, dialect_of
 from relay.db.engine import Tx
@@ -61,7 +62,7 @@ def _decide(
 ) -> Decision:
     """Let the endpoint learn from the result, and decide by the circuit that the attempt met."""
     circuit, reply = endpoint.circuit, result.reply
-    if row.event != Event.TEST:  # a test is no sign of health either way
+    if row.event != TEST.name:  # a test is no sign of health either way
         if reply.error is None:
             endpoint.note_success(now)
         elif reply.error is not ErrorClass.INTERNAL:  # our own fault says nothing of the endpoint
@@ -93,7 +94,7 @@ def release(tx: Tx, claims: Sequence[tuple[str, str, str]], now: Micros) -> None
 def _read(tx: Tx, ids: Sequence[str]) -> dict[str, Any]:
     """The rows of a batch, whose endpoints are locked; tests are locked and read once more."""
     found = _rows(tx, _read_statement(dialect_of(tx)), ids)
-    tests = [row.id for row in found.values() if row.event == Event.TEST]
+    tests = [row.id for row in found.values() if row.event == TEST.name]
     return found | (_rows(tx, lock(_read_statement(dialect_of(tx))), tests) if tests else {})
 
 

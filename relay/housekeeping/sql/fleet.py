@@ -7,7 +7,9 @@ from sqlalchemy import case, func, select
 from relay.common.states import EndpointStatus
 from relay.common.time import US_PER_SECOND, Micros
 from relay.db.engine import Tx
+from relay.db.statements import among
 from relay.db.tables import Counter, Delivery, Endpoint, Job, Watch
+from relay.provider.registry import SOURCES
 from relay.telemetry.fleet import FleetNumbers
 
 
@@ -18,7 +20,7 @@ def numbers(tx: Tx, now: Micros) -> FleetNumbers:
     not_sending = _not_sending(tx)
     jobs = tx.execute(
         select(func.count().label("open"), _count_if(Job.due_at <= now).label("due")).where(
-            Job.due_at.is_not(None)
+            among(tx, Job.source, [*SOURCES]), Job.due_at.is_not(None)
         )
     ).one()
     return FleetNumbers(

@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import select
 
+from relay.common.events import ENDPOINT_DISABLED
 from relay.common.ids import NewId
-from relay.common.states import Event
 from relay.common.time import Micros, rfc3339
 from relay.db.engine import Tx
 from relay.db.tables import Endpoint
@@ -51,7 +51,7 @@ def enqueue(tx: Tx, endpoint_id: str, now: Micros, new_id: NewId) -> int:
             subscriber_id=row.subscriber_id,
             watch_id=None,
             endpoint_id=listener,
-            event=Event.ENDPOINT_DISABLED,
+            event=ENDPOINT_DISABLED.name,
             payload_bytes=len(content),
             now=now,
         )

@@ -7,7 +7,6 @@ from sqlalchemy import select
 from relay.common.errors import NotFound
 from relay.db.engine import Tx
 from relay.db.tables import Job, Watch
-from relay.provider.source import SOURCE
 
 JOB_FACTS = (
     Job.job_id,
@@ -21,8 +20,8 @@ JOB_FACTS = (
 )
 
 
-def job(tx: Tx, subscriber_id: str, job_id: str) -> Any:
-    """A job with what the provider last said of it.
+def job(tx: Tx, subscriber_id: str, source: str, job_id: str) -> Any:
+    """A job with what its source last said of it.
 
     Raises:
         NotFound: the subscriber neither watches nor watched it.
@@ -30,7 +29,7 @@ def job(tx: Tx, subscriber_id: str, job_id: str) -> Any:
     mine = select(Watch.id).where(Watch.job == Job.id, Watch.subscriber_id == subscriber_id).exists()
     row = tx.execute(
         select(*JOB_FACTS, Job.polled_at, Job.finished_at, Job.data, Job.data_bytes, Job.data_is_json).where(
-            Job.source == SOURCE, Job.job_id == job_id, mine
+            Job.source == source, Job.job_id == job_id, mine
         )
     ).one_or_none()
     if row is None:

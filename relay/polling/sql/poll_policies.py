@@ -6,6 +6,7 @@ refreshes it from a sample of the open jobs. What it decides is pure:
 """
 
 import json
+import math
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,8 +21,7 @@ from relay.db.statements import insert_if_absent, lock
 from relay.db.tables import Job, JobType, PollPolicy, Upstream
 from relay.polling.rules.durations import Curve, age_of, learn, remember, type_key
 from relay.polling.rules.poll_policy import Plan, Quota, Sample, crowded, polls_to_plan, quota_for
-from relay.polling.sql.poll_claims import IDS_PER_CALL
-from relay.provider.source import SOURCE
+from relay.provider.source import JobSource
 
 REFRESH = 10 * US_PER_SECOND  # time enough for a load to change by some per cent
 SAMPLE = 600  # open jobs of an owner: they tell what a gain costs to two or three per cent
@@ -46,9 +46,10 @@ class Policy:
     Threads may share it. `call_interval` is the budget's, in microseconds.
     """
 
-    def __init__(self, store: Store, call_interval: Micros) -> None:
+    def __init__(self, store: Store, source: JobSource, call_interval: Micros) -> None:
         self.plan = Plan()
         self._store = store
+        self._source = source
         self._calls_per_second = US_PER_SECOND / call_interval
         self._lock = threading.Lock()
         self._learned: list[tuple[str, float]] = []
@@ -69,77 +70,96 @@ class Policy:
 
     def keep_up(self, now: Micros) -> None:
         """Write down what was learned, refresh the policy if nobody else has, and read it."""
+        name = self._source.name
         with self._lock:
             learned, self._learned = self._learned, []
         if learned:
-            self._store.write(record, learned)
-        if self._store.write(claim_refresh, now):
-            surveyed = self._store.read(survey, now, self._calls_per_second)
-            curves = self._store.read(read_curves)
+            self._store.write(record, name, learned)
+        if self._store.write(claim_refresh, name, now):
+            surveyed = self._store.read(survey, self._source, now, self._calls_per_second)
+            curves = self._store.read(read_curves, name)
             quotas = {
                 owner: quota_for(surveyed.counts[owner], surveyed.samples.get(owner, []), curves, polls)
                 for owner, polls in surveyed.quotas.items()
             }
-            self._store.write(save, surveyed, quotas)
-        self.plan = self._store.read(read)
+            self._store.write(save, name, surveyed, quotas)
+        self.plan = self._store.read(read, name)
 
 
-def record(tx: Tx, learned: Iterable[tuple[str, float]]) -> None:
+def record(tx: Tx, source: str, learned: Iterable[tuple[str, float]]) -> None:
     """Keep the newest durations of each type; a flood of types beyond a hundred is not learned."""
     by_type = {
         name: [seconds for _, seconds in pairs]
         for name, pairs in groupby(sorted(learned, key=itemgetter(0)), key=itemgetter(0))
     }
-    statement = lock(select(JobType.name, JobType.durations).where(JobType.source == SOURCE))
+    statement = lock(select(JobType.name, JobType.durations).where(JobType.source == source))
     known = {row.name: row.durations for row in tx.execute(statement.order_by(JobType.name))}
     fresh = [name for name in by_type if name not in known][: max(TYPES - len(known), 0)]
-    insert_if_absent(tx, JobType, [{"source": SOURCE, "name": name, "durations": "[]"} for name in fresh])
+    insert_if_absent(tx, JobType, [{"source": source, "name": name, "durations": "[]"} for name in fresh])
     for name in sorted({*fresh, *known} & by_type.keys()):
         durations = remember(json.loads(known.get(name, "[]")), by_type[name])
-        here = (JobType.source == SOURCE) & (JobType.name == name)
+        here = (JobType.source == source) & (JobType.name == name)
         tx.execute(update(JobType).where(here).values(durations=json.dumps(durations)))
 
 
-def claim_refresh(tx: Tx, now: Micros) -> bool:
+def claim_refresh(tx: Tx, source: str, now: Micros) -> bool:
     """Whether the policy is to be refreshed now, and by the caller."""
-    here = PollPolicy.source == SOURCE
+    here = PollPolicy.source == source
     if tx.scalar(select(PollPolicy.refreshed_at).where(here)) is None:
-        fresh = {"source": SOURCE, "refreshed_at": 0, "newest_job": 0, "new_jobs": 0.0, "quotas": "{}"}
+        fresh = {"source": source, "refreshed_at": 0, "newest_job": 0, "new_jobs": 0.0, "quotas": "{}"}
         insert_if_absent(tx, PollPolicy, [fresh])
     stale = PollPolicy.refreshed_at <= now - REFRESH
     return tx.execute(update(PollPolicy).where(here, stale).values(refreshed_at=now)).rowcount == 1
 
 
-def survey(tx: Tx, now: Micros, calls_per_second: float) -> Survey:
-    """Count the open jobs by owner and sample those of the owners who can't have all they want."""
-    newest, new_jobs, before = _arrivals(tx, calls_per_second)
-    factor = tx.scalar(select(Upstream.rate_factor).where(Upstream.source == SOURCE)) or 1.0
-    owned = select(Job.owner, func.count().label("jobs")).where(Job.owner.is_not(None)).group_by(Job.owner)
+def survey(tx: Tx, source: JobSource, now: Micros, calls_per_second: float) -> Survey:
+    """Count the open jobs by owner and sample those of the owners who want more than their quota."""
+    most = calls_per_second * source.ids_per_call
+    newest, new_jobs, before = _arrivals(tx, source.name, most)
+    factor = tx.scalar(select(Upstream.rate_factor).where(Upstream.source == source.name)) or 1.0
+    owned = (
+        select(Job.owner, func.count().label("jobs"))
+        .where(Job.source == source.name, Job.owner.is_not(None))
+        .group_by(Job.owner)
+    )
     counts = {str(row.owner): int(row.jobs) for row in tx.execute(owned)}
-    quotas = crowded(counts, polls_to_plan(calls_per_second * factor, IDS_PER_CALL, min(new_jobs, before)))
+    polls = polls_to_plan(calls_per_second * factor, source.ids_per_call, min(new_jobs, before))
+    quotas = crowded(counts, polls)
     largest = sorted(quotas, key=lambda owner: -counts[owner])[:OWNERS_SAMPLED]
-    samples = {owner: _sample(tx, owner, counts[owner], now) for owner in largest}
+    samples = {owner: _sample(tx, source.name, owner, counts[owner], now) for owner in largest}
     return Survey(quotas, counts, samples, newest, new_jobs)
 
 
-def _arrivals(tx: Tx, calls_per_second: float) -> tuple[int, float, float]:
-    """The newest job, and how many came a second since the last refresh and before that, by their numbers.
+def _arrivals(tx: Tx, source: str, most: float) -> tuple[int, float, float]:
+    """The newest job, and how many of the source came a second since the last refresh and before that.
 
-    The smaller of the two is planned for: a rush is not taken for a flow.
+    The smaller of the two is planned for: a rush is not taken for a flow. No more are counted than
+    the `most` that can be asked about in a second allow.
     """
     before = tx.execute(
-        select(PollPolicy.newest_job, PollPolicy.new_jobs).where(PollPolicy.source == SOURCE)
+        select(PollPolicy.newest_job, PollPolicy.new_jobs).where(PollPolicy.source == source)
     ).one()
     newest = tx.scalar(select(func.max(Job.id))) or 0
-    seen = min((newest - before.newest_job) * US_PER_SECOND / REFRESH, calls_per_second * IDS_PER_CALL)
-    return newest, max(seen, 0.0) if before.newest_job else 0.0, before.new_jobs
+    if not before.newest_job:
+        return newest, 0.0, before.new_jobs
+    seconds = REFRESH / US_PER_SECOND
+    newer = (
+        select(Job.id)
+        .where(Job.id > before.newest_job, Job.source == source)
+        .limit(math.ceil(most * seconds))
+    )
+    count = tx.execute(select(func.count()).select_from(newer.subquery())).scalar_one()
+    return newest, min(count / seconds, most), before.new_jobs
 
 
-def _sample(tx: Tx, owner: str, count: int, now: Micros) -> list[Sample]:
-    """Every nth of an owner's jobs that were asked about: their numbers tell nothing of their ages."""
+def _sample(tx: Tx, source: str, owner: str, count: int, now: Micros) -> list[Sample]:
+    """Every nth of an owner's jobs that were asked about: their numbers do not depend on their ages."""
     step = max(count // SAMPLE, 1)
     rows = select(Job.type, Job.creation_time, Job.created_at, Job.polled_at).where(
-        Job.owner == owner, Job.polled_at.is_not(None), Job.id % step == now // REFRESH % step
+        Job.source == source,
+        Job.owner == owner,
+        Job.polled_at.is_not(None),
+        Job.id % step == now // REFRESH % step,
     )
     return [
         Sample(type_key(row.type), age_of(row.creation_time, row.created_at, row.polled_at))
@@ -147,26 +167,26 @@ def _sample(tx: Tx, owner: str, count: int, now: Micros) -> list[Sample]:
     ]
 
 
-def save(tx: Tx, survey: Survey, quotas: Mapping[str, Quota]) -> None:
+def save(tx: Tx, source: str, survey: Survey, quotas: Mapping[str, Quota]) -> None:
     """Write down the shares for all pollers."""
     told = {owner: [quota.threshold, quota.longest] for owner, quota in quotas.items()}
     tx.execute(
         update(PollPolicy)
-        .where(PollPolicy.source == SOURCE)
+        .where(PollPolicy.source == source)
         .values(newest_job=survey.newest_job, new_jobs=survey.new_jobs, quotas=json.dumps(told))
     )
 
 
-def read(tx: Tx) -> Plan:
+def read(tx: Tx, source: str) -> Plan:
     """The plan in force."""
-    text = tx.scalar(select(PollPolicy.quotas).where(PollPolicy.source == SOURCE))
+    text = tx.scalar(select(PollPolicy.quotas).where(PollPolicy.source == source))
     quotas = {
         owner: Quota(threshold, longest) for owner, (threshold, longest) in json.loads(text or "{}").items()
     }
-    return Plan(quotas, read_curves(tx))
+    return Plan(quotas, read_curves(tx, source))
 
 
-def read_curves(tx: Tx) -> dict[str, Curve]:
+def read_curves(tx: Tx, source: str) -> dict[str, Curve]:
     """How long the jobs of each type take."""
-    rows = tx.execute(select(JobType.name, JobType.durations).where(JobType.source == SOURCE))
+    rows = tx.execute(select(JobType.name, JobType.durations).where(JobType.source == source))
     return {row.name: learn(json.loads(row.durations)) for row in rows}

@@ -1,8 +1,7 @@
-"""The settle of a poll in SQL: what an answer says of the claimed jobs, or that there was none.
+"""Records the result of a poll: what an answer says of the claimed jobs, or that there was none.
 
-Guarded by the claim's token: a job whose lease ran out meanwhile is left to whoever claimed it
-next. The budget's row is locked first, where a settle changes it for sure, then jobs, endpoints,
-deliveries.
+Guarded by the claim's token: a job whose lease ran out meanwhile is left to the process that has
+claimed it since. Locks are taken on jobs, then endpoints, then deliveries.
 """
 
 from collections.abc import Mapping
@@ -13,20 +12,21 @@ from relay.common.ids import NewId
 from relay.common.states import JobStatus, WatchStatus
 from relay.common.time import Micros
 from relay.db.engine import Tx
-from relay.jobs.sql import jobs
+from relay.jobs.sql import jobs, moves
 from relay.polling.rules.durations import age_of, duration_of, type_key
 from relay.polling.rules.poll_policy import CLOSEST_POLLS, Plan, next_poll
 from relay.polling.sql import provider_events, rate_limiter
 from relay.polling.sql.poll_claims import PollClaim
-from relay.provider.source import Answer, JobReport
+from relay.provider.source import Answer, JobReport, JobSource
 from relay.watches.sql import watches
+from relay.watches.sql.watches import Ending
 
 MISSING_POLLS = 3  # answers that a job does not exist, before its watch ends as missing
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What one call brought; `durations` are (type, seconds) of the jobs that ended, `lost` JobIds."""
+    """The result of one call; `durations` are (type, seconds) of the jobs that ended, `lost` JobIds."""
 
     ended: int = 0
     missing: int = 0
@@ -37,34 +37,34 @@ class Tally:
 def record(
     tx: Tx, claim: PollClaim, answer: Answer, now: Micros, *, plan: Plan, new_id: NewId, missing_grace: Micros
 ) -> Tally:
-    """Store what an answer says of the jobs that are still ours, and owe the waiting watches their webhooks.
+    """Store what an answer says of the jobs still claimed, and enqueue the webhooks of their watches.
 
-    A job named in neither list of the answer was not answered for: it is asked again. `plan` says
-    when a job that is still open is asked again; one that the provider does not know is given
-    `missing_grace`.
+    A job named in neither list of the answer was not answered for: it is asked about again. `plan`
+    says when a job that is still open is asked about again. A watch on a job that the source does
+    not know waits for `missing_grace`.
     """
     live = _lock(tx, claim)
     names = {key: row.job_id for key, row in live.items()}
-    said = {key: answer.reports[name] for key, name in names.items() if name in answer.reports}
-    ended = {key: report for key, report in said.items() if report.status is not JobStatus.OPEN}
+    reports = {key: answer.reports[name] for key, name in names.items() if name in answer.reports}
+    ended = {key: report for key, report in reports.items() if report.status is not JobStatus.OPEN}
     missing = {key for key, name in names.items() if name in answer.missing}
-    due = {key: _next_poll(row, said.get(key), plan, now) for key, row in live.items()}
+    due = {key: _next_poll(row, reports.get(key), plan, now) for key, row in live.items()}
     due = provider_events.follow_up(tx, live, due, ended, now)
-    jobs.finish(tx, ended, now)
-    jobs.reschedule(tx, {key: said[key] for key in said if key not in ended}, due)
-    jobs.reschedule_silent(tx, {key: due[key] for key in live if key not in said}, missing)
-    _end_watches(tx, ended, missing, now, new_id, missing_grace)
+    moves.finish(tx, ended, now)
+    moves.reschedule(tx, {key: reports[key] for key in reports if key not in ended}, due)
+    moves.reschedule_silent(tx, {key: due[key] for key in live if key not in reports}, missing)
+    _end_watches(tx, claim.source, ended, missing, now, new_id, missing_grace)
     if claim.is_news:
-        rate_limiter.answered(tx, now)
+        rate_limiter.answered(tx, claim.source.name, now)
     return Tally(len(ended), len(missing), _lost(claim, live), _durations(claim, live, ended, now))
 
 
 def give_back(tx: Tx, claim: PollClaim, now: Micros) -> list[str]:
-    """Nothing was learned: the jobs are due again as soon as they may be asked; returns the lost JobIds."""
+    """No answer came: the jobs are due again as soon as they may be asked about; returns the lost JobIds."""
     live = _lock(tx, claim)
-    provider_events.was_not_asked(tx, live)
+    moves.expect_still(tx, [key for key, row in live.items() if row.provider_event_at is not None])
     due = {key: None if row.deadline is None else now + CLOSEST_POLLS for key, row in live.items()}
-    jobs.reschedule_silent(tx, due)
+    moves.reschedule_silent(tx, due)
     return _lost(claim, live)
 
 
@@ -86,30 +86,34 @@ def _next_poll(row: Any, report: JobReport | None, plan: Plan, now: Micros) -> M
 
 
 def _end_watches(
-    tx: Tx, ended: Mapping[int, JobReport], missing: set[int], now: Micros, new_id: NewId, grace: Micros
+    tx: Tx,
+    source: JobSource,
+    ended: Mapping[int, JobReport],
+    missing: set[int],
+    now: Micros,
+    new_id: NewId,
+    grace: Micros,
 ) -> None:
-    """End the watches on jobs that have ended, and those that waited long enough for jobs nobody knows."""
-    endings = [
-        (
-            watches.waiting_for(tx, [key for key, report in ended.items() if report.status is status]),
-            WatchStatus(status),
-        )
-        for status in (JobStatus.SUCCESS, JobStatus.FAIL)
-    ]
+    """End the watches on jobs that have ended, and those that waited long enough for unknown jobs."""
+    endings = []
+    for status in (WatchStatus.SUCCESS, WatchStatus.FAIL):
+        keys = [key for key, report in ended.items() if WatchStatus(report.status) is status]
+        endings.append(Ending(watches.waiting_for(tx, keys), status, source.event_of(status)))
     if missing:
         unknown = watches.waited_in_vain(
             tx, sorted(missing), registered_before=now - grace, polls=MISSING_POLLS
         )
-        endings.append((unknown, WatchStatus.MISSING))
+        status = WatchStatus.MISSING
+        endings.append(Ending(unknown, status, source.event_of(status)))
     sizes = {key: len((report.data or "").encode()) for key, report in ended.items()}
     watches.end(tx, endings, now, new_id, data_bytes=sizes)
-    jobs.suspend(tx, missing)
+    moves.suspend(tx, missing)
 
 
 def _durations(
     claim: PollClaim, live: Mapping[int, Any], ended: Mapping[int, JobReport], now: Micros
 ) -> list[tuple[str, float]]:
-    """How long the jobs took that have ended; ends that are not the provider's have no type."""
+    """How long the jobs took that have ended; an end that the source did not report has no type."""
     polled_before = {job.key: job.polled_at for job in claim.jobs}
     took = {
         key: duration_of(

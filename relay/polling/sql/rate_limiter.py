@@ -1,6 +1,6 @@
-"""The provider as the whole fleet sees it: one budget of calls (burst 1), and whether it answers.
+"""The rate limiter of a source for the whole fleet (burst 1), and whether the source answers.
 
-Throttling halves the rate at once, and each few seconds of answers give a step back (additive
+Throttling halves the rate at once, and every few seconds with answers raise it a little (additive
 increase, multiplicative decrease). After a failure calls go one by one, each a probe, until one is
 answered.
 """
@@ -8,26 +8,21 @@ answered.
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import case, func, null, select, update
+from sqlalchemy import bindparam, case, func, null, select, update
 
 from relay.common.time import US_PER_SECOND, Micros
 from relay.db.engine import Tx
 from relay.db.statements import insert_if_absent, lock
 from relay.db.tables import Upstream
-from relay.provider.source import SOURCE
 
-ANSWERED_EVERY = 5 * US_PER_SECOND  # so that settles do not queue for the budget's row
+ANSWERED_EVERY = 5 * US_PER_SECOND  # so that results do not queue for the limiter's row
 RATE_STEP = 0.05  # of the rate, given back each time: from half to whole takes 50 s
 LEAST_RATE = 1 / 32  # of the rate: a call every few seconds finds out when throttling is over
-PROBE_LASTS = (
-    15 * US_PER_SECOND
-)  # beyond any call's time-out: the fleet waits for a probe's end, not for ever
-# A call may be made up for being late by this part of the interval: else all the moments by which
-# pollers wake up too late would be lost to the rate. In no second are there more than rate + 1
-# calls all the same.
+PROBE_LASTS = 15 * US_PER_SECOND  # beyond any call's time-out: the fleet waits for its end, not for ever
+# A late call shortens the next interval by up to this part of it, or all lateness of pollers would
+# be lost to the rate. In no second are there more than rate + 1 calls all the same.
 MADE_UP = 4
 
-_HERE = Upstream.source == SOURCE
 _LOCKED = lock(
     select(
         Upstream.next_call_at,
@@ -38,24 +33,26 @@ _LOCKED = lock(
         Upstream.slowed_at,
         Upstream.down_since,
         Upstream.answered_at,
-    ).where(_HERE)
+    ).where(Upstream.source == bindparam("source"))
 )
 
 
-def lock_rate_limiter(tx: Tx) -> Any:
-    """Lock the budget, before any job; its row says when the next call may be made, and at which rate."""
-    row = tx.execute(_LOCKED).one_or_none()
+def lock_rate_limiter(tx: Tx, source: str) -> Any:
+    """Lock the limiter's row, before any job: it says when the next call may be made, and at which rate."""
+    row = tx.execute(_LOCKED, {"source": source}).one_or_none()
     if row is None:
         fresh = {"rate_factor": 1.0, "last_owner": "", "next_call_at": 0, "slowed_at": 0, "failed_at": 0}
-        insert_if_absent(tx, Upstream, [fresh | {"source": SOURCE, "failure_streak": 0}])
-        row = tx.execute(_LOCKED).one()
+        insert_if_absent(tx, Upstream, [fresh | {"source": source, "failure_streak": 0}])
+        row = tx.execute(_LOCKED, {"source": source}).one()
     return row
 
 
-def spend_call(tx: Tx, row: Any, now: Micros, call_interval: Micros, last_owner: str = "") -> Micros:
+def spend_call(
+    tx: Tx, source: str, row: Any, now: Micros, call_interval: Micros, last_owner: str = ""
+) -> Micros:
     """Take the next call, which is locked and free; returns when the one after it may be made.
 
-    `turn` is the owner who got its last place, empty where everybody had room.
+    `last_owner` is the owner who got its last place, empty where there was a place for all.
     """
     interval = round(call_interval / row.rate_factor)
     next_call_at: Micros = max(row.next_call_at, now - interval // MADE_UP) + interval
@@ -63,24 +60,24 @@ def spend_call(tx: Tx, row: Any, now: Micros, call_interval: Micros, last_owner:
         next_call_at = now + PROBE_LASTS
     tx.execute(
         update(Upstream)
-        .where(_HERE)
+        .where(Upstream.source == source)
         .values(next_call_at=next_call_at, last_owner=last_owner or row.last_owner)
     )
     return next_call_at
 
 
-def take_call(tx: Tx, now: Micros, call_interval: Micros) -> Micros | None:
+def take_call(tx: Tx, source: str, now: Micros, call_interval: Micros) -> Micros | None:
     """Take one more call for what is claimed already; None if it was free, else when it will be.
 
     While the fleet waits for a probe's end, it is the probe that asks, and it need not wait for
     itself.
     """
-    row = lock_rate_limiter(tx)
+    row = lock_rate_limiter(tx, source)
     if row.failure_streak:
         return None
     if row.next_call_at > now:
         return int(row.next_call_at)
-    spend_call(tx, row, now, call_interval)
+    spend_call(tx, source, row, now, call_interval)
     return None
 
 
@@ -89,8 +86,8 @@ def wants_news(row: Any, now: Micros) -> bool:
     return row.down_since is not None or (row.answered_at or 0) < now - ANSWERED_EVERY
 
 
-def answered(tx: Tx, now: Micros) -> None:
-    """The provider has answered: whatever was wrong is over. Written at most every few seconds."""
+def answered(tx: Tx, source: str, now: Micros) -> None:
+    """The source has answered: whatever was wrong is over. Written at most every few seconds."""
     stale = Upstream.answered_at.is_(None) | (Upstream.answered_at < now - ANSWERED_EVERY)
     slowed = (Upstream.rate_factor < 1) & (Upstream.slowed_at < now - ANSWERED_EVERY) & stale
     raised = case((Upstream.rate_factor < 1 - RATE_STEP, Upstream.rate_factor + RATE_STEP), else_=1.0)
@@ -99,8 +96,8 @@ def answered(tx: Tx, now: Micros) -> None:
     )
     tx.execute(
         update(Upstream)
-        .where(_HERE, Upstream.down_since.is_not(None) | stale)
-        .ordered_values(  # MySQL reads what it has just set: what is looked at comes first
+        .where(Upstream.source == source, Upstream.down_since.is_not(None) | stale)
+        .ordered_values(  # MySQL reads what it has just set: the columns that are read come first
             (Upstream.next_call_at, probe_ends),
             (Upstream.rate_factor, case((slowed, raised), else_=Upstream.rate_factor)),
             (Upstream.failure_streak, 0),
@@ -112,16 +109,18 @@ def answered(tx: Tx, now: Micros) -> None:
     )
 
 
-def throttled(tx: Tx, now: Micros, *, asked_at: Micros, code: str, detail: str, wait: Micros) -> None:
-    """The provider wants fewer calls, and none for `wait`: half the rate from now on, for the whole fleet.
+def throttled(
+    tx: Tx, source: str, now: Micros, *, asked_at: Micros, code: str, detail: str, wait: Micros
+) -> None:
+    """The source wants fewer calls, and none for `wait`: half the rate from now on, for the whole fleet.
 
-    Calls that were made before the rate was last halved tell nothing new.
+    A call that was made before the rate was last halved does not halve it again.
     """
-    row = lock_rate_limiter(tx)
+    row = lock_rate_limiter(tx, source)
     factor = max(row.rate_factor / 2, LEAST_RATE) if asked_at > row.slowed_at else row.rate_factor
     tx.execute(
         update(Upstream)
-        .where(_HERE)
+        .where(Upstream.source == source)
         .values(
             rate_factor=factor,
             slowed_at=now,
@@ -134,19 +133,26 @@ def throttled(tx: Tx, now: Micros, *, asked_at: Micros, code: str, detail: str, 
 
 
 def failed(
-    tx: Tx, now: Micros, *, asked_at: Micros, code: str, detail: str, hold: Callable[[int], Micros]
+    tx: Tx,
+    source: str,
+    now: Micros,
+    *,
+    asked_at: Micros,
+    code: str,
+    detail: str,
+    hold: Callable[[int], Micros],
 ) -> None:
-    """The provider did not answer: the fleet's calls wait as long as `hold` says of the failures in a row.
+    """The source did not answer: the fleet's calls wait as long as `hold` says of the failures in a row.
 
     Calls that were under way when the last failure was noted belong to it: they lengthen no run.
     """
-    row = lock_rate_limiter(tx)
+    row = lock_rate_limiter(tx, source)
     is_new = row.failure_streak == 0 or asked_at > row.failed_at
     streak = row.failure_streak + is_new
     held_until = now + hold(streak)
     tx.execute(
         update(Upstream)
-        .where(_HERE)
+        .where(Upstream.source == source)
         .values(
             failure_streak=streak,
             failed_at=now if is_new else row.failed_at,
@@ -159,17 +165,17 @@ def failed(
     )
 
 
-def not_asked(tx: Tx, now: Micros, *, code: str, detail: str) -> None:
-    """One poller can't ask the provider: that is shown until an answer comes, and holds back nobody."""
-    lock_rate_limiter(tx)
+def not_asked(tx: Tx, source: str, now: Micros, *, code: str, detail: str) -> None:
+    """One poller can't ask the source: that is shown until an answer comes, and holds back nobody."""
+    lock_rate_limiter(tx, source)
     down_since = func.coalesce(Upstream.down_since, now)
     tx.execute(
         update(Upstream)
-        .where(_HERE)
+        .where(Upstream.source == source)
         .values(down_since=down_since, error_code=code[:200], error_detail=detail[:500])
     )
 
 
-def state(tx: Tx) -> Any:
-    """The row that says how the provider is doing; None before the first poll."""
-    return tx.execute(select(Upstream.__table__).where(_HERE)).one_or_none()
+def state(tx: Tx, source: str) -> Any:
+    """The row that says how the source is doing; None before the first poll."""
+    return tx.execute(select(Upstream.__table__).where(Upstream.source == source)).one_or_none()

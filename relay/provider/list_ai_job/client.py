@@ -15,12 +15,12 @@ from relay.common.errors import UnreadableAnswer
 from relay.common.time import US_PER_SECOND, Micros
 from relay.provider.list_ai_job.bounded_call import fetch, what_failed
 from relay.provider.list_ai_job.credentials import CredentialsProvider, NotGiven
+from relay.provider.list_ai_job.declaration import IDS_PER_CALL
 from relay.provider.list_ai_job.rules.response_parser import read_answer, read_refusal
 from relay.provider.list_ai_job.rules.signing import Credentials, canonical_query, sign_v1, sign_v3
 from relay.provider.list_ai_job.session import CancellableSession, Request, Response
 from relay.provider.source import Answered, Outcome, RefusalKind, Refused, Unreachable, Unreadable
 
-MAX_IDS = 10  # in one call, by the provider's page
 _ACTION, _VERSION = "ListAIJob", "2017-03-21"
 
 
@@ -62,8 +62,8 @@ class ListAIJob:
 
     def ask(self, job_ids: Sequence[str]) -> Outcome:
         """Ask once about 1 to 10 ids; where the signature was stale, sign anew and ask once more."""
-        if not 1 <= len(job_ids) <= MAX_IDS:
-            raise ValueError(f"One call asks about 1 to {MAX_IDS} ids, not {len(job_ids)}.")
+        if not 1 <= len(job_ids) <= IDS_PER_CALL:
+            raise ValueError(f"One call asks about 1 to {IDS_PER_CALL} ids, not {len(job_ids)}.")
         deadline = time.monotonic() + self._timeout
         outcome = self._ask(job_ids, deadline)
         if isinstance(outcome, Refused) and outcome.kind is RefusalKind.SIGN_AGAIN:

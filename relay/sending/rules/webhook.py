@@ -8,21 +8,20 @@ change numbers and drop duplicate keys), else it is a JSON string.
 from json.encoder import encode_basestring
 from typing import NamedTuple
 
-from relay.common.states import Event, JobStatus
+from relay.common.states import JobStatus
 from relay.common.time import Micros, rfc3339
 
 BODY_LIMIT = 1 << 20  # bytes of a whole body; beyond it `data` is left out and fetched over the API
 DATA_LIMIT = BODY_LIMIT  # bytes of `Data` beyond which no body can hold it
 
-_ENDED = (Event.JOB_SUCCESS, Event.JOB_FAIL)
-
 
 class Ended(NamedTuple):
     """Tells of a watch's end; all of it plain values, as they are stored.
 
-    `event` is one of `Event`; `metadata` is the JSON text the subscriber gave. From `job_id` on it
-    is what a JobReport says. `data_bytes` is the stored length of the provider's `Data`; where
-    `data` is None although it is not 0, the data was too large to be read.
+    `metadata` is the JSON text the subscriber gave. From `job_id` on it is what a JobReport says.
+    `data_bytes` is the stored length of the provider's `Data`; where `data` is None although it is
+    not 0, the data was too large to be read. `job_query` follows the job's path in the API; None for
+    an event that carries no result.
     """
 
     event: str
@@ -40,6 +39,7 @@ class Ended(NamedTuple):
     data: str | None
     data_is_json: int
     data_bytes: int
+    job_query: str | None
 
 
 class Notice(NamedTuple):
@@ -63,7 +63,7 @@ def render(message: Message) -> bytes:
 
 
 def _render_ended(message: Ended) -> bytes:
-    if message.event not in _ENDED:
+    if message.job_query is None:
         # What the provider says of such a job may still change; that it is open is what was true
         # then.
         return _body(message, f'{{"job_id":{_text(message.job_id)},"status":"{JobStatus.OPEN}"}}')
@@ -72,7 +72,7 @@ def _render_ended(message: Ended) -> bytes:
         body = _body(message, f'{{{facts},"data":{_data_text(message)}}}')
         if len(body) <= BODY_LIMIT:
             return body
-    omitted = f'"data_omitted":true,"data_url":{_text(f"/v1/jobs/{message.job_id}")}'
+    omitted = f'"data_omitted":true,"data_url":{_text(f"/v1/jobs/{message.job_id}{message.job_query}")}'
     return _body(message, f"{{{facts},{omitted}}}")
 
 

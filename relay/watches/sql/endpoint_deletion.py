@@ -1,6 +1,6 @@
 """Deletes an endpoint: cancels its waiting watches and its pending deliveries; history stays."""
 
-from sqlalchemy import null, select, update
+from sqlalchemy import select
 
 from relay.common.states import WatchStatus
 from relay.common.time import Micros
@@ -10,6 +10,8 @@ from relay.db.tables import Watch
 from relay.deliveries.sql import deliveries
 from relay.endpoints.sql import endpoint_moves, endpoints
 from relay.jobs.sql import jobs
+from relay.jobs.sql import moves as job_moves
+from relay.watches.sql import moves
 
 CHUNK = 500  # jobs of one statement: few enough parameters for every database
 
@@ -32,12 +34,8 @@ def delete(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
         jobs.lock_in_order(tx, chunk)
     endpoints.lock_own(tx, subscriber_id, endpoint_id)
     for chunk in chunks:
-        tx.execute(
-            update(Watch)
-            .where(waiting, among(tx, Watch.job, chunk))
-            .values(status=WatchStatus.CANCELLED, due_at=null(), waiting_key=null(), finished_at=now)
-        )
-        jobs.suspend(tx, chunk)
+        moves.end_where(tx, waiting & among(tx, Watch.job, chunk), WatchStatus.CANCELLED, now)
+        job_moves.suspend(tx, chunk)
     deliveries.cancel_of_endpoint(tx, endpoint_id, now)
     deliveries.cancel_tests(tx, endpoint_id, now)
     endpoint_moves.delete(tx, endpoint_id, now)

@@ -12,12 +12,12 @@ from relay.db.pagination import Page, page_rows
 from relay.db.statements import among
 from relay.db.tables import Endpoint, Job, Listing, Watch
 from relay.jobs.sql.job_views import JOB_FACTS
-from relay.provider.source import SOURCE
+from relay.provider.registry import SOURCES
 
 CHUNK = 500  # ids of one statement: few enough parameters for every database
 
 _WATCH = (
-    select(Watch.__table__, Job.job_id, Endpoint.url)
+    select(Watch.__table__, Job.source, Job.job_id, Endpoint.url)
     .join(Job, Job.id == Watch.job)
     .join(Endpoint, Endpoint.id == Watch.endpoint_id)
 )
@@ -68,7 +68,7 @@ def watches(
     if status is not None:
         statement = statement.where(Watch.status == status)
     if job_id is not None:
-        statement = statement.where(Job.source == SOURCE, Job.job_id == job_id)
+        statement = statement.where(among(tx, Job.source, [*SOURCES]), Job.job_id == job_id)
     if endpoint_id is not None:
         statement = statement.where(Watch.endpoint_id == endpoint_id)
     return page_rows(tx, statement, Watch.id, page)

@@ -3,21 +3,22 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, null, select, update
+from sqlalchemy import func, select
 
 from relay.common.ids import NewId
-from relay.common.states import EVENT_OF, WatchStatus
+from relay.common.states import WatchStatus
 from relay.common.time import Micros
 from relay.db.engine import Tx
-from relay.db.statements import among, insert_rows
+from relay.db.statements import among
 from relay.db.tables import Job, Watch
 from relay.deliveries.sql import deliveries
 from relay.endpoints.sql import endpoints
 from relay.sending.rules.webhook import DATA_LIMIT
-
-CHUNK = 500  # rows of one statement: few enough parameters for every database
+from relay.watches.sql import moves
+from relay.watches.sql.moves import CHUNK
 
 
 def waiting_key(job: int, endpoint_id: str, query: str | None, events: str, metadata: str) -> str:
@@ -38,11 +39,6 @@ def waiting_by_key(tx: Tx, keys: Sequence[str]) -> dict[str, str]:
         )
         found |= {row.waiting_key: row.id for row in rows if row.waiting_key is not None}
     return found
-
-
-def insert_all(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert new watches; equal ones that wait are refused by the UNIQUE key."""
-    insert_rows(tx, Watch, rows)
 
 
 def count_waiting(tx: Tx, subscriber_id: str) -> int:
@@ -119,40 +115,45 @@ def next_deadline(tx: Tx) -> Micros | None:
     return tx.scalar(select(Watch.due_at).where(Watch.due_at.is_not(None)).order_by(Watch.due_at).limit(1))
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Watches that end alike, and the event that tells of it; None where nobody is notified."""
+
+    rows: Sequence[Any]
+    status: WatchStatus
+    event: str | None
+
+
 def end(
     tx: Tx,
-    endings: Sequence[tuple[Sequence[Any], WatchStatus]],
+    endings: Sequence[Ending],
     now: Micros,
     new_id: NewId,
     *,
     data_bytes: Mapping[int, int] | None = None,
 ) -> None:
-    """End watches, whose jobs are locked, each with its status, and owe each that wants the event a delivery.
+    """End watches, whose jobs are locked, and enqueue a delivery for each that asked for the event.
 
     All that end in one transaction end in one call, so that their endpoints are locked in one
     order. A watch whose endpoint was deleted ends as cancelled. `data_bytes` is each job's length
     of data.
     """
-    owners = endpoints.lock_in_order(tx, (row.endpoint_id for rows, _ in endings for row in rows))
-    for rows, status in endings:
-        gone = [row for row in rows if owners[row.endpoint_id].deleted_at is not None]
-        here = [row for row in rows if owners[row.endpoint_id].deleted_at is None]
-        event = EVENT_OF.get(status)
-        wanted = [row for row in here if event is not None and event in row.events.split(",")]
-        _close(tx, gone, WatchStatus.CANCELLED, now)
-        _close(tx, here, status, now)
-        pending = [_delivery_of(row, str(event), data_bytes or {}, now, new_id) for row in wanted]
-        deliveries.enqueue(tx, pending, now)
+    owners = endpoints.lock_in_order(tx, (row.endpoint_id for ending in endings for row in ending.rows))
+    for ending in endings:
+        gone = [row for row in ending.rows if owners[row.endpoint_id].deleted_at is not None]
+        ended = [row for row in ending.rows if owners[row.endpoint_id].deleted_at is None]
+        moves.end(tx, [row.id for row in gone], WatchStatus.CANCELLED, now)
+        moves.end(tx, [row.id for row in ended], ending.status, now)
+        if ending.event is not None:
+            notify(tx, ended, ending.event, now, new_id, data_bytes or {})
 
 
-def _close(tx: Tx, rows: Sequence[Any], status: WatchStatus, now: Micros) -> None:
-    for start in range(0, len(rows), CHUNK):
-        ids = [row.id for row in rows[start : start + CHUNK]]
-        tx.execute(
-            update(Watch)
-            .where(among(tx, Watch.id, ids))
-            .values(status=status, due_at=null(), waiting_key=null(), finished_at=now)
-        )
+def notify(
+    tx: Tx, rows: Sequence[Any], event: str, now: Micros, new_id: NewId, data_bytes: Mapping[int, int]
+) -> None:
+    """Enqueue a delivery for each of these watches that asked for the event; their endpoints are locked."""
+    asked = [row for row in rows if event in row.events.split(",")]
+    deliveries.enqueue(tx, [_delivery_of(row, event, data_bytes, now, new_id) for row in asked], now)
 
 
 def _delivery_of(
@@ -177,4 +178,4 @@ def job_of(tx: Tx, subscriber_id: str, watch_id: str) -> int | None:
 
 def cancel(tx: Tx, watch_id: str, now: Micros) -> None:
     """Cancel a watch if it waits; its job is locked."""
-    _close(tx, still_waiting(tx, [watch_id]), WatchStatus.CANCELLED, now)
+    moves.end(tx, [row.id for row in still_waiting(tx, [watch_id])], WatchStatus.CANCELLED, now)

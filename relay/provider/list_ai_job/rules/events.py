@@ -1,7 +1,7 @@
-"""Hints: VOD's event notifications, which say that a job may have ended (its signature covers no body).
+"""VOD's event notifications: whether VOD has signed one, and which jobs it names.
 
-The provider signs its callback's URL and a time, not what it sends. So an event is never taken for
-truth: it only names a job that is worth asking about now.
+The provider signs its callback's URL and a time, not the body. So an event is never taken for
+truth: it only names a job to ask about now.
 """
 
 import hashlib
@@ -12,12 +12,7 @@ from collections.abc import Sequence
 from relay.common.time import US_PER_SECOND, Micros
 
 TOLERANCE = 300  # seconds that a notification's time may be off, either way
-MOST_JOBS = 10  # that one body can hint at: an event names one, a call asks about ten
-
-# An event may come before ListAIJob knows what it tells: after a poll that finds the job still open
-# it is asked again after these, and then the hint is used up. (No job is asked twice in 2 seconds
-# all the same.)
-ASK_AGAIN = (1 * US_PER_SECOND, 2 * US_PER_SECOND, 4 * US_PER_SECOND)
+MOST_JOBS = 10  # that one body can name: an event names one, a call asks about ten
 
 
 def is_signed(
@@ -60,15 +55,3 @@ def job_ids(body: bytes) -> list[str]:
         if len(found) == MOST_JOBS:
             break
     return list(found)
-
-
-def ask_again_at(now: Micros, polls: int, earliest: Micros) -> Micros | None:
-    """When a hinted job that is still open is asked again; None once the hint is used up.
-
-    `polls` counts those that began after the hint came; with none, the answer that has just come
-    may be older than the hint. `earliest` is the first moment at which the job may be asked again.
-    """
-    if polls > len(ASK_AGAIN):
-        return None
-    pause = ASK_AGAIN[polls - 1] if polls else 0
-    return max(now + pause, earliest)
