@@ -109,8 +109,8 @@ class SourceClient(Protocol):
         """Give up what it holds; it is not asked again."""
 
 
-TypedResult = Callable[[str | None, str | None], dict[str, Any] | None]
-"""The typed view of a job's result, of its type and its `data` text; None where the shape is not known."""
+TypedResult = Callable[[str | None, str], dict[str, Any] | None]
+"""Makes the typed view of a result of a job's type and its `data` as JSON text; else None."""
 
 
 @dataclass(frozen=True, slots=True)

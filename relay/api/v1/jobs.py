@@ -42,7 +42,7 @@ def get_job(job_id: str) -> Response:
     if row.data is None and row.data_bytes:  # longer than the database takes
         document["data_omitted"] = True
     data = _data_text(row)
-    document["result"] = SOURCES[source].typed_result(row.type, data)
+    document["result"] = None if data == "null" else SOURCES[source].typed_result(row.type, data)
     # The provider's text is spliced in, as in webhooks: parsing it would change numbers.
     return json_response(f'{write_json(document)[:-1]},"data":{data}}}')
 

@@ -145,15 +145,22 @@ def end(
         moves.end(tx, [row.id for row in gone], WatchStatus.CANCELLED, now)
         moves.end(tx, [row.id for row in ended], ending.status, now)
         if ending.event is not None:
-            notify(tx, ended, ending.event, now, new_id, data_bytes or {})
+            notify(tx, ended, ending.event, now, new_id, data_bytes=data_bytes)
 
 
 def notify(
-    tx: Tx, rows: Sequence[Any], event: str, now: Micros, new_id: NewId, data_bytes: Mapping[int, int]
+    tx: Tx,
+    rows: Sequence[Any],
+    event: str,
+    now: Micros,
+    new_id: NewId,
+    *,
+    data_bytes: Mapping[int, int] | None = None,
 ) -> None:
     """Enqueue a delivery for each of these watches that asked for the event; their endpoints are locked."""
     asked = [row for row in rows if event in row.events.split(",")]
-    deliveries.enqueue(tx, [_delivery_of(row, event, data_bytes, now, new_id) for row in asked], now)
+    sizes = data_bytes or {}
+    deliveries.enqueue(tx, [_delivery_of(row, event, sizes, now, new_id) for row in asked], now)
 
 
 def _delivery_of(
