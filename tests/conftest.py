@@ -11,7 +11,7 @@ from relay.db.clock import Clock
 from relay.db.engine import Store
 from relay.subscribers.encryption import Encryption
 from tests.support.database import KINDS, empty, fresh_database, id_maker
-from tests.support.sender_client import MakeSenderClient, OneByOne, Way, sender_clients, server_context
+from tests.support.sender_client import MakeSenderClient, OneByOne, Route, sender_clients, server_context
 
 
 @pytest.fixture(scope="session", params=KINDS)
@@ -78,21 +78,21 @@ def sender_client(make_sender_client: MakeSenderClient) -> OneByOne:
 
 @pytest.fixture(scope="session")
 def authority() -> trustme.CA:
-    """An authority that signs receivers' certificates; couriers trust it where they are told to."""
+    """An authority that signs receivers' certificates; sender clients trust it where they are told to."""
     return trustme.CA()
 
 
 @pytest.fixture
 def trusting(make_sender_client: MakeSenderClient, authority: trustme.CA, tmp_path: Path) -> OneByOne:
-    """A courier that trusts the tests' authority."""
+    """A sender client that trusts the tests' authority."""
     path = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(path))
     return make_sender_client(ca_file=path)
 
 
 @pytest.fixture(params=["http", "tls"])
-def way(request: pytest.FixtureRequest, trusting: OneByOne, authority: trustme.CA) -> Way:
+def route(request: pytest.FixtureRequest, trusting: OneByOne, authority: trustme.CA) -> Route:
     """Plain HTTP, and TLS: for what is to mean the same over both."""
     if request.param == "http":
-        return Way(trusting)
-    return Way(trusting, server_context(authority.issue_cert("127.0.0.1")))
+        return Route(trusting)
+    return Route(trusting, server_context(authority.issue_cert("127.0.0.1")))

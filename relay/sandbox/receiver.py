@@ -18,7 +18,8 @@ from typing import Self, TextIO
 from relay.common.texts import printable
 from relay.common.time import US_PER_SECOND, Micros
 from relay.sandbox.server import CannotListen
-from relay.sending.rules.signature import ID_HEADER, explain
+from relay.sandbox.webhook_check import explain
+from relay.sending.rules.signature import ID_HEADER
 
 MAX_BODY = 8 * 1024 * 1024  # bytes; the relay's webhooks end at 1 MiB
 MAX_SHOWN = 4000  # characters of a body that are printed

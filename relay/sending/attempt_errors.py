@@ -1,7 +1,7 @@
-"""What the end of an attempt means: libcurl's codes and the receiver's status, as a class and a sentence.
+"""Classifies the errors of attempts by libcurl's codes and the receiver's status, in a sentence.
 
 The sentences are for the people who run the receiver. They hold no path, query, header or body, and
-never libcurl's or OpenSSL's own text, which may.
+never libcurl's or OpenSSL's own text, which may hold some.
 """
 
 import errno
@@ -21,7 +21,7 @@ class AttemptError:
 
 
 def of_status(status: int) -> AttemptError | None:
-    """What a whole set of headers with this status means; None is success."""
+    """Classify an answer whose headers came whole; None is success."""
     if 200 <= status <= 299:
         return None
     if 300 <= status <= 399:
@@ -37,44 +37,41 @@ def of_status(status: int) -> AttemptError | None:
 _STATUS_CLASSES = {1: ErrorClass.HTTP_1XX, 4: ErrorClass.HTTP_4XX, 5: ErrorClass.HTTP_5XX}
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """How libcurl saw a transfer fail before the headers came whole.
+def of_failure(
+    code: int,
+    message: str,
+    *,
+    verify_result: int,
+    os_error: int,
+    connected: bool,
+    deadline: float,
+    connect_timeout: float,
+) -> AttemptError:
+    """Classify a transfer that failed before the headers came whole.
 
     `code` and `message` are libcurl's; `verify_result` is OpenSSL's X509_V_… code, `os_error` the
-    last errno; `connected` says whether a connection stood. `deadline` and `connect_timeout` are in
-    seconds.
+    last errno. `deadline` and `connect_timeout` are in seconds.
     """
-
-    code: int
-    message: str
-    verify_result: int
-    os_error: int
-    connected: bool
-    deadline: float
-    connect_timeout: float
-
-
-def of_failure(failure: Failure) -> AttemptError:
-    """What a transfer that ended without whole headers means."""
-    if failure.code == pycurl.E_OPERATION_TIMEDOUT:
-        return _timed_out(failure)
-    if failure.code == pycurl.E_PEER_FAILED_VERIFICATION:
-        return AttemptError(ErrorClass.TLS, _CERTIFICATES.get(failure.verify_result, _UNTRUSTED))
-    if failure.code in _TLS_CODES:
-        return AttemptError(ErrorClass.TLS, _handshake(failure.message))
-    if failure.code == pycurl.E_COULDNT_CONNECT:
-        return of_os_error(failure.os_error)
-    if failure.code in _BROKEN_CODES and "large" not in failure.message:
+    if code == pycurl.E_OPERATION_TIMEDOUT:
+        late = f"the answer's headers had not come whole within {deadline:g} s"
+        unconnected = f"no connection could be made within {min(connect_timeout, deadline):g} s"
+        return AttemptError(ErrorClass.TIMEOUT, late if connected else unconnected)
+    if code == pycurl.E_PEER_FAILED_VERIFICATION:
+        return AttemptError(ErrorClass.TLS, _CERTIFICATES.get(verify_result, _UNTRUSTED))
+    if code in _TLS_CODES:
+        return AttemptError(ErrorClass.TLS, _handshake(message))
+    if code == pycurl.E_COULDNT_CONNECT:
+        return of_os_error(os_error)
+    if code in _BROKEN_CODES and "large" not in message:
         return AttemptError(ErrorClass.CONNECT, _BROKEN)
-    return _by_code(failure.code, connected=failure.connected)
+    return _by_code(code, connected=connected)
 
 
 def code_of_end(code: int, message: str, *, begun: bool) -> int:
-    """Read the end of a receiver that closed TLS without goodbye as plain HTTP would: libcurl's code of it.
+    """Give the end of TLS without close_notify the code that plain HTTP would have there.
 
-    Many do, and all whose process dies; for libcurl that is a failure to receive. `begun` says
-    whether the status of an answer had come, and not of an interim one alone.
+    Many receivers leave close_notify out, and all whose process dies; libcurl calls it a failure to
+    receive. `begun` says whether the status of a final answer had come.
     """
     if code != pycurl.E_RECV_ERROR or "unexpected eof" not in message:
         return code
@@ -82,29 +79,16 @@ def code_of_end(code: int, message: str, *, begun: bool) -> int:
 
 
 def of_os_error(code: int | None) -> AttemptError:
-    """What an errno means that kept a connection from being made."""
+    """Classify an errno that kept a connection from being made."""
     return AttemptError(ErrorClass.CONNECT, _CONNECT.get(code or 0, "the receiver could not be reached"))
 
 
 def _by_code(code: int, *, connected: bool) -> AttemptError:
-    """Lay at the receiver's door only what is known to come from there; the rest says nothing of it."""
-    if code == pycurl.E_ABORTED_BY_CALLBACK and not connected:
-        return AttemptError(
-            ErrorClass.INTERNAL, "the relay's sender did not know the host's addresses any more"
-        )
-    if code in _PROTOCOL:
+    """Call an error the receiver's only where it is known to be; all others are internal."""
+    if code in _PROTOCOL and (connected or code != pycurl.E_ABORTED_BY_CALLBACK):
         return AttemptError(ErrorClass.PROTOCOL, _PROTOCOL[code])
-    ours = f"the relay's sender failed (libcurl's code {code})"
-    return AttemptError(ErrorClass.INTERNAL, _INTERNAL.get(code, ours))
-
-
-def _timed_out(failure: Failure) -> AttemptError:
-    if failure.connected:
-        what = f"the answer's headers had not come whole within {failure.deadline:g} s"
-    else:
-        seconds = min(failure.connect_timeout, failure.deadline)
-        what = f"no connection could be made within {seconds:g} s"
-    return AttemptError(ErrorClass.TIMEOUT, what)
+    unknown = f"the relay's sender failed (libcurl's code {code})"
+    return AttemptError(ErrorClass.INTERNAL, _INTERNAL.get(code, unknown))
 
 
 def _handshake(message: str) -> str:
@@ -170,8 +154,9 @@ _PROTOCOL = {
     100: _TOO_LARGE,  # CURLE_TOO_LARGE, which pycurl has no name for
 }
 
-# What is in no list is a fault on our side: no memory, an option that libcurl was built without.
+# A code in no list is a fault of the relay: no memory, an option that libcurl was built without.
 _INTERNAL = {
+    pycurl.E_ABORTED_BY_CALLBACK: "the relay's sender did not know the host's addresses any more",
     pycurl.E_SSL_CACERT_BADFILE: (
         "the relay could not read the authorities that it trusts;"
         " is what RELAY_CALLBACK_CA_FILE names PEM, and still there?"

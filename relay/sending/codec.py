@@ -1,8 +1,7 @@
-"""Parcels, replies and options as bytes, between a dispatcher and the process that sends for it.
+"""Outbound requests, replies and options as bytes, between a dispatcher and its sender.
 
-What comes back is from a process that reads strangers' answers: replies are plain values, and
-reading them can call nothing. What goes out the sender takes as it is, from the end that has the
-database and the keys.
+The sender reads strangers' answers, so its replies are plain values, and reading them can call
+nothing. The sender trusts the dispatcher, which has the database and the keys.
 """
 
 import io
@@ -31,52 +30,52 @@ def options_in(packed: bytes) -> EngineOptions:
 
 
 def requests_out(outbound_requests: Iterable[OutboundRequest]) -> bytes:
-    """The other messages to a sender; `marshal`, as pickle takes several times as long for named tuples.
+    """The other messages to a sender; pickle takes several times as long for named tuples.
 
     Raises:
-        ValueError: something of a parcel is no plain value.
+        ValueError: something of a request is no plain value.
     """
-    return marshal.dumps([_flat(outbound) for outbound in outbound_requests])
+    return marshal.dumps([_flat(request) for request in outbound_requests])
 
 
-def _flat(outbound: OutboundRequest) -> list[Any]:
-    values: list[Any] = list(outbound)
-    values[_MESSAGE] = list(outbound.message)
+def _flat(request: OutboundRequest) -> list[Any]:
+    values: list[Any] = list(request)
+    values[_MESSAGE] = list(request.message)
     return values
 
 
 def requests_in(packed: bytes) -> list[OutboundRequest]:
-    """Read parcels, in the sender."""
-    return [_outbound(values) for values in marshal.loads(packed)]  # noqa: S302 - as above
+    """Read outbound requests, in the sender."""
+    return [_request(values) for values in marshal.loads(packed)]  # noqa: S302 - as above
 
 
-def _outbound(values: list[Any]) -> OutboundRequest:
+def _request(values: list[Any]) -> OutboundRequest:
     message = values[_MESSAGE]
     values[_MESSAGE] = (Notice if len(message) == _NOTICE else Ended)._make(message)
     return OutboundRequest._make(values)
 
 
 _MESSAGE = OutboundRequest._fields.index("message")
-_NOTICE = len(Notice._fields)  # an Ended has more
+_NOTICE = len(Notice._fields)  # an Ended has more fields
 
 
 def replies_out(replies: Sequence[Reply]) -> bytes:
-    """A sender's message."""
+    """A message of the sender."""
     return pickle.dumps([(*reply[:2], reply.error and reply.error.value, *reply[3:]) for reply in replies])
 
 
 class _Plain(pickle.Unpickler):
-    """Makes plain values only."""
+    """Reads plain values only."""
 
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError(f"a message names {module}.{name}")
 
 
 def replies_in(packed: bytes) -> list[Reply]:
-    """Read a sender's message.
+    """Read a message of the sender.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: it holds something else than replies.
     """
     try:
         return [_reply(*values) for values in _Plain(io.BytesIO(packed)).load()]
@@ -84,7 +83,7 @@ def replies_in(packed: bytes) -> list[Reply]:
         raise ValueError("a message holds what is no reply") from error
 
 
-_INT, _STR = (int, NoneType), (str, NoneType)  # `int | None` would be made anew each time
+_INT, _STR = (int, NoneType), (str, NoneType)  # `int | None` would be built anew for each reply
 
 
 def _reply(
@@ -100,5 +99,5 @@ def _reply(
         raise TypeError
     if not (isinstance(status_code, _INT) and isinstance(detail, _STR) and isinstance(retry_after, _STR)):
         raise TypeError
-    known = None if error is None else ErrorClass(str(error))
-    return Reply(key, status_code, known, detail, body, duration, retry_after)
+    error_class = None if error is None else ErrorClass(str(error))
+    return Reply(key, status_code, error_class, detail, body, duration, retry_after)

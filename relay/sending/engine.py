@@ -1,7 +1,7 @@
-"""The transfers of one sender, for one thread: libcurl's multi interface and the resolver side by side.
+"""The transfers of one sender, on one thread: libcurl's multi interface beside the resolver.
 
-    begin ─▶ check the URL ─▶ resolve and judge ─▶ load a handle ─▶ transfer ─▶ reply
-                 └────────────────┴── refused, or out of time ────────────────────▲
+    begin ─▶ check the URL ─▶ resolve, check the addresses ─▶ load a handle ─▶ transfer ─▶ reply
+                 └──────────────────┴── refused, or out of time ──────────────────────────▲
 
 Time is the monotonic clock's: seconds for time-outs, microseconds for durations.
 """
@@ -27,31 +27,31 @@ from relay.sending.resolver import Blocked, Found, Resolution, Resolver, Unresol
 from relay.sending.rules.outbound import OutboundRequest, Reply, pack
 from relay.sending.sockets import READ, WRITE, Sockets
 from relay.sending.ssrf_filter import SsrfFilter
-from relay.sending.transfer import Fixed, Target, Transfer
+from relay.sending.transfer import Shared, Target, Transfer
 
 ANYWHERE: tuple[Network, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 LINGER = 2.0  # seconds that the body of a 2xx may take after its headers came whole
 REMEMBERED_URLS = 4096  # endpoints without a query are sent to again and again: their URLs are checked once
 
 
-class _Errand(NamedTuple):
-    """A parcel that waits for its host's addresses; `due` is when its whole time is over."""
+class _Lookup(NamedTuple):
+    """A request that waits for its host's addresses; `due` is when its deadline is over."""
 
-    outbound: OutboundRequest
+    request: OutboundRequest
     target: Target
     started: float
     due: float
 
 
 class Engine:
-    """Runs transfers; `deliver` is given one reply for each parcel begun, in the thread that calls `step`."""
+    """Runs transfers; `deliver` is called with one reply for each request, on the same thread."""
 
     def __init__(self, options: EngineOptions, sockets: Sockets, deliver: Callable[[Reply], None]) -> None:
         ssrf_filter = SsrfFilter(options.allow)
         self._sockets = sockets
         self._deliver = deliver
         self._resolver = Resolver(ssrf_filter, options.dns_servers, self._watch_resolver)
-        self._fixed = Fixed(
+        self._shared = Shared(
             ssrf_filter,
             Hosts(),
             options.ca_bundle,
@@ -63,8 +63,8 @@ class Engine:
         self._multi = self._open_multi(options.max_connections)
         self._libcurl_due: float | None = None
         self._ticket = count()
-        self._waiting: dict[int, _Errand] = {}
-        self._waiting_due: list[tuple[float, int]] = []
+        self._lookups: dict[int, _Lookup] = {}
+        self._lookups_due: list[tuple[float, int]] = []
         self._resolved: deque[tuple[int, Resolution]] = deque()
         self._active: dict[pycurl.Curl, Transfer] = {}
         self._answered: list[tuple[Transfer, int]] = []
@@ -78,28 +78,28 @@ class Engine:
         multi.setopt(pycurl.M_MAXCONNECTS, max_connections)
         return multi
 
-    def begin(self, outbound: OutboundRequest) -> None:
-        """Start sending a parcel. A surprise in our own code, which one may bring every time, fails it."""
+    def begin(self, request: OutboundRequest) -> None:
+        """Start sending a request, or refuse it where our code fails on it, as that would recur."""
         started = monotonic()
         try:
-            self._begin(outbound, started)
-        except Exception as unexpected_error:  # noqa: BLE001 - see above
-            self._deliver(_failed_internally(outbound, unexpected_error, started))
+            self._begin(request, started)
+        except Exception as error:  # noqa: BLE001 - see above
+            self._refuse_unexpected(request, started, error)
 
-    def _begin(self, outbound: OutboundRequest, started: float) -> None:
-        target = self._check(outbound.url)
+    def _begin(self, request: OutboundRequest, started: float) -> None:
+        target = self._check(request.url)
         if isinstance(target, str):
-            self._deliver(_refusal(outbound, ErrorClass.BLOCKED_ADDRESS, target, started))
+            self._refuse(request, started, ErrorClass.BLOCKED_ADDRESS, target)
             return
-        errand = _Errand(outbound, target, started, started + outbound.deadline)
+        lookup = _Lookup(request, target, started, started + request.deadline)
         resolution = self._resolver.known(target.host, started)
         if resolution is None:
-            self._ask(errand)
+            self._look_up(lookup)
         else:
-            self._send(errand, resolution)
+            self._send(lookup, resolution)
 
-    def step(self, *, wait: bool) -> None:
-        """Do what can be done, here or for whoever else watches these sockets; `wait` until there is."""
+    def run_once(self, *, wait: bool) -> None:
+        """Do what is due; with `wait`, wait for it or for another socket of `sockets` first."""
         self._sockets.wait(self._until_due() if wait else 0.0)
         now = monotonic()
         self._run_timers(now)
@@ -111,8 +111,8 @@ class Engine:
     def abandon(self, error: ErrorClass, detail: str) -> None:
         """Answer everything that is under way with this error; only `close` may follow."""
         now = monotonic()
-        for errand in self._waiting.values():
-            self._deliver(_refusal(errand.outbound, error, detail, errand.started))
+        for lookup in self._lookups.values():
+            self._refuse(lookup.request, lookup.started, error, detail)
         for transfer in self._active.values():
             self._deliver(transfer.abandoned(error, detail, now))
 
@@ -124,48 +124,59 @@ class Engine:
         self._multi.close()
         self._sockets.forget_all()
 
-    def _ask(self, errand: _Errand) -> None:
+    def _look_up(self, lookup: _Lookup) -> None:
         ticket = next(self._ticket)
-        host, asked_at = errand.target.host, errand.started
+        host, asked_at = lookup.target.host, lookup.started
         self._resolver.ask(host, asked_at, lambda resolution: self._resolved.append((ticket, resolution)))
-        self._waiting[ticket] = errand
-        heappush(self._waiting_due, (errand.due, ticket))
+        self._lookups[ticket] = lookup
+        heappush(self._lookups_due, (lookup.due, ticket))
 
     def _send_resolved(self) -> None:
         while self._resolved:
             ticket, resolution = self._resolved.popleft()
-            errand = self._waiting.pop(ticket, None)
-            if errand is not None:
+            lookup = self._lookups.pop(ticket, None)
+            if lookup is not None:
                 try:
-                    self._send(errand, resolution)
-                except Exception as unexpected_error:  # noqa: BLE001 - as in `begin`
-                    self._deliver(_failed_internally(errand.outbound, unexpected_error, errand.started))
+                    self._send(lookup, resolution)
+                except Exception as error:  # noqa: BLE001 - as in `begin`
+                    self._refuse_unexpected(lookup.request, lookup.started, error)
 
-    def _send(self, errand: _Errand, resolution: Resolution) -> None:
+    def _send(self, lookup: _Lookup, resolution: Resolution) -> None:
         match resolution:
             case Found(addresses):
-                self._transfer(errand, addresses)
+                self._transfer(lookup, addresses)
             case Unresolved(detail):
-                self._refuse(errand, ErrorClass.DNS, detail)
+                self._refuse(lookup.request, lookup.started, ErrorClass.DNS, detail)
             case Blocked(detail):
-                self._refuse(errand, ErrorClass.BLOCKED_ADDRESS, detail)
+                self._refuse(lookup.request, lookup.started, ErrorClass.BLOCKED_ADDRESS, detail)
             case _:
                 assert_never(resolution)
 
-    def _refuse(self, errand: _Errand, error: ErrorClass, detail: str) -> None:
-        self._deliver(_refusal(errand.outbound, error, detail, errand.started))
-
-    def _transfer(self, errand: _Errand, addresses: tuple[str, ...]) -> None:
-        seconds = errand.due - monotonic()
+    def _transfer(self, lookup: _Lookup, addresses: tuple[str, ...]) -> None:
+        seconds = lookup.due - monotonic()
         if seconds <= 0:
-            self._refuse(errand, ErrorClass.DNS, _name_too_slow(errand))
+            self._refuse_late(lookup)
             return
-        transfer = self._idle.pop() if self._idle else Transfer(self._fixed)
-        transfer.load(
-            errand.outbound, pack(errand.outbound), errand.target, addresses, errand.started, seconds
-        )
+        request = lookup.request
+        transfer = self._idle.pop() if self._idle else Transfer(self._shared)
+        transfer.load(request, pack(request), lookup.target, addresses, lookup.started, seconds)
         self._multi.add_handle(transfer.handle)
         self._active[transfer.handle] = transfer
+
+    def _refuse(self, request: OutboundRequest, started: float, error: ErrorClass, detail: str) -> None:
+        """Reply to a request that did not become a transfer."""
+        duration = round((monotonic() - started) * US_PER_SECOND)
+        self._deliver(Reply(request.key, None, error, detail, b"", duration))
+
+    def _refuse_late(self, lookup: _Lookup) -> None:
+        host, seconds = lookup.target.host, lookup.request.deadline
+        detail = f"no name server answered the question for {host} within {seconds:g} s"
+        self._refuse(lookup.request, lookup.started, ErrorClass.DNS, detail)
+
+    def _refuse_unexpected(self, request: OutboundRequest, started: float, error: Exception) -> None:
+        """Reply to a request that our code failed on; the error's text may hold a header of it."""
+        detail = f"the relay could not make this request ({whereabouts(error)})"
+        self._refuse(request, started, ErrorClass.INTERNAL, detail)
 
     def _finish_ended(self) -> None:
         left = 1
@@ -198,19 +209,19 @@ class Engine:
             _, transfer, serial = self._lingering.popleft()
             if transfer.serial == serial:
                 self._finish(transfer, pycurl.E_OK, "")
-        while self._waiting_due and self._waiting_due[0][0] <= now:
-            errand = self._waiting.pop(heappop(self._waiting_due)[1], None)
-            if errand is not None:
-                self._refuse(errand, ErrorClass.DNS, _name_too_slow(errand))
+        while self._lookups_due and self._lookups_due[0][0] <= now:
+            lookup = self._lookups.pop(heappop(self._lookups_due)[1], None)
+            if lookup is not None:
+                self._refuse_late(lookup)
 
     def _until_due(self) -> float | None:
         if self._resolved:
-            return 0.0  # an answer may come while the question is asked: from the hosts file, or a refusal
+            return 0.0  # the resolver may have answered at once: from the hosts file, or with an error
         dues = [due for due in (self._libcurl_due, self._resolver.due) if due is not None]
         if self._lingering:
             dues.append(self._lingering[0][0])
-        if self._waiting_due:
-            dues.append(self._waiting_due[0][0])
+        if self._lookups_due:
+            dues.append(self._lookups_due[0][0])
         return max(0.0, min(dues) - monotonic()) if dues else None
 
     def _run_timers(self, now: float) -> None:
@@ -228,7 +239,7 @@ class Engine:
         if events:
             self._sockets.watch(fd, events, self._multi.socket_action)
         else:
-            self._sockets.rest(fd)
+            self._sockets.suspend(fd)
 
     def _watch_resolver(self, fd: int, events: int) -> None:
         if events:
@@ -241,24 +252,8 @@ class Engine:
 
 
 def _check(schemes: Sequence[str], url: str) -> Target | str:
-    """Check a URL's scheme and how it is spelled; the guard judges its host."""
+    """Check a URL's scheme and form; the SSRF filter checks its host once that is resolved."""
     checked = check_url(url, schemes, ANYWHERE)
     if isinstance(checked, str):
         return checked
     return Target(checked.host, f"{bracketed(checked.host)}:{checked.port}", checked.full)
-
-
-def _name_too_slow(errand: _Errand) -> str:
-    host, seconds = errand.target.host, errand.outbound.deadline
-    return f"no name server answered the question for {host} within {seconds:g} s"
-
-
-def _failed_internally(outbound: OutboundRequest, unexpected_error: Exception, started: float) -> Reply:
-    """The reply to a parcel that our code fails on; its text may hold a header, its place does not."""
-    detail = f"the relay could not make this request ({whereabouts(unexpected_error)})"
-    return _refusal(outbound, ErrorClass.INTERNAL, detail, started)
-
-
-def _refusal(outbound: OutboundRequest, error: ErrorClass, detail: str, started: float) -> Reply:
-    duration = round((monotonic() - started) * US_PER_SECOND)
-    return Reply(outbound.key, None, error, detail, b"", duration)

@@ -1,7 +1,7 @@
-"""Whole messages over one end of a socket pair, between a dispatcher and the process that sends for it.
+"""Whole messages over one end of a socket pair, between a dispatcher and its sender.
 
-A message is bytes, of which `wire` knows the meaning. Nothing here waits unless it is told to: a
-sender that waited for a dispatcher held up by SQL would let answers rot.
+A message is bytes, of which `codec` knows the meaning. Only `wait` and `flush_all` wait: a sender
+that waited for a dispatcher held up by SQL would take answers for time-outs.
 """
 
 import select
@@ -13,13 +13,13 @@ _BUFFER = 4 << 20  # bytes that may be under way, as far as the system allows: a
 
 
 class Frames:
-    """One end; `fileno` is for whoever watches it."""
+    """One end of the socket pair."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
         self._socket = sock
-        self._came = bytearray()
+        self._received = bytearray()
         self._leaving = bytearray()
         self._readable, self._writable = select.poll(), select.poll()
         self._readable.register(sock, select.POLLIN)
@@ -40,7 +40,7 @@ class Frames:
         self._leaving += message
 
     def flush(self) -> None:
-        """Send what the other end takes now; the rest stays. Raises OSError if the other end is gone."""
+        """Send what the other end takes now; raises OSError if it is gone."""
         try:
             while self._leaving:
                 sent = self._socket.send(self._leaving)
@@ -48,45 +48,45 @@ class Frames:
         except BlockingIOError:
             pass
 
-    def flush_all(self, retry_timeout: float) -> bool:
-        """Send everything; False where the other end took nothing for so many seconds. Raises as `flush`."""
+    def flush_all(self, timeout: float) -> bool:
+        """Send everything; False if the other end took nothing for so long. Raises as `flush`."""
         self.flush()
         while self._leaving:
-            if not self._writable.poll(retry_timeout * 1000):
+            if not self._writable.poll(timeout * 1000):
                 return False
             self.flush()
         return True
 
     def wait(self, seconds: float | None = None) -> None:
-        """Wait until something has come, or the other end is gone; for so many seconds at most, if given."""
+        """Wait, so many seconds at most if given, for bytes or for the other end to be gone."""
         self._readable.poll(None if seconds is None else seconds * 1000)
 
     def take(self) -> list[bytes]:
-        """What has come, message by message. Raises EOFError once the other end is gone and all is taken."""
+        """The messages that came; raises EOFError once the other end is gone and all are taken."""
         is_over = self._receive()
         messages = []
-        start, most = 0, len(self._came)
-        while most - start >= _HEAD:
-            end = start + _HEAD + int.from_bytes(self._came[start : start + _HEAD])
-            if end > most:
+        start, length = 0, len(self._received)
+        while length - start >= _HEAD:
+            end = start + _HEAD + int.from_bytes(self._received[start : start + _HEAD])
+            if end > length:
                 break
-            messages.append(bytes(self._came[start + _HEAD : end]))
+            messages.append(bytes(self._received[start + _HEAD : end]))
             start = end
-        del self._came[:start]
+        del self._received[:start]
         if is_over and not messages:
             raise EOFError("the other end is gone")
         return messages
 
     def _receive(self) -> bool:
-        """Read what is there; whether there will be no more."""
+        """Read the bytes that came; whether the other end is gone."""
         try:
             while chunk := self._socket.recv(_CHUNK):
-                self._came += chunk
+                self._received += chunk
                 if len(chunk) < _CHUNK:
                     return False
         except BlockingIOError:
             return False
-        except OSError:  # reset: it died with something unread
+        except OSError:  # reset: the other end died with something unread
             return True
         return True
 

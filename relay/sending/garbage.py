@@ -4,10 +4,10 @@ import gc
 
 
 def collect_garbage_seldom() -> None:
-    """Let Python look far less often than it would, as deliveries make nearly no cycles.
+    """Collect cycles far less often than Python would, as deliveries make nearly none.
 
-    The looks were a fiftieth of all processor time (seen by `perf` in `./dev bench deliver`). To be
-    called once what a process needs for good is loaded: that is left out of them.
+    The collections took a fiftieth of all processor time (seen by `perf` in `./dev bench deliver`).
+    Call it once all modules are loaded: what exists then is left out of them.
     """
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)

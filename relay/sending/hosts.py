@@ -1,10 +1,9 @@
-"""What libcurl is told of hosts: every transfer brings its host's addresses, and what is not used goes again.
+"""The addresses that libcurl holds: each transfer brings its host's, and old ones are taken out.
 
-libcurl looks up no name here: it is told every address (CURLOPT_RESOLVE) and keeps it in a cache of
-its own. Entries that age would have it walk through that whole cache at each transfer's end
-(measured: 19 ns for each host it knows). So ours do not age: that a host was told is noted here,
-and what was noted long ago is taken out, once no attempt can be under way that told it and may open
-its connection anew.
+libcurl looks up no name here: it gets every address through CURLOPT_RESOLVE and keeps it in a cache
+of its own. Entries that age would have it walk through that whole cache at each transfer's end
+(measured: 19 ns for each host it knows). So ours do not age. A host's entry is taken out once no
+attempt can be under way that brought it and may open its connection anew.
 """
 
 from collections.abc import Sequence
@@ -16,24 +15,24 @@ TAKEN_OUT_AT_ONCE = 2
 
 
 class Hosts:
-    """When each host was last noted as told, by `host:port` as CURLOPT_RESOLVE writes it; oldest first."""
+    """When each host was last noted, by `host:port` as CURLOPT_RESOLVE writes it; oldest first."""
 
     def __init__(self) -> None:
-        self._told: dict[str, float] = {}
+        self._noted: dict[str, float] = {}
 
-    def telling(self, name: str, addresses: Sequence[str], now: float) -> list[str]:
-        """Entries for a transfer's RESOLVE: its host's addresses, and to take out some told long ago."""
-        told = f"{name}:{','.join([bracketed(one) for one in addresses])}"
-        noted = self._told.get(name)
+    def entries(self, name: str, addresses: Sequence[str], now: float) -> list[str]:
+        """A transfer's RESOLVE entries: its host's addresses, and removals of some old hosts."""
+        entry = f"{name}:{','.join([bracketed(address) for address in addresses])}"
+        noted = self._noted.get(name)
         if noted is not None and now < noted + NOTED_EVERY:
-            return [told]
-        self._told.pop(name, None)
-        self._told[name] = now
-        oldest = islice(self._told.items(), TAKEN_OUT_AT_ONCE)
-        old = [one for one, at in oldest if at + TAKE_OUT < now]
-        for one in old:
-            del self._told[one]
-        return [*(f"-{one}" for one in old), told]
+            return [entry]
+        self._noted.pop(name, None)
+        self._noted[name] = now
+        oldest = islice(self._noted.items(), TAKEN_OUT_AT_ONCE)
+        old = [host for host, noted in oldest if noted + TAKE_OUT < now]
+        for host in old:
+            del self._noted[host]
+        return [*(f"-{host}" for host in old), entry]
 
 
 def bracketed(host: str) -> str:

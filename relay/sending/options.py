@@ -1,4 +1,4 @@
-"""What a sender is told when it starts. Apart from `engine`, so that a dispatcher never loads libcurl."""
+"""A sender's options. Apart from `engine`, so that a dispatcher never loads libcurl."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from relay.endpoints.rules.addresses import Network
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """How an engine sends; see `Courier` for the meaning of each."""
+    """How an engine sends; `SenderClient` says what each means."""
 
     schemes: tuple[str, ...]
     allow: tuple[Network, ...]

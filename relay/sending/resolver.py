@@ -1,11 +1,10 @@
-"""Names to addresses, thousands at a time, in the thread of whoever drives it: c-ares, a cache, the guard.
+"""Resolves names by c-ares, thousands at a time, on its caller's thread; each address is judged.
 
 libcurl's own resolver is threads, twenty at most: twenty names that hang would stop everybody. Here
-a name that never answers costs a socket. One question per host is on its way at a time; who asks
-meanwhile waits for the same answer. Every address is judged, and any forbidden one makes the whole
-answer `Blocked`.
+a name that never answers costs a socket. One question per host is under way at a time; later askers
+wait for the same answer. Any forbidden address makes the whole answer `Blocked`.
 
-Nothing here blocks, starts a thread or reads a clock: the driver watches the sockets and passes the
+Nothing here blocks, starts a thread or reads a clock: the caller watches the sockets and passes the
 monotonic clock's seconds.
 """
 
@@ -24,7 +23,7 @@ from relay.sending.ssrf_filter import SsrfFilter
 MAX_TTL = 60.0  # seconds; a receiver that moves is followed within a minute, whatever its zone says
 MAX_CACHED = 10_000  # hosts
 TRIES, TRY_SECONDS = 3, 1.5  # c-ares doubles the wait: a dead name server is given up after about 10 s
-MIN_TICK = 0.01  # seconds; c-ares's timers need no better, and a driver must never spin on them
+MIN_TICK = 0.01  # seconds; c-ares's timers need no better, and the caller must never spin on them
 QUESTION_SECONDS = 60.0  # a question that c-ares never ended is asked anew after this
 
 NO_SUCH_NAME = frozenset({ares.ARES_ENOTFOUND, ares.ARES_ENODATA, ares.ARES_EBADNAME})
@@ -39,14 +38,14 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """The host has no address, or no name server would say; `detail` is a sentence."""
+    """The host has no address, or no name server answered; `detail` is a sentence."""
 
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """The host has an address that callbacks may not reach; `detail` is a sentence that names it."""
+    """The host has an address that callbacks may not reach; `detail` names it in a sentence."""
 
     detail: str
 
@@ -60,9 +59,8 @@ SocketWatcher = Callable[[int, int], None]
 class _Channel:
     """One c-ares channel and how many of its questions are open.
 
-    A channel reads the system's servers once and keeps a cache of its own that heeds only the
-    zones' TTL; opening a new line each minute bounds both. An old line lives until its questions
-    have ended.
+    A channel reads the system's servers once, and its own cache heeds only the zones' TTL; opening
+    a new channel each minute bounds both. An old channel lives until its questions have ended.
     """
 
     channel: pycares.Channel
@@ -77,26 +75,18 @@ class _Channel:
 
 @dataclass(slots=True)
 class _Question:
-    """A host that is being asked for, and who waits for it."""
+    """A host that is being asked for, and the callbacks that wait for its addresses."""
 
     asked_at: float
     waiters: list[Waiter] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Cached:
-    resolution: Resolution
-    until: float
-
-
 class Resolver:
     """Resolves host names for one thread.
 
-    Args:
-        guard: judges every address. servers: name servers to ask, as `ip` or `ip:port`; none means
-        the system's. watch: told `(fd, events)` whenever the interest in one of the resolver's
-        sockets changes; no events
-            before the first and after the last of a socket: the number may have stood for another.
+    `servers` are the name servers to ask, as `ip` or `ip:port`; none means the system's. `watch` is
+    called with `(fd, events)` whenever the interest in one of the resolver's sockets changes, with
+    no events before the first and after the last of a socket: its number may have been another's.
 
     `due` is when `tick` must be called; None while no question is open.
     """
@@ -105,7 +95,7 @@ class Resolver:
         self._ssrf_filter = ssrf_filter
         self._servers = list(servers)
         self._watch = watch
-        self._cache: dict[str, _Cached] = {}
+        self._cache: dict[str, tuple[Resolution, float]] = {}  # until when
         self._questions: dict[str, _Question] = {}
         self._channels: list[_Channel] = []
         self._channel_of: dict[int, _Channel] = {}
@@ -113,16 +103,16 @@ class Resolver:
         self.due: float | None = None
 
     def known(self, host: str, now: float) -> Resolution | None:
-        """Answer at once, from a literal or the cache; None means: `ask`."""
+        """The answer, if the host is an address or in the cache; else `ask`."""
         cached = self._cache.get(host)
-        if cached is not None and now < cached.until:
-            return cached.resolution
+        if cached is not None and now < cached[1]:
+            return cached[0]
         return self._remember(host, self._judged(host, [host]), now + MAX_TTL) if is_literal(host) else None
 
     def ask(self, host: str, now: float, waiter: Waiter) -> None:
         """Ask for a host; `waiter` is called once, perhaps before this returns, and must not raise.
 
-        How long to wait is for the caller to know: an answer may take as long as c-ares tries.
+        An answer may take as long as c-ares tries.
         """
         self._now = now
         question = self._questions.get(host)
@@ -146,7 +136,7 @@ class Resolver:
             self._set_due()
 
     def tick(self, now: float) -> None:
-        """Let c-ares see that time has passed: it asks again, or gives up."""
+        """Let c-ares run its timers: it asks again, or gives up."""
         self._now = now
         for channel in tuple(self._channels):
             if channel.questions:
@@ -155,7 +145,7 @@ class Resolver:
         self._set_due()
 
     def close(self) -> None:
-        """End every question, in this thread; who waits is told so."""
+        """End every question, on this thread; each waiter is called."""
         for channel in self._channels:
             channel.channel.cancel()
             channel.channel.close()
@@ -190,11 +180,10 @@ class Resolver:
         self._watch(fd, (READ if readable else 0) | (WRITE if writable else 0))
 
     def _close_unused(self) -> None:
-        for channel in [
-            channel for channel in self._channels if not channel.questions and channel.until <= self._now
-        ]:
-            self._channels.remove(channel)
-            channel.channel.close()
+        for channel in tuple(self._channels):
+            if not channel.questions and channel.until <= self._now:
+                self._channels.remove(channel)
+                channel.channel.close()
 
     def _answered(
         self,
@@ -214,20 +203,16 @@ class Resolver:
     def _keep(self, host: str, result: pycares.AddrInfoResult) -> Resolution:
         resolution = self._judged(host, dict.fromkeys(node.addr[0].decode() for node in result.nodes))
         ttls = [node.ttl for node in result.nodes] + [cname.ttl for cname in result.cnames]
-        ttl = min(ttls, default=0)  # 0 for what the hosts file says: c-ares sees at once when that changes
+        ttl = min(ttls, default=0)  # 0 from the hosts file: c-ares sees its changes at once
         return self._remember(host, resolution, self._now + min(ttl, MAX_TTL)) if ttl > 0 else resolution
 
     def _remember(self, host: str, resolution: Resolution, until: float) -> Resolution:
-        self._evict()
-        self._cache[host] = _Cached(resolution, until)
-        return resolution
-
-    def _evict(self) -> None:
-        if len(self._cache) < MAX_CACHED:
-            return
-        self._cache = {host: entry for host, entry in self._cache.items() if self._now < entry.until}
+        if len(self._cache) >= MAX_CACHED:
+            self._cache = {host: entry for host, entry in self._cache.items() if self._now < entry[1]}
         while len(self._cache) >= MAX_CACHED:
             del self._cache[next(iter(self._cache))]
+        self._cache[host] = resolution, until
+        return resolution
 
     def _judged(self, host: str, addresses: Iterable[str]) -> Resolution:
         found = tuple(addresses)

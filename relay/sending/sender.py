@@ -1,10 +1,10 @@
-"""The process that sends: parcels come in over a socket pair, are rendered, signed and sent; replies go back.
+"""The process that sends for a dispatcher: requests come over a socket pair, replies go back.
 
 It is a process of its own because two threads of one interpreter that both work all the time spend
 as much on handing over its lock as on the work (measured: half of all processor time), and because
-a loop that is held up reports answers that were there as time-outs. It never touches SQL, holds
-nothing that must last, and ends with the dispatcher that started it, however that ends. What it
-does is in `engine`.
+a loop that is held up takes answers that came for time-outs. It never touches SQL, holds nothing
+that must last, and ends with the dispatcher that started it, however that ends. `engine` does the
+sending.
 """
 
 import resource
@@ -24,26 +24,25 @@ from relay.sending.options import EngineOptions
 from relay.sending.rules.outbound import OutboundRequest, Reply
 from relay.sending.sockets import READ, WRITE, Sockets
 
-# Between so many new transfers, those that are answered are ended: then few are open, and their
-# handles and connections still at hand for the processor (with a thousand open, each costs a
-# quarter more).
+# After so many new transfers the answered ones are ended. So few are open, and their handles and
+# connections stay in the processor's cache (with a thousand open, each costs a quarter more).
 BEGIN_AT_ONCE = 32
 
 
 class Sender:
-    """Serves one dispatcher at the other end of `frames`, until that end is closed."""
+    """Serves the dispatcher at the other end of `frames`, until that end is closed."""
 
     def __init__(self, options: EngineOptions, frames: Frames, early: Iterable[bytes]) -> None:
         self._options = options
         self._frames = frames
         self._sockets = Sockets()
-        self._came = deque(early)
+        self._received = deque(early)
         self._next: deque[OutboundRequest] = deque()
         self._replies: list[Reply] = []
         self._is_over = False
 
     def run(self) -> None:
-        """Send until the dispatcher is gone; a surprise costs what is under way, and no more."""
+        """Send until the dispatcher is gone; an unexpected error costs only what is under way."""
         while not self._is_over:
             self._listen()
             self._run_engine()
@@ -53,28 +52,26 @@ class Sender:
         engine = Engine(self._options, self._sockets, self._replies.append)
         try:
             while not self._is_over:
-                for outbound in self._some_requests():
-                    engine.begin(outbound)
+                for request in self._some_requests():
+                    engine.begin(request)
                 self._hand_back()
-                engine.step(wait=not (self._next or self._came))
-        except Exception as unexpected_error:  # noqa: BLE001 - go on with a new engine; the replies tell of it
-            engine.abandon(
-                ErrorClass.INTERNAL, f"the relay's sender failed ({whereabouts(unexpected_error)})"
-            )
+                engine.run_once(wait=not (self._next or self._received))
+        except Exception as error:  # noqa: BLE001 - go on with a new engine; the replies hold the error
+            engine.abandon(ErrorClass.INTERNAL, f"the relay's sender failed ({whereabouts(error)})")
             self._hand_back()
         finally:
             engine.close()
 
     def _some_requests(self) -> Iterator[OutboundRequest]:
-        """The next few, unpacked only now: a thousand that wait so are more than fits a processor's cache."""
-        while self._came and len(self._next) < BEGIN_AT_ONCE:
-            self._next.extend(codec.requests_in(self._came.popleft()))
+        """Unpack the next few only now: a thousand unpacked ones overflow a processor's cache."""
+        while self._received and len(self._next) < BEGIN_AT_ONCE:
+            self._next.extend(codec.requests_in(self._received.popleft()))
         for _ in range(min(BEGIN_AT_ONCE, len(self._next))):
             yield self._next.popleft()
 
     def _listen(self) -> None:
-        wanted = READ if self._frames.is_flushed else READ | WRITE
-        self._sockets.watch(self._frames.fileno(), wanted, self._on_ready)
+        events = READ if self._frames.is_flushed else READ | WRITE
+        self._sockets.watch(self._frames.fileno(), events, self._on_ready)
 
     def _on_ready(self, _fd: int, events: int) -> None:
         if events & READ:
@@ -84,12 +81,12 @@ class Sender:
 
     def _take(self) -> None:
         try:
-            self._came.extend(self._frames.take())
+            self._received.extend(self._frames.take())
         except EOFError:
             self._is_over = True
 
     def _hand_back(self) -> None:
-        """Hand over the replies of one round together, as far as the dispatcher takes them now."""
+        """Hand over the replies of one iteration, as far as the dispatcher takes them now."""
         if self._replies:
             self._frames.put(codec.replies_out(self._replies))
             self._replies.clear()
@@ -105,7 +102,7 @@ class Sender:
 
 
 def serve(sock: socket.socket) -> None:
-    """Serve at one end of a socket pair; the first message is the engine's options, the others parcels."""
+    """Serve at one end of a socket pair; the engine's options are its first message."""
     with sock:
         frames = Frames(sock)
         messages: list[bytes] = []
@@ -120,10 +117,10 @@ def serve(sock: socket.socket) -> None:
 
 
 def main() -> None:
-    """Serve the socket whose descriptor is the only argument. The dispatcher's end is the only way out."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # macOS says no to "unlimited"
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # connections are files
+    """Serve the socket whose descriptor is the only argument, until the dispatcher ends."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS refuses "unlimited"
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # connections are files
     collect_garbage_seldom()
     serve(socket.socket(fileno=int(sys.argv[1])))
 

@@ -1,7 +1,7 @@
-"""The dispatcher's end of sending: parcels go to a process that sends them, replies come back in batches.
+"""The dispatcher's end of sending: starts a `sender`, hands it requests, takes its replies.
 
-One reply for each parcel, unless that process dies; then `SenderDied` is raised, once all that came
-before has been taken. That process is `sender`; here is its life.
+There is one reply for each request, unless the sender dies; then `SenderDied` is raised, once all
+replies that came before have been taken.
 """
 
 import os
@@ -25,23 +25,20 @@ from relay.sending.rules.outbound import OutboundRequest, Reply
 from relay.settings import names_a_setting
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-CLOSING = 5.0  # seconds for the sender to see that it is over
-STUCK = 10.0  # seconds without taking anything, after which a sender is given up: it turns in milliseconds
-NONSENSE = "the process that sends webhooks says what is no reply"
+CLOSING = 5.0  # seconds for the sender to see that its dispatcher is gone
+STUCK = 10.0  # seconds without reading, after which a sender is given up: it reads every few milliseconds
 
 
 class SenderClient:
-    """Has parcels sent, and says what came of each.
-
-    One thread may submit while another takes replies.
+    """Has requests sent by another process. One thread may submit while another takes replies.
 
     Args:
-        schemes: which URLs are sent to, `http` or `https`; those saved while more was allowed are
-        refused. allow: networks that callbacks may reach although they are not public. ca_file:
-        authorities (PEM) to trust beside the public ones. dns_servers: name servers to ask, as `ip`
-        or `ip:port`; none means the system's. max_connections: how many idle connections are kept,
-        beside the busy ones. connect_timeout: seconds for TCP and TLS together, inside each
-        parcel's own deadline.
+        schemes: `http` or `https`; endpoints saved while more was allowed are refused.
+        allow: networks that callbacks may reach although they are not public.
+        ca_file: authorities (PEM) to trust beside the public ones.
+        dns_servers: name servers to ask, as `ip` or `ip:port`; none means the system's.
+        max_connections: how many idle connections are kept, beside the busy ones.
+        connect_timeout: seconds for TCP and TLS together, inside each request's own deadline.
 
     Raises:
         OSError: `ca_file` can't be read.
@@ -57,11 +54,11 @@ class SenderClient:
         max_connections: int,
         connect_timeout: float = 5.0,
     ) -> None:
-        self._made_bundle = _joined_bundle(ca_file) if ca_file else None
+        self._own_bundle = _joined_bundle(ca_file) if ca_file else None
         self._options = EngineOptions(
             schemes=tuple(schemes),
             allow=tuple(allow),
-            ca_bundle=self._made_bundle or Path(certifi.where()),
+            ca_bundle=self._own_bundle or Path(certifi.where()),
             dns_servers=dns_servers,
             max_connections=max_connections,
             connect_timeout=connect_timeout,
@@ -78,11 +75,10 @@ class SenderClient:
         self._put(codec.options_out(self._options))
 
     def _launch(self, theirs: socket.socket) -> None:
-        """A fresh interpreter and no fork: other threads of ours may hold locks.
+        """Start a fresh interpreter, not a fork: other threads of this process may hold locks.
 
-        It reads what strangers send, so it is given none of our settings: no database, no key.
-        Signals that Ctrl-C and supervisors send to the whole group are blocked in it from its first
-        moment.
+        The sender reads what strangers send, so it gets no setting: no database, no key. Signals
+        that Ctrl-C and supervisors send to the whole group are blocked in it from its first moment.
         """
         paths = [str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environ = {name: value for name, value in os.environ.items() if not names_a_setting(name)}
@@ -97,13 +93,8 @@ class SenderClient:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    @property
-    def pid(self) -> int | None:
-        """The sender's process id."""
-        return self._process.pid if self._process is not None else None
-
     def submit(self, *outbound_requests: OutboundRequest) -> None:
-        """Hand over parcels, together: a message costs more than a parcel. The sender takes them in a moment.
+        """Hand over requests, together: a message costs more than a request.
 
         Raises:
             SenderDied: it is gone, or takes nothing.
@@ -123,26 +114,25 @@ class SenderClient:
     @property
     def _open_frames(self) -> Frames:
         if self._frames is None:
-            raise SenderDied("parcels and replies go only between start and stop")
+            raise SenderDied("requests and replies go only between start and stop")
         return self._frames
 
-    def replies(self, retry_timeout: float) -> list[Reply]:
-        """What has come; waits for the first for so many seconds at most.
+    def replies(self, timeout: float) -> list[Reply]:
+        """The replies that came; waits for the first for so many seconds at most.
 
         Raises:
-            SenderDied: it is gone, and all that it said has been taken; or it says what is no
-            reply.
+            SenderDied: it is gone and all its replies are taken, or it says what is no reply.
         """
-        if retry_timeout > 0:
-            self._open_frames.wait(retry_timeout)
+        if timeout > 0:
+            self._open_frames.wait(timeout)
         try:
-            came = self._open_frames.take()
+            messages = self._open_frames.take()
         except EOFError as error:
             raise SenderDied(self._last_words()) from error
         try:
-            return [reply for message in came for reply in codec.replies_in(message)]
+            return [reply for message in messages for reply in codec.replies_in(message)]
         except ValueError as error:
-            raise SenderDied(NONSENSE) from error
+            raise SenderDied("the process that sends webhooks says what is no reply") from error
 
     def _last_words(self) -> str:
         code = None
@@ -162,15 +152,14 @@ class SenderClient:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        if self._made_bundle is not None:
-            self._made_bundle.unlink(missing_ok=True)
+        if self._own_bundle is not None:
+            self._own_bundle.unlink(missing_ok=True)
 
 
 def _joined_bundle(ca_file: Path) -> Path:
-    """Write the public authorities and ours into one file.
+    """Write the public authorities and our own into one file.
 
-    A file and not a blob in memory: libcurl keeps a file's authorities parsed, and parses a blob's
-    at every handshake.
+    It is a file and not a blob in memory as libcurl parses a blob's authorities at every handshake.
     """
     own = ca_file.read_bytes()
     with tempfile.NamedTemporaryFile(prefix="relay-ca-", suffix=".pem", delete=False) as bundle:

@@ -1,8 +1,8 @@
 """Readiness of sockets for one thread, with few system calls.
 
-libcurl forgets a socket at the end of each transfer and asks for it again at the next. So one that
-nobody wants rests with the kernel, until something happens on it or its number stands for a new
-socket: between transfers on one connection nothing needs to be said.
+libcurl gives a socket up at the end of each transfer and asks for it again at the next. So a socket
+that is not watched stays registered with the kernel until something happens on it, or until its
+number stands for a new socket: between transfers on one connection no system call is needed.
 """
 
 import selectors
@@ -15,12 +15,12 @@ Handler = Callable[[int, int], None]
 
 
 class Sockets:
-    """Calls `handler(fd, events)` for each watched socket that is ready; events are READ, WRITE or both."""
+    """Calls `handler(fd, events)` for each watched socket that is ready for READ, WRITE or both."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._handlers: dict[int, Handler] = {}
-        self._asked: dict[int, int] = {}  # what the kernel was asked for; the selector's own map costs more
+        self._asked: dict[int, int] = {}  # of the kernel; the selector's own map costs more
 
     def watch(self, fd: int, events: int, handler: Handler) -> None:
         """Wait for these events on a socket from now on."""
@@ -34,19 +34,19 @@ class Sockets:
             self._selector.register(fd, events)
         self._asked[fd] = events
 
-    def rest(self, fd: int) -> None:
-        """Nothing is wanted of a socket until it is watched again."""
+    def suspend(self, fd: int) -> None:
+        """Ignore a socket until it is watched again."""
         self._handlers.pop(fd, None)
 
     def forget(self, fd: int) -> None:
-        """This number's socket is closed, or it stands for a new one: to be told before that is watched."""
+        """Drop the number of a closed socket, before a new one of that number is watched."""
         self._handlers.pop(fd, None)
         if self._asked.pop(fd, None) is not None:
-            with suppress(KeyError):  # a change of a socket that was closed has had the selector forget it
+            with suppress(KeyError):  # modifying a closed socket has dropped it already
                 self._selector.unregister(fd)
 
     def wait(self, timeout: float | None) -> None:
-        """Wait until something is ready, so many seconds at most (None: for ever), and call the handlers."""
+        """Wait until a socket is ready, so many seconds at most (None: for ever); call handlers."""
         for key, events in self._selector.select(timeout):
             handler = self._handlers.get(key.fd)
             if handler is not None:

@@ -1,4 +1,4 @@
-"""One libcurl easy handle: what never changes on it, what each parcel changes, and what is kept of an answer.
+"""One libcurl easy handle: its fixed options, those of each request, and what is kept of an answer.
 
 Handles are made once and reused: only the URL, the headers, the body, the deadline and the
 addresses change.
@@ -24,9 +24,8 @@ MAX_BODY = 16 * 1024  # bytes kept of an answer for people to read
 MAX_BODY_OF_2XX = 1024
 MAX_RETRY_AFTER = 256  # characters; the longest form that means anything has 29
 
-# libcurl sends again by itself when a reused connection dies without a byte of answer. Once is
-# allowed; a receiver that reads and closes on every pooled connection must not be sent to five
-# times.
+# libcurl sends again by itself when a reused connection dies without a byte of answer. It may do so
+# once: a receiver that reads and closes on every pooled connection must not be sent to five times.
 MAX_SENDS = 2
 
 DNS_CACHE_FOR_EVER = -1  # see `hosts`
@@ -38,19 +37,19 @@ _STATUS_LINE = re.compile(rb"HTTP/[0-9.]+ ([0-9]{3})(?![0-9])")  # libcurl reads
 
 
 @dataclass(frozen=True, slots=True)
-class Fixed:
-    """What all transfers of one engine share; `connect_timeout` in seconds; `on_socket` hears of new ones."""
+class Shared:
+    """What all transfers of one engine share; `on_socket` takes the number of each new socket."""
 
     ssrf_filter: SsrfFilter
     hosts: Hosts
     ca_file: Path
-    connect_timeout: float
+    connect_timeout: float  # seconds
     on_socket: Callable[[int], None]
     on_success_headers: Callable[["Transfer"], None]
 
 
 class Target(NamedTuple):
-    """Where a parcel goes: the host to resolve, `host:port` as libcurl keeps it, and the URL to send to."""
+    """The host to resolve, `host:port` as libcurl keeps it, and the URL to send to."""
 
     host: str
     name: str
@@ -58,40 +57,23 @@ class Target(NamedTuple):
 
 
 class Transfer:
-    """One easy handle and the parcel that it carries, from `load` to `reply`.
+    """One easy handle and the request that it sends, from `load` to `reply`.
 
-    `serial` tells one load from the next, so that a timer set for an earlier parcel can be known as
-    stale.
+    `serial` differs from load to load, so that a timer of an earlier request is known as stale.
     """
 
-    __slots__ = (
-        "_body",
-        "_deadline",
-        "_fixed",
-        "_key",
-        "_limit",
-        "_retry_after",
-        "_sends",
-        "_started",
-        "_status",
-        "_unopened",
-        "_whole",
-        "handle",
-        "serial",
-    )
-
-    def __init__(self, fixed: Fixed) -> None:
-        self._fixed = fixed
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
         self.serial = 0
         self.handle = pycurl.Curl()
-        self._set_fixed()
+        self._set_shared()
 
-    def _set_fixed(self) -> None:
+    def _set_shared(self) -> None:
         set_option = self.handle.setopt
         for option, value in _FIXED_OPTIONS:
             set_option(option, value)
-        set_option(pycurl.CAINFO, str(self._fixed.ca_file))
-        set_option(pycurl.CONNECTTIMEOUT_MS, round(self._fixed.connect_timeout * 1000))
+        set_option(pycurl.CAINFO, str(self._shared.ca_file))
+        set_option(pycurl.CONNECTTIMEOUT_MS, round(self._shared.connect_timeout * 1000))
         set_option(pycurl.OPENSOCKETFUNCTION, self._on_open)
         set_option(pycurl.SOCKOPTFUNCTION, self._on_opened)
         set_option(pycurl.PREREQFUNCTION, self._on_send)
@@ -100,22 +82,22 @@ class Transfer:
 
     def load(
         self,
-        outbound: OutboundRequest,
+        request: OutboundRequest,
         packed: Packed,
         target: Target,
         addresses: Sequence[str],
         started: float,
         seconds: float,
     ) -> None:
-        """Make the handle ready to send a parcel to one of these addresses within so many seconds.
+        """Make the handle ready to send a request to one of these addresses within so many seconds.
 
         `started` is when the attempt began, in seconds of the monotonic clock.
 
         Raises:
-            ValueError: a header of the parcel can't be sent.
+            ValueError: a header of the request can't be sent.
         """
         self.serial += 1
-        self._key, self._deadline, self._started = outbound.key, outbound.deadline, started
+        self._key, self._deadline, self._started = request.key, request.deadline, started
         self._status, self._whole, self._sends, self._limit = 0, False, 0, MAX_BODY
         self._unopened: AttemptError | None = None
         self._retry_after: str | None = None
@@ -124,17 +106,17 @@ class Transfer:
         set_option(pycurl.URL, target.url)
         set_option(pycurl.HTTPHEADER, _header_lines(packed.headers))
         set_option(pycurl.POSTFIELDS, packed.body)
-        set_option(pycurl.RESOLVE, self._fixed.hosts.telling(target.name, addresses, started))
+        set_option(pycurl.RESOLVE, self._shared.hosts.entries(target.name, addresses, started))
         set_option(pycurl.TIMEOUT_MS, max(1, round(seconds * 1000)))
 
     def unload(self) -> None:
-        """Let go of the parcel's bytes; the handle waits for the next."""
+        """Let go of the request's bytes; the handle waits for the next request."""
         self.serial += 1
         self._body = bytearray()
         self.handle.setopt(pycurl.POSTFIELDS, b"")
 
     def reply(self, code: int, message: str, now: float) -> Reply:
-        """Say what came of the attempt that ended with libcurl's code and message (E_OK and "" if well)."""
+        """The reply once the transfer has ended with libcurl's code (E_OK if well) and message."""
         code = attempt_errors.code_of_end(code, message, begun=self._status >= 200)
         attempt_error = self._classify(code, message)
         return Reply(
@@ -148,7 +130,7 @@ class Transfer:
         )
 
     def abandoned(self, error: ErrorClass, detail: str, now: float) -> Reply:
-        """Say that the attempt was given up before it ended."""
+        """The reply of an attempt that is given up before it ended."""
         return Reply(self._key, None, error, detail, b"", self._duration(now))
 
     def _duration(self, now: float) -> Micros:
@@ -161,25 +143,23 @@ class Transfer:
             return self._unopened
         getinfo = self.handle.getinfo
         return attempt_errors.of_failure(
-            attempt_errors.Failure(
-                code=code,
-                message=message,
-                verify_result=getinfo(pycurl.SSL_VERIFYRESULT),
-                os_error=getinfo(pycurl.OS_ERRNO),
-                connected=self._sends > 0,
-                deadline=self._deadline,
-                connect_timeout=self._fixed.connect_timeout,
-            )
+            code,
+            message,
+            verify_result=getinfo(pycurl.SSL_VERIFYRESULT),
+            os_error=getinfo(pycurl.OS_ERRNO),
+            connected=self._sends > 0,
+            deadline=self._deadline,
+            connect_timeout=self._shared.connect_timeout,
         )
 
     def _answered(self, code: int) -> bool:
-        """Whether the status counts: the headers came whole, or nothing came after an interim 1xx."""
+        """Whether the status counts: its headers came whole, or nothing followed an interim 1xx."""
         return self._whole or (100 <= self._status <= 199 and code == pycurl.E_GOT_NOTHING)
 
     def _on_open(self, _purpose: int, address: Any) -> Any:
         host = address.addr[0]
         try:
-            opened = self._fixed.ssrf_filter.open_socket(
+            opened = self._shared.ssrf_filter.open_socket(
                 address.family, address.socktype, address.protocol, host
             )
         except OSError as error:
@@ -192,8 +172,8 @@ class Transfer:
         return pycurl.SOCKET_BAD
 
     def _on_opened(self, fd: int, _purpose: int) -> Any:
-        """Tell of the number that libcurl's own duplicate of an opened socket has."""
-        self._fixed.on_socket(fd)
+        """Pass on the number of libcurl's own duplicate of an opened socket."""
+        self._shared.on_socket(fd)
         return pycurl.SOCKOPT_OK
 
     def _on_send(self, *_connection: object) -> Any:
@@ -217,7 +197,7 @@ class Transfer:
             self._retry_after = None
         elif 200 <= self._status <= 299:
             self._limit = MAX_BODY_OF_2XX
-            self._fixed.on_success_headers(self)
+            self._shared.on_success_headers(self)
 
     def _on_body(self, data: bytes) -> int:
         capacity = self._limit - len(self._body)
@@ -233,7 +213,7 @@ def _header_lines(headers: Sequence[tuple[str, str]]) -> list[bytes]:
 
 
 def _refuse_to_resolve(*_state: object) -> int:
-    """Fail what would be libcurl's own look-up: every host comes resolved and judged."""
+    """Fail libcurl's own look-ups: every host comes resolved and judged."""
     return 1
 
 

@@ -17,7 +17,7 @@ from relay.db.engine import Tx
 from relay.db.statements import lock
 from relay.db.tables import Endpoint, Job, SigningSecret
 from relay.sandbox.receiver import Answer, Received, Receiver
-from tests.support.chaos import Chaos, Line
+from tests.support.chaos import Chaos, Connection
 from tests.support.dispatch import NOWHERE, Fleet, running_fleet
 from tests.support.forks import ROOT
 from tests.support.processes import Relay, children, wait_until
@@ -78,12 +78,12 @@ def test_C2_killed_after_the_2xx_and_before_the_commit_there_is_exactly_one_more
     came, go, answered = threading.Event(), threading.Event(), threading.Event()
     ids: list[bytes] = []
 
-    def script(line: Line) -> None:
-        while (request := line.read_request()) is not None:
+    def script(connection: Connection) -> None:
+        while (request := connection.read_request()) is not None:
             ids.extend(re.findall(rb"(?m)^webhook-id: (\S+)", request))
             came.set()
             go.wait(30)
-            line.send(OK)
+            connection.send(OK)
             answered.set()
 
     with Chaos(script) as receiver:
@@ -153,12 +153,12 @@ def test_an_endpoint_that_somebody_has_locked_holds_up_no_other_and_is_not_sent_
     arrived, gate = threading.Barrier(3), threading.Event()
     posts: Counter[str] = Counter()
 
-    def script(line: Line) -> None:
-        while (request := line.read_request()) is not None:
+    def script(connection: Connection) -> None:
+        while (request := connection.read_request()) is not None:
             posts[re.findall(rb"(?m)^webhook-id: (\S+)", request)[0].decode()] += 1
             arrived.wait(20)
             gate.wait(30)
-            line.send(OK)
+            connection.send(OK)
 
     with Chaos(script) as one, Chaos(script) as other:
         urls = [f"http://127.0.0.1:{receiver.port}/hook" for receiver in (one, other)]

@@ -10,7 +10,7 @@ import pytest
 
 from relay.db.tables import Delivery
 from relay.sandbox.receiver import Answer, Received, Receiver
-from tests.support.chaos import Chaos, Line
+from tests.support.chaos import Chaos, Connection
 from tests.support.dispatch import Fleet, running_fleet
 from tests.support.processes import Relay, wait_until
 from tests.support.sender_client import OK
@@ -40,10 +40,10 @@ def says(relay: Relay, event: str) -> bool:
 def test_C3_four_dispatchers_send_ten_thousand_rows_once_each(fleet: Fleet) -> None:
     came: list[bytes] = []
 
-    def script(line: Line) -> None:
-        while (request := line.read_request()) is not None:
+    def script(connection: Connection) -> None:
+        while (request := connection.read_request()) is not None:
             came.extend(re.findall(rb"(?m)^webhook-id: (\S+)", request))
-            line.send(OK)
+            connection.send(OK)
 
     with Chaos(script) as receiver:
         for _ in range(4):

@@ -48,7 +48,9 @@ def rotate_in(fleet: Fleet, endpoint_id: str | None, overlap: int) -> str:
 
 def is_signed_by(one: Received, *texts: str) -> bool:
     """Whether these secrets sign, in this order, and no other."""
-    expected = sign(texts, one.id, int(one.headers[TIMESTAMP_HEADER]), one.body)
+    expected = sign(
+        [parse_secret(text) for text in texts], one.id, int(one.headers[TIMESTAMP_HEADER]), one.body
+    )
     return one.headers[SIGNATURE_HEADER] == expected
 
 

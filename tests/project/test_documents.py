@@ -28,7 +28,7 @@ from relay.sending.rules import signature, webhook
 from relay.sending.rules.webhook import Ended, Notice
 from relay.settings import describe, load
 from relay.subscribers.encryption import Encryption
-from relay.subscribers.rules.secret_texts import new_secret
+from relay.subscribers.rules.secret_texts import new_secret, parse_secret
 from tests.support.api import context_for_tests
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -152,7 +152,7 @@ def send(url: str, body: bytes, *, secret: str = SECRET, msg_id: str = "msg_1", 
         "content-type": "application/json",
         "webhook-id": msg_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": signature.sign([secret], msg_id, timestamp, body),
+        "webhook-signature": signature.sign([parse_secret(secret)], msg_id, timestamp, body),
     }
     return requests.post(url, body, headers=headers, timeout=10).status_code
 

@@ -12,7 +12,7 @@ import pytest
 
 from relay.sandbox.receiver import Answer, Received, Receiver, described, verified
 from relay.sending.rules.signature import sign
-from relay.subscribers.rules.secret_texts import new_secret
+from relay.subscribers.rules.secret_texts import new_secret, parse_secret
 
 SECRET = new_secret(bytes(range(32)))
 BODY = b'{"type": "relay.test"}'
@@ -23,7 +23,7 @@ def signed(body: bytes = BODY, *, msg_id: str = "msg_1", age: int = 0) -> dict[s
     return {
         "webhook-id": msg_id,
         "webhook-timestamp": str(now),
-        "webhook-signature": sign([SECRET], msg_id, now, body),
+        "webhook-signature": sign([parse_secret(SECRET)], msg_id, now, body),
     }
 
 

@@ -37,29 +37,29 @@ replies = st.builds(
 
 
 @given(st.lists(outbound_requests, max_size=5))
-def test_parcels_arrive_as_they_left(sent: list[OutboundRequest]) -> None:
-    came = codec.requests_in(codec.requests_out(sent))
-    assert came == sent
-    assert [type(outbound.message) for outbound in came] == [type(outbound.message) for outbound in sent]
+def test_requests_arrive_as_they_left(sent: list[OutboundRequest]) -> None:
+    received = codec.requests_in(codec.requests_out(sent))
+    assert received == sent
+    assert [type(request.message) for request in received] == [type(request.message) for request in sent]
 
 
 @given(st.lists(replies, max_size=5))
 def test_replies_arrive_as_they_left(sent: list[Reply]) -> None:
-    came = codec.replies_in(codec.replies_out(sent))
-    assert came == sent
-    assert [type(reply.error) for reply in came] == [type(reply.error) for reply in sent]
+    received = codec.replies_in(codec.replies_out(sent))
+    assert received == sent
+    assert [type(reply.error) for reply in received] == [type(reply.error) for reply in sent]
 
 
 @given(st.binary(max_size=60))
 def test_no_other_bytes_are_taken_for_replies(sent: bytes) -> None:
     try:
-        came = codec.replies_in(sent)
+        received = codec.replies_in(sent)
     except ValueError:
         return
-    assert all(isinstance(reply, Reply) for reply in came)
+    assert all(isinstance(reply, Reply) for reply in received)
 
 
-def test_a_parcel_of_more_than_plain_values_is_refused() -> None:
+def test_a_request_of_more_than_plain_values_is_refused() -> None:
     sent = OutboundRequest("k", "http://a/", "msg_1", 1, Notice(TEST.name, 0, "{}"), (), (), "relay", 1.0)
     with pytest.raises(ValueError, match="unmarshallable"):
         codec.requests_out([sent])

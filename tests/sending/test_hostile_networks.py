@@ -1,4 +1,4 @@
-"""Between the relay and a receiver: redirects, the environment, dying connections, names and addresses."""
+"""Between the relay and a receiver: redirects, environment, dying connections, names, addresses."""
 
 import threading
 from collections.abc import Callable
@@ -11,16 +11,16 @@ import pytest
 from relay.common.states import ErrorClass
 from relay.sending.resolver import Found
 from tests.support.addresses import FORBIDDEN
-from tests.support.chaos import Chaos, Line, answering, once
+from tests.support.chaos import Chaos, Connection, answering, once
 from tests.support.dns import NameServer, Says
 from tests.support.sender_client import (
     OK,
     InThisProcess,
     MakeSenderClient,
     OneByOne,
-    Way,
+    Route,
     exchange,
-    outbound,
+    outbound_request,
     send,
 )
 
@@ -31,11 +31,13 @@ from tests.support.sender_client import (
 def test_H7_a_redirect_causes_no_second_request_anywhere(sender_client: OneByOne, status: int) -> None:
     asked: list[bytes] = []
 
-    def redirecting(location: bytes) -> Callable[[Line], None]:
-        def script(line: Line) -> None:
-            while (request := line.read_request()) is not None:
+    def redirecting(location: bytes) -> Callable[[Connection], None]:
+        def script(connection: Connection) -> None:
+            while (request := connection.read_request()) is not None:
                 asked.append(request)
-                line.send(b"HTTP/1.1 %d Go\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % (status, location))
+                connection.send(
+                    b"HTTP/1.1 %d Go\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % (status, location)
+                )
 
         return script
 
@@ -53,10 +55,10 @@ def test_H7_a_redirect_causes_no_second_request_anywhere(sender_client: OneByOne
 def test_H8_a_cookie_is_never_sent_back(sender_client: OneByOne) -> None:
     heads: list[bytes] = []
 
-    def script(line: Line) -> None:
-        while (request := line.read_request()) is not None:
+    def script(connection: Connection) -> None:
+        while (request := connection.read_request()) is not None:
             heads.append(request.lower())
-            line.send(OK.replace(b"\r\n\r\n", b"\r\nSet-Cookie: a=b; Path=/\r\n\r\n"))
+            connection.send(OK.replace(b"\r\n\r\n", b"\r\nSet-Cookie: a=b; Path=/\r\n\r\n"))
 
     with Chaos(script) as receiver:
         for _ in range(2):
@@ -75,9 +77,9 @@ def test_H8_netrc_is_never_read(
     monkeypatch.setenv("NETRC", str(netrc))
     heads: list[bytes] = []
 
-    def script(line: Line) -> None:
-        heads.append((line.read_request() or b"").lower())
-        line.send(b"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n")
+    def script(connection: Connection) -> None:
+        heads.append((connection.read_request() or b"").lower())
+        connection.send(b"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n")
 
     assert exchange(make_sender_client(), script).status_code == 401
     assert len(heads) == 1
@@ -101,47 +103,47 @@ def test_H8_a_proxy_of_the_environment_is_never_used(
 # H9: connections that end.
 
 
-def test_H9_a_kept_connection_closed_while_idle_costs_no_attempt(way: Way) -> None:
+def test_H9_a_kept_connection_closed_while_idle_costs_no_attempt(route: Route) -> None:
     closed = threading.Semaphore(0)
 
-    def answer_and_close(line: Line) -> None:
-        if line.read_request() is not None:
-            line.send(OK)
-            line.shut()
+    def answer_and_close(connection: Connection) -> None:
+        if connection.read_request() is not None:
+            connection.send(OK)
+            connection.shut()
             closed.release()
 
-    with way.receiver(answer_and_close) as receiver:
+    with route.receiver(answer_and_close) as receiver:
         replies = []
         for _ in range(5):
-            replies.append(send(way.sender_client, receiver.url))
+            replies.append(send(route.sender_client, receiver.url))
             assert closed.acquire(timeout=10)
         assert receiver.connections == 5
     assert [(reply.status_code, reply.error) for reply in replies] == [(200, None)] * 5
 
 
 @pytest.mark.parametrize("kept", [0, 1, 6])
-def test_H9_a_peer_that_reads_all_and_closes_is_sent_to_again_once_at_most(way: Way, kept: int) -> None:
+def test_H9_a_peer_that_reads_all_and_closes_is_sent_to_again_once_at_most(route: Route, kept: int) -> None:
     """However many connections are kept: each of them could die in turn."""
     asked = threading.Semaphore(0)
     recorded = threading.Event()
     warm = threading.Barrier(kept or 1)
 
-    def read_all_and_close(line: Line) -> None:
-        if line.read_request() is None:
+    def read_all_and_close(connection: Connection) -> None:
+        if connection.read_request() is None:
             return
         if not recorded.is_set():
             warm.wait(timeout=10)
-            line.send(OK)
-            if line.read_request() is None:
+            connection.send(OK)
+            if connection.read_request() is None:
                 return
         asked.release()
 
-    with way.receiver(read_all_and_close) as receiver:
+    with route.receiver(read_all_and_close) as receiver:
         for _ in range(kept):
-            way.sender_client.submit(outbound(receiver.url))
-        assert {way.sender_client.reply(10).error for _ in range(kept)} <= {None}
+            route.sender_client.submit(outbound_request(receiver.url))
+        assert {route.sender_client.reply(10).error for _ in range(kept)} <= {None}
         recorded.set()
-        reply = send(way.sender_client, receiver.url)
+        reply = send(route.sender_client, receiver.url)
     assert (reply.status_code, reply.error) == (None, ErrorClass.PROTOCOL)
     assert "closed the connection without an answer" in (reply.detail or "")
     times = sum(asked.acquire(blocking=False) for _ in range(10))
@@ -170,16 +172,16 @@ def test_I6_a_thousand_names_that_never_resolve_delay_no_other(make_sender_clien
     with NameServer(script) as names, Chaos(answering(OK)) as receiver:
         sender_client = make_sender_client(dns=(names.address,))
         for n in range(1000):
-            sender_client.submit(outbound(f"http://hung{n}.test/", key=f"hung{n}", deadline=3))
+            sender_client.submit(outbound_request(f"http://hung{n}.test/", key=f"hung{n}", deadline=3))
         started = monotonic()
         for n in range(20):
-            sender_client.submit(outbound(f"http://good{n}.test:{receiver.port}/", key=f"good{n}"))
+            sender_client.submit(outbound_request(f"http://good{n}.test:{receiver.port}/", key=f"good{n}"))
         first = [sender_client.reply(10) for _ in range(20)]
         took = monotonic() - started
-        rest = [sender_client.reply(10) for _ in range(1000)]
+        others = [sender_client.reply(10) for _ in range(1000)]
     assert {reply.key for reply in first} == {f"good{n}" for n in range(20)}
     assert took < 2
-    assert {reply.error for reply in rest} == {ErrorClass.DNS}
+    assert {reply.error for reply in others} == {ErrorClass.DNS}
     assert monotonic() - started < 5
 
 
@@ -201,12 +203,12 @@ def test_S1_forbidden_hosts_are_never_connected_to(sender_client: OneByOne, url:
 
 
 def test_S1_no_answer_of_dns_leads_to_a_forbidden_address(make_sender_client: MakeSenderClient) -> None:
-    """Nothing is allowed here, so every address of the table has to be refused, loopback included."""
+    """Nothing is allowed here, so every address of the table must be refused, loopback included."""
     script = {f"n{n}.test": [address] for n, address in enumerate(FORBIDDEN)}
     with NameServer(script) as names:
         sender_client = make_sender_client(allow=(), dns=(names.address,))
         for host in script:
-            sender_client.submit(outbound(f"http://{host}/", key=host))
+            sender_client.submit(outbound_request(f"http://{host}/", key=host))
         replies = {reply.key: reply for reply in (sender_client.reply(20) for _ in script)}
     wrong = {
         script[key][0]: reply
@@ -237,7 +239,7 @@ def test_S1_one_forbidden_address_blocks_the_name(
 
 
 def test_S1_first_answer_allowed_second_private_is_blocked(make_sender_client: MakeSenderClient) -> None:
-    closing = once(lambda line: line.send(OK))
+    closing = once(lambda connection: connection.send(OK))
     with NameServer({"moves.test": ["127.0.0.1"]}, ttl=0) as names, Chaos(closing) as receiver:
         sender_client = make_sender_client(dns=(names.address,))
         url = f"http://moves.test:{receiver.port}/"

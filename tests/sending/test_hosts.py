@@ -1,4 +1,4 @@
-"""What libcurl is told of hosts: real transfers of one engine, to names that only `Hosts` can resolve."""
+"""The addresses that libcurl holds: real transfers to names that only `Hosts` can resolve."""
 
 from collections.abc import Iterator
 from ipaddress import ip_network
@@ -19,7 +19,7 @@ from relay.sending.sockets import Sockets
 from relay.sending.transfer import MAX_CONNECTION_SECONDS
 from tests.support.chaos import Chaos, answering
 from tests.support.dns import NameServer
-from tests.support.sender_client import OK, outbound
+from tests.support.sender_client import OK, outbound_request
 
 ADDRESS = ("127.0.0.1",)
 CLOSING = OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
@@ -47,11 +47,11 @@ class Sender:
     def send(self, *urls: str) -> list[Reply]:
         """Send to all at once; the replies in the order in which they came."""
         for url in urls:
-            self.engine.begin(outbound(url))
+            self.engine.begin(outbound_request(url))
         end = monotonic() + 20.0
         while len(self._replies) < len(urls):
             assert monotonic() < end, "a reply is missing"
-            self.engine.step(wait=True)
+            self.engine.run_once(wait=True)
         replies, self._replies[:] = self._replies[:], []
         return replies
 
@@ -72,9 +72,9 @@ def names() -> Iterator[NameServer]:
 
 @pytest.fixture
 def sender(names: NameServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sender]:
-    made = Sender(names, monkeypatch)
-    yield made
-    made.close()
+    sender = Sender(names, monkeypatch)
+    yield sender
+    sender.close()
 
 
 @pytest.fixture
@@ -84,14 +84,14 @@ def port() -> Iterator[int]:
         yield receiver.port
 
 
-def test_a_host_that_libcurl_was_not_told_of_is_never_looked_up(
+def test_libcurl_never_looks_up_a_host_whose_addresses_it_lacks(
     sender: Sender, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sender.hosts, "telling", lambda *_: [])
+    monkeypatch.setattr(sender.hosts, "entries", lambda *_: [])
     assert sender.errors(f"http://a.test:{port}/") == {ErrorClass.INTERNAL}
 
 
-def test_what_was_told_long_ago_is_taken_out_of_libcurl_and_can_be_told_again(
+def test_old_entries_are_taken_out_of_libcurl_and_can_be_brought_again(
     sender: Sender, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hosts, "TAKE_OUT", 0.0)
@@ -99,7 +99,7 @@ def test_what_was_told_long_ago_is_taken_out_of_libcurl_and_can_be_told_again(
     assert sender.errors(a) == {None}
     assert sender.errors(b) == {None}
     with monkeypatch.context() as patched:
-        patched.setattr(sender.hosts, "telling", lambda *_: [])
+        patched.setattr(sender.hosts, "entries", lambda *_: [])
         assert sender.errors(a) == {ErrorClass.INTERNAL}
     assert sender.errors(a) == {None}
 
@@ -108,7 +108,7 @@ def test_what_was_told_long_ago_is_taken_out_of_libcurl_and_can_be_told_again(
 def test_a_burst_after_a_quiet_time_reaches_every_host(
     sender: Sender, answer: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What one transfer takes out, another of the same moment may be about to use."""
+    """Another transfer of the same moment may be about to use the entry that one takes out."""
     monkeypatch.setattr(hosts, "TAKE_OUT", 0.0)
     monkeypatch.setattr(hosts, "NOTED_EVERY", -1.0)
     with Chaos(answering(answer)) as receiver:
@@ -128,7 +128,7 @@ def test_an_address_that_changes_and_changes_back_counts_at_once(sender: Sender,
         assert sender.errors(url) == {None}
 
 
-def test_an_ipv6_literal_is_told_and_taken_out_as_a_name_is(
+def test_an_ipv6_literal_is_brought_and_taken_out_as_a_name_is(
     sender: Sender, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hosts, "TAKE_OUT", 0.0)
@@ -138,23 +138,23 @@ def test_an_ipv6_literal_is_told_and_taken_out_as_a_name_is(
             assert sender.errors(f"http://a.test:{port}/") == {None}
 
 
-def test_the_oldest_are_taken_out_few_at_once_and_none_that_was_told_of_late() -> None:
-    told = Hosts()
+def test_the_oldest_are_taken_out_few_at_once_and_none_that_was_noted_lately() -> None:
+    hosts_ = Hosts()
     for number in range(5):
-        told.telling(f"{number}:80", ADDRESS, float(number))
-    told.telling("0:80", ADDRESS, 100.0)
-    assert told.telling("x:80", ADDRESS, TAKE_OUT + 1.5) == ["-1:80", "x:80:127.0.0.1"]
-    assert told.telling("x:80", ADDRESS, TAKE_OUT + 9.0) == ["x:80:127.0.0.1"]
-    assert told.telling("y:80", ADDRESS, TAKE_OUT + 9.0) == ["-2:80", "-3:80", "y:80:127.0.0.1"]
-    assert told.telling("[::1]:80", ("::1", "127.0.0.1"), 0.0) == ["[::1]:80:[::1],127.0.0.1"]
+        hosts_.entries(f"{number}:80", ADDRESS, float(number))
+    hosts_.entries("0:80", ADDRESS, 100.0)
+    assert hosts_.entries("x:80", ADDRESS, TAKE_OUT + 1.5) == ["-1:80", "x:80:127.0.0.1"]
+    assert hosts_.entries("x:80", ADDRESS, TAKE_OUT + 9.0) == ["x:80:127.0.0.1"]
+    assert hosts_.entries("y:80", ADDRESS, TAKE_OUT + 9.0) == ["-2:80", "-3:80", "y:80:127.0.0.1"]
+    assert hosts_.entries("[::1]:80", ("::1", "127.0.0.1"), 0.0) == ["[::1]:80:[::1],127.0.0.1"]
 
 
-def test_no_attempt_and_no_kept_connection_outlives_what_was_told_for_it() -> None:
+def test_no_attempt_and_no_kept_connection_outlives_its_entry() -> None:
     assert settings.LONGEST_ATTEMPT + NOTED_EVERY + MAX_CONNECTION_SECONDS < TAKE_OUT
 
 
 def test_a_host_that_is_used_again_and_again_is_not_taken_out() -> None:
-    told = Hosts()
+    hosts_ = Hosts()
     for second in range(2000):
-        assert told.telling("a:80", ADDRESS, float(second)) == ["a:80:127.0.0.1"]
-    assert told.telling("b:80", ADDRESS, 2000.0) == ["b:80:127.0.0.1"]
+        assert hosts_.entries("a:80", ADDRESS, float(second)) == ["a:80:127.0.0.1"]
+    assert hosts_.entries("b:80", ADDRESS, 2000.0) == ["b:80:127.0.0.1"]

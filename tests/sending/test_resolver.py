@@ -13,7 +13,7 @@ ALLOW = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
 class Driver:
-    """Drives one resolver, as the courier's engine does; `ahead` moves its clock."""
+    """Drives one resolver, as the engine does; `ahead` moves its clock."""
 
     def __init__(self, server: NameServer) -> None:
         self.ahead = 0.0
@@ -182,7 +182,7 @@ def test_I6_a_thousand_names_that_never_answer_delay_no_other(driver: Driver, na
     assert monotonic() - started < 2
 
 
-def test_closing_tells_who_waits(driver: Driver) -> None:
+def test_closing_answers_every_waiter(driver: Driver) -> None:
     answers = driver.ask("silent.test")
     driver.resolver.close()
     assert isinstance(answers[0], Unresolved)

@@ -1,4 +1,4 @@
-"""The process that sends: how it ends, what it knows, and what happens when it dies, hangs or lies."""
+"""The process that sends: how it ends, what it knows, and what its death, hanging or lies cause."""
 
 import json
 import marshal
@@ -22,10 +22,10 @@ from relay.deliveries.result_writer import ResultWriter
 from relay.deliveries.rules.attempts import InFlightAttempt
 from relay.sending.rules.outbound import Reply
 from relay.sending.sender_client import SenderClient
-from tests.support.chaos import Chaos, Line, answering, once
+from tests.support.chaos import Chaos, Connection, answering, once
 from tests.support.dispatch import delivery_config
 from tests.support.dns import NameServer, Says
-from tests.support.sender_client import OK, InThisProcess, MakeSenderClient, OneByOne, outbound, send
+from tests.support.sender_client import OK, InThisProcess, MakeSenderClient, OneByOne, outbound_request, send
 
 
 def is_running(pid: int) -> bool:
@@ -33,53 +33,52 @@ def is_running(pid: int) -> bool:
 
 
 def test_stopping_ends_the_sender_and_what_is_under_way(make_sender_client: MakeSenderClient) -> None:
-    came, hung_up = threading.Event(), threading.Event()
+    arrived, hung_up = threading.Event(), threading.Event()
 
-    def wait(line: Line) -> None:
-        line.read_request()
-        came.set()
-        line.read_request()  # the end of the connection
+    def read_until_end(connection: Connection) -> None:
+        connection.read_request()
+        arrived.set()
+        connection.read_request()  # the end of the connection
         hung_up.set()
 
-    with NameServer({"silent.test": Says.NOTHING}) as names, Chaos(wait) as receiver:
+    with NameServer({"silent.test": Says.NOTHING}) as names, Chaos(read_until_end) as receiver:
         sender_client = make_sender_client(dns=(names.address,))
         for url in (f"http://127.0.0.1:{receiver.port}/", "http://silent.test/"):
             for _ in range(10):
-                sender_client.submit(outbound(url))
-        assert came.wait(10)
+                sender_client.submit(outbound_request(url))
+        assert arrived.wait(10)
         pid = sender_client.pid
         sender_client.stop()
         assert hung_up.wait(10)
-    assert pid is not None
     assert not is_running(pid)
     with pytest.raises(SenderDied):
-        sender_client.submit(outbound("http://127.0.0.1/"))
+        sender_client.submit(outbound_request("http://127.0.0.1/"))
 
 
-def test_a_courier_that_was_never_started_can_be_stopped(tmp_path: Path) -> None:
+def test_a_sender_client_that_was_never_started_can_be_stopped(tmp_path: Path) -> None:
     ca_file = tmp_path / "ca.pem"
     ca_file.write_bytes(b"")
     sender_client = SenderClient(
         schemes=("https",), allow=(), ca_file=ca_file, dns_servers=(), max_connections=1
     )
     with pytest.raises(SenderDied):
-        sender_client.submit(outbound("http://127.0.0.1/"))
+        sender_client.submit(outbound_request("http://127.0.0.1/"))
     sender_client.stop()
 
 
-def test_a_sender_that_is_killed_is_told_of_after_the_replies_that_came(sender_client: OneByOne) -> None:
-    came = threading.Event()
+def test_a_killed_sender_is_an_error_after_the_replies_that_came(sender_client: OneByOne) -> None:
+    arrived = threading.Event()
 
-    def hang(line: Line) -> None:
-        came.set()
-        line.hang()
+    def hang(connection: Connection) -> None:
+        arrived.set()
+        connection.hang()
 
     with Chaos(answering(OK)) as receiver, Chaos(once(hang)) as silent:
-        sender_client.submit(*(outbound(f"http://127.0.0.1:{receiver.port}/", key=str(n)) for n in range(3)))
+        url = f"http://127.0.0.1:{receiver.port}/"
+        sender_client.submit(*(outbound_request(url, key=str(n)) for n in range(3)))
         keys = {sender_client.reply().key for _ in range(3)}
-        sender_client.submit(outbound(f"http://127.0.0.1:{silent.port}/"))
-        assert came.wait(10)
-        assert sender_client.pid is not None
+        sender_client.submit(outbound_request(f"http://127.0.0.1:{silent.port}/"))
+        assert arrived.wait(10)
         os.kill(sender_client.pid, signal.SIGKILL)
         with pytest.raises(SenderDied, match="exit code -9"):
             sender_client.reply()
@@ -93,7 +92,6 @@ def test_the_signals_of_a_terminal_and_of_a_supervisor_do_not_end_the_sender(
     with Chaos(answering(OK)) as receiver:
         url = f"http://127.0.0.1:{receiver.port}/"
         assert send(sender_client, url).error is None
-        assert sender_client.pid is not None
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(sender_client.pid, number)
         assert send(sender_client, url).error is None
@@ -163,7 +161,7 @@ def test_a_sender_that_says_what_is_no_reply_is_given_up(
     assert CallsUs.calls == 0
 
 
-def turn_for(seconds: float, result_writer: ResultWriter) -> None:
+def run_for(seconds: float, result_writer: ResultWriter) -> None:
     end = monotonic() + seconds
     while monotonic() < end:
         result_writer.run_once()
@@ -174,13 +172,12 @@ def test_a_sender_that_says_nothing_is_given_up_and_not_before_its_time(
 ) -> None:
     monkeypatch.setattr("relay.deliveries.result_writer.SILENCE", 0.3)
     assert send(sender_client, "http://127.0.0.1:1/").error is ErrorClass.CONNECT  # it has started
-    assert sender_client.pid is not None
     os.kill(sender_client.pid, signal.SIGSTOP)
     registry = InFlightRegistry(1)
     result_writer = ResultWriter(
         store, clock, sender_client, registry, delivery_config(clock, attempt_seconds=0.3)
     )
-    result_writer.run_once()  # nothing flies, so nothing is missed
+    result_writer.run_once()  # nothing is in flight, so nothing is missed
     registry.add(
         [
             (
@@ -191,10 +188,10 @@ def test_a_sender_that_says_nothing_is_given_up_and_not_before_its_time(
             )
         ]
     )
-    sender_client.submit(outbound("http://127.0.0.1:1/"))
+    sender_client.submit(outbound_request("http://127.0.0.1:1/"))
     began = monotonic()
     with pytest.raises(SenderDied, match="said nothing"):
-        turn_for(10, result_writer)
+        run_for(10, result_writer)
     assert monotonic() - began > 0.3
     os.kill(sender_client.pid, signal.SIGCONT)
 
@@ -204,15 +201,14 @@ def test_a_sender_that_takes_nothing_is_given_up(
 ) -> None:
     monkeypatch.setattr("relay.sending.sender_client.STUCK", 0.2)
     assert send(sender_client, "http://127.0.0.1:1/").error is ErrorClass.CONNECT  # it has started
-    assert sender_client.pid is not None
     os.kill(sender_client.pid, signal.SIGSTOP)
     large = [json.dumps(chr(97 + n) * (1 << 20)) for n in range(20)]  # more than any buffer holds
     with pytest.raises(SenderDied, match="took nothing"):
-        sender_client.submit(*(outbound("http://127.0.0.1:1/", content=content) for content in large))
+        sender_client.submit(*(outbound_request("http://127.0.0.1:1/", content=content) for content in large))
     os.kill(sender_client.pid, signal.SIGCONT)
 
 
-def test_a_surprise_in_the_loop_costs_what_is_in_flight_and_no_more(
+def test_an_unexpected_error_in_the_loop_costs_what_is_in_flight_and_no_more(
     make_sender_client: MakeSenderClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sender_client = make_sender_client(kind=InThisProcess)

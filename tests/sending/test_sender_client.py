@@ -1,4 +1,4 @@
-"""The courier: what goes out, what comes back, and one reply to each parcel whatever happens."""
+"""The sender client: what goes out, what comes back, one reply to each request whatever happens."""
 
 import json
 import resource
@@ -14,9 +14,9 @@ import pytest
 from relay.common.states import ErrorClass
 from relay.common.time import US_PER_SECOND
 from relay.sending.rules.signature import sign
-from tests.support.chaos import Chaos, Line, answering, once
+from tests.support.chaos import Chaos, Connection, answering, once
 from tests.support.dns import NameServer
-from tests.support.sender_client import KEY, OK, MakeSenderClient, OneByOne, exchange, outbound, send
+from tests.support.sender_client import KEY, OK, MakeSenderClient, OneByOne, exchange, outbound_request, send
 
 # What goes out and comes back
 
@@ -31,16 +31,16 @@ def test_a_2xx_is_success_and_its_body_is_kept(sender_client: OneByOne) -> None:
 def test_exactly_the_given_bytes_are_sent(sender_client: OneByOne) -> None:
     requests: list[bytes] = []
 
-    def keep(line: Line) -> None:
-        while (request := line.read_request()) is not None:
-            requests.append(request)
-            line.send(OK)
+    def keep(connection: Connection) -> None:
+        while (received := connection.read_request()) is not None:
+            requests.append(received)
+            connection.send(OK)
 
     content = json.dumps("".join(map(chr, range(0x20, 0x3000))) * 4, ensure_ascii=False)
-    made = outbound("http://127.0.0.1", content=content, headers=(("x-own", "1"), ("x-empty", "")))
+    request = outbound_request("http://127.0.0.1", content=content, headers=(("x-own", "1"), ("x-empty", "")))
     with Chaos(keep) as receiver:
         sender_client.submit(
-            made._replace(url=f"http://127.0.0.1:{receiver.port}/a/../b%20c?x[]={{1}}&y=%zz")
+            request._replace(url=f"http://127.0.0.1:{receiver.port}/a/../b%20c?x[]={{1}}&y=%zz")
         )
         assert sender_client.reply().error is None
         host = f"127.0.0.1:{receiver.port}"
@@ -72,9 +72,9 @@ def test_connections_are_kept_and_reused(sender_client: OneByOne) -> None:
 def test_a_large_body_is_sent_whole(sender_client: OneByOne) -> None:
     sizes: list[int] = []
 
-    def measure(line: Line) -> None:
-        sizes.append(len(line.read_request() or b""))
-        line.send(OK)
+    def measure(connection: Connection) -> None:
+        sizes.append(len(connection.read_request() or b""))
+        connection.send(OK)
 
     with Chaos(measure) as receiver:
         assert (
@@ -89,51 +89,55 @@ def test_a_large_body_is_sent_whole(sender_client: OneByOne) -> None:
 def test_200_transfers_run_at_once(sender_client: OneByOne) -> None:
     together = threading.Barrier(200)
 
-    def meet(line: Line) -> None:
-        if line.read_request() is not None:
+    def meet(connection: Connection) -> None:
+        if connection.read_request() is not None:
             together.wait(timeout=20)
-            line.send(OK)
+            connection.send(OK)
 
     with Chaos(meet) as receiver:
         for n in range(200):
             sender_client.submit(
-                outbound(f"http://127.0.0.1:{receiver.port}/{n}", key=f"msg_{n}", deadline=20)
+                outbound_request(f"http://127.0.0.1:{receiver.port}/{n}", key=f"msg_{n}", deadline=20)
             )
         replies = [sender_client.reply(30) for _ in range(200)]
     assert {reply.key for reply in replies} == {f"msg_{n}" for n in range(200)}
     assert {reply.error for reply in replies} == {None}
 
 
-def test_every_parcel_has_exactly_one_reply(sender_client: OneByOne) -> None:
+def test_every_request_has_exactly_one_reply(sender_client: OneByOne) -> None:
     kinds = ["http://127.0.0.1:{port}/{n}", "http://127.0.0.1:1/{n}", "http://10.0.0.1/{n}", "nonsense{n}"]
     with Chaos(answering(OK)) as receiver:
         for start in range(0, 2000, 50):
             numbers = range(start, start + 50)
             urls = [kinds[n % 4].format(port=receiver.port, n=n) for n in numbers]
-            sender_client.submit(*(outbound(url, key=str(n)) for n, url in zip(numbers, urls, strict=True)))
+            sender_client.submit(
+                *(outbound_request(url, key=str(n)) for n, url in zip(numbers, urls, strict=True))
+            )
         replies = [sender_client.reply() for _ in range(2000)]
     assert sorted(int(reply.key) for reply in replies) == list(range(2000))
     with pytest.raises(TimeoutError):
         sender_client.reply(0.05)
 
 
-def test_replies_wait_while_nobody_takes_them_and_parcels_leave_all_the_same(sender_client: OneByOne) -> None:
-    """As when the dispatcher is held up by SQL: far more than a socket's buffer holds, both ways."""
+def test_replies_wait_while_nobody_takes_them_and_requests_leave_all_the_same(
+    sender_client: OneByOne,
+) -> None:
+    """As when SQL holds the dispatcher up: far more than a socket's buffer holds, both ways."""
     answer = b"HTTP/1.1 500 X\r\nContent-Length: 16384\r\n\r\n" + bytes(16384)
     with Chaos(answering(answer)) as receiver:
         url = f"http://127.0.0.1:{receiver.port}/"
         for n in range(200):
-            sender_client.submit(outbound(url, key=str(n), content=json.dumps("x" * (1 << 16))))
+            sender_client.submit(outbound_request(url, key=str(n), content=json.dumps("x" * (1 << 16))))
         replies = [sender_client.reply() for _ in range(200)]
     assert {(reply.status_code, len(reply.body)) for reply in replies} == {(500, 16384)}
 
 
-def test_a_parcel_that_our_code_chokes_on_fails_alone_and_tells_nothing(sender_client: OneByOne) -> None:
+def test_a_request_that_our_code_fails_on_fails_alone_and_shows_no_header(sender_client: OneByOne) -> None:
     with Chaos(answering(OK)) as receiver:
         url = f"http://127.0.0.1:{receiver.port}/"
-        sender_client.submit(outbound(url, key="bad", headers=(("x-key", "hush\r\nx: y"),)))
-        sender_client.submit(outbound(url, key="wide", headers=(("x-key", "hush\u20ac"),)))
-        sender_client.submit(outbound(url))
+        sender_client.submit(outbound_request(url, key="bad", headers=(("x-key", "hush\r\nx: y"),)))
+        sender_client.submit(outbound_request(url, key="wide", headers=(("x-key", "hush\u20ac"),)))
+        sender_client.submit(outbound_request(url))
         replies = {reply.key: reply for reply in (sender_client.reply(10) for _ in range(3))}
     assert replies["msg_1"].error is None
     for name in ("bad", "wide"):
@@ -163,7 +167,6 @@ def test_retry_after_is_kept_raw_and_bounded(sender_client: OneByOne, lines: byt
 
 def test_running_out_of_files_is_said_so(sender_client: OneByOne) -> None:
     assert send(sender_client, "http://127.0.0.1:1/").error is ErrorClass.CONNECT  # it has started
-    assert sender_client.pid is not None
     opened = {int(path.name) for path in Path(f"/proc/{sender_client.pid}/fd").iterdir()}
     first_free = next(fd for fd in count() if fd not in opened)
     resource.prlimit(sender_client.pid, resource.RLIMIT_NOFILE, (first_free, first_free))
@@ -182,7 +185,7 @@ def test_a_port_where_nothing_listens_is_said_so(sender_client: OneByOne) -> Non
 
 
 def test_a_changed_answer_is_used(make_sender_client: MakeSenderClient) -> None:
-    closing = once(lambda line: line.send(OK.replace(b"200", b"201")))
+    closing = once(lambda connection: connection.send(OK.replace(b"200", b"201")))
     with NameServer({"moves.test": ["127.0.0.1"]}, ttl=0) as names, Chaos(closing) as receiver:
         sender_client = make_sender_client(dns=(names.address,))
         url = f"http://moves.test:{receiver.port}/"
@@ -232,7 +235,7 @@ def test_a_name_that_does_not_exist(make_sender_client: MakeSenderClient) -> Non
 
 
 def test_a_dispatcher_or_poller_loads_neither_flask_nor_libcurl_nor_alembic() -> None:
-    """Without them it takes a fifth less memory, and what parses strangers' answers is not in it."""
+    """Without them it takes a fifth less memory, and no parser of strangers' answers is in it."""
     unwanted = {"flask", "werkzeug", "pycurl", "pycares", "alembic"}
     script = f"import sys, relay.cli; print(*{unwanted} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

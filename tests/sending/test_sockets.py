@@ -1,4 +1,4 @@
-"""Readiness of sockets: what rests with the kernel is neither lost nor mistaken for another socket."""
+"""Readiness of sockets: a suspended one is neither lost nor mistaken for another."""
 
 import os
 import socket
@@ -29,57 +29,57 @@ class Heard:
 
 @pytest.fixture
 def heard() -> Iterator[Heard]:
-    made = Heard()
-    yield made
-    made.sockets.close()
+    heard = Heard()
+    yield heard
+    heard.sockets.close()
 
 
-def test_a_socket_that_rested_is_heard_again(heard: Heard) -> None:
+def test_a_suspended_socket_is_heard_again(heard: Heard) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         heard.watch(ours, READ)
-        heard.sockets.rest(ours.fileno())
+        heard.sockets.suspend(ours.fileno())
         heard.watch(ours, READ)
         theirs.send(b"x")
         assert heard.wait() == [(ours.fileno(), READ)]
 
 
-def test_what_happens_on_a_socket_at_rest_calls_nobody_and_is_seen_once_it_is_watched(heard: Heard) -> None:
+def test_an_event_on_a_suspended_socket_calls_nobody_and_is_seen_once_it_is_watched(heard: Heard) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         heard.watch(ours, READ)
-        heard.sockets.rest(ours.fileno())
+        heard.sockets.suspend(ours.fileno())
         theirs.close()
         assert heard.wait() == []
         heard.watch(ours, READ)
         assert heard.wait() == [(ours.fileno(), READ)]
 
 
-def test_a_peer_that_left_wakes_a_resting_socket_once_and_not_for_ever(heard: Heard) -> None:
+def test_a_peer_that_left_ends_a_wait_of_a_suspended_socket_once_and_not_for_ever(heard: Heard) -> None:
     ours, theirs = socket.socketpair()
     with ours:
         heard.watch(ours, READ)
-        heard.sockets.rest(ours.fileno())
+        heard.sockets.suspend(ours.fileno())
         theirs.close()
         heard.wait()
         started = monotonic()
         heard.wait()
-        assert monotonic() - started > 0.4  # it waits its whole time: nothing woke it
+        assert monotonic() - started > 0.4  # it waits its whole time
 
 
-@pytest.mark.parametrize("rests", [True, False])
-def test_a_number_that_stands_for_a_new_socket_is_watched_anew(heard: Heard, *, rests: bool) -> None:
+@pytest.mark.parametrize("suspended", [True, False])
+def test_a_number_that_stands_for_a_new_socket_is_watched_anew(heard: Heard, *, suspended: bool) -> None:
     number = 200  # which nobody else is given here
     first, far = socket.socketpair()
-    with first, far, socket.socket(fileno=os.dup2(first.fileno(), number)) as one:
+    with first, far, socket.socket(fileno=os.dup2(first.fileno(), number)) as old:
         first.close()  # as the kernel forgets a socket only with the last of its numbers
-        heard.watch(one, READ)
-        if rests:
-            heard.sockets.rest(number)
+        heard.watch(old, READ)
+        if suspended:
+            heard.sockets.suspend(number)
     second, far = socket.socketpair()
-    with second, far, socket.socket(fileno=os.dup2(second.fileno(), number)) as another:
+    with second, far, socket.socket(fileno=os.dup2(second.fileno(), number)) as new:
         heard.sockets.forget(number)
-        heard.watch(another, READ)
+        heard.watch(new, READ)
         far.send(b"x")
         assert heard.wait() == [(number, READ)]
         heard.sockets.forget(number)

@@ -1,4 +1,4 @@
-"""Receivers behind TLS: each fault has a sentence of its own, and nothing is tried in its stead (H10)."""
+"""Receivers behind TLS: each fault has a sentence of its own, and nothing else is tried (H10)."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from relay.common.states import ErrorClass
-from relay.sending.attempt_errors import Failure, of_failure
+from relay.sending.attempt_errors import of_failure
 from relay.sending.rules.outbound import Reply
 from tests.support.chaos import Chaos, answering
 from tests.support.sender_client import OK, MakeSenderClient, OneByOne, send, server_context
@@ -101,7 +101,7 @@ def test_H10_tls_that_is_too_old(trusting: OneByOne, authority: trustme.CA, newe
 
 
 def test_H10_a_port_that_speaks_no_tls(sender_client: OneByOne) -> None:
-    with Chaos(lambda line: line.send(OK)) as receiver:
+    with Chaos(lambda connection: connection.send(OK)) as receiver:
         reply = send(sender_client, f"https://127.0.0.1:{receiver.port}/")
         assert receiver.connections == 1
     assert refusal(reply) == (
@@ -111,7 +111,7 @@ def test_H10_a_port_that_speaks_no_tls(sender_client: OneByOne) -> None:
 
 def test_a_handshake_that_hangs_ends_with_the_connect_timeout(make_sender_client: MakeSenderClient) -> None:
     started = monotonic()
-    with Chaos(lambda line: line.hang()) as receiver:
+    with Chaos(lambda connection: connection.hang()) as receiver:
         reply = send(make_sender_client(connect_timeout=0.5), f"https://127.0.0.1:{receiver.port}/")
     assert (reply.error, reply.detail) == (ErrorClass.TIMEOUT, "no connection could be made within 0.5 s")
     assert monotonic() - started < 2
@@ -127,9 +127,9 @@ def test_a_handshake_that_hangs_ends_with_the_connect_timeout(make_sender_client
         (pycurl.E_GOT_NOTHING, ErrorClass.PROTOCOL, "closed the connection"),
     ],
 )
-def test_what_is_our_own_fault_is_not_laid_at_the_receivers_door(
-    code: int, error: ErrorClass, named: str
-) -> None:
-    said = of_failure(Failure(code, "", 0, 0, connected=True, deadline=1, connect_timeout=1))
-    assert said.error is error
-    assert named in said.detail
+def test_a_fault_of_our_own_is_not_the_receivers(code: int, error: ErrorClass, named: str) -> None:
+    attempt_error = of_failure(
+        code, "", verify_result=0, os_error=0, connected=True, deadline=1, connect_timeout=1
+    )
+    assert attempt_error.error is error
+    assert named in attempt_error.detail

@@ -1,4 +1,4 @@
-"""The bodies of webhooks: always JSON, the same bytes each time, the provider's `Data` untouched."""
+"""The bodies of webhooks: JSON, the same bytes each time, the provider's `Data` untouched."""
 
 import json
 from datetime import UTC, datetime

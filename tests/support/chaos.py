@@ -1,4 +1,4 @@
-"""A receiver made of bare sockets: each connection runs a script that may do what a hostile peer can."""
+"""A receiver of bare sockets: each connection runs a script that may do what a hostile peer can."""
 
 import contextlib
 import socket
@@ -9,14 +9,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-Script = Callable[["Line"], None]
+Script = Callable[["Connection"], None]
 
 
-class Line:
+class Connection:
     """One accepted connection, as a script sees it."""
 
-    def __init__(self, connection: socket.socket, stopping: threading.Event) -> None:
-        self._connection = connection
+    def __init__(self, sock: socket.socket, stopping: threading.Event) -> None:
+        self._socket = sock
         self._buffer = b""
         self._stopping = stopping
 
@@ -35,12 +35,12 @@ class Line:
         return request
 
     def send(self, data: bytes) -> None:
-        self._connection.sendall(data)
+        self._socket.sendall(data)
 
     def drip(self, data: bytes, every: float) -> None:
         """Send byte by byte, so many seconds apart, until the test ends or the peer hangs up."""
-        for at in range(len(data)):
-            self.send(data[at : at + 1])
+        for byte in data:
+            self.send(bytes([byte]))
             if self._stopping.wait(every):
                 return
 
@@ -55,20 +55,20 @@ class Line:
 
     def shut(self) -> None:
         """Close with FIN."""
-        self._connection.shutdown(socket.SHUT_RDWR)
+        self._socket.shutdown(socket.SHUT_RDWR)
 
     def say_goodbye(self) -> None:
-        """End TLS as its rules ask (close_notify), which many servers leave out; nothing over plain HTTP."""
-        if isinstance(self._connection, ssl.SSLSocket):
-            self._connection.unwrap()
+        """End TLS with close_notify, which many servers leave out; nothing over plain HTTP."""
+        if isinstance(self._socket, ssl.SSLSocket):
+            self._socket.unwrap()
 
     def reset(self) -> None:
         """Close with RST instead of FIN."""
-        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._connection.close()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
 
     def _more(self) -> bool:
-        data = self._connection.recv(65536)
+        data = self._socket.recv(65536)
         self._buffer += data
         return bool(data)
 
@@ -119,35 +119,35 @@ class Chaos:
             self.connections += 1
             threading.Thread(target=self._run, args=(connection,), daemon=True).start()
 
-    def _run(self, connection: socket.socket) -> None:
+    def _run(self, accepted: socket.socket) -> None:
         # Otherwise Nagle's algorithm keeps an answer back, and a reset throws it away.
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with contextlib.suppress(OSError), connection, self._secured(connection) as line:
-            self._connections.add(line)
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(OSError), accepted, self._secured(accepted) as sock:
+            self._connections.add(sock)
             try:
-                self._script(Line(line, self._stopping))
+                self._script(Connection(sock, self._stopping))
             finally:
-                self._connections.discard(line)
+                self._connections.discard(sock)
 
-    def _secured(self, connection: socket.socket) -> socket.socket:
-        return self._tls.wrap_socket(connection, server_side=True) if self._tls else connection
+    def _secured(self, sock: socket.socket) -> socket.socket:
+        return self._tls.wrap_socket(sock, server_side=True) if self._tls else sock
 
 
 def answering(answer: bytes) -> Script:
     """A script that sends the same bytes to each request and keeps the connection."""
 
-    def script(line: Line) -> None:
-        while line.read_request() is not None:
-            line.send(answer)
+    def script(connection: Connection) -> None:
+        while connection.read_request() is not None:
+            connection.send(answer)
 
     return script
 
 
-def once(act: Callable[[Line], None]) -> Script:
+def once(act: Callable[[Connection], None]) -> Script:
     """A script that reads one request, acts, and closes."""
 
-    def script(line: Line) -> None:
-        if line.read_request() is not None:
-            act(line)
+    def script(connection: Connection) -> None:
+        if connection.read_request() is not None:
+            act(connection)
 
     return script

@@ -1,4 +1,4 @@
-"""A name server on loopback that says what a test tells it to, and remembers what it was asked."""
+"""A name server on loopback that answers from a script and keeps the names it was asked for."""
 
 import socket
 import struct
@@ -14,7 +14,7 @@ NOERROR, SERVFAIL, NXDOMAIN = 0, 2, 3
 
 
 class Says(Enum):
-    """What the server says of a name that is not a list of addresses."""
+    """What the server says of a name for which it has no list of addresses."""
 
     NOTHING = auto()
     SERVFAIL = auto()
@@ -24,7 +24,7 @@ Script = Mapping[str, Sequence[str] | Says]
 
 
 class NameServer:
-    """Answers from `script`, which may be changed at any time; names that are not in it do not exist."""
+    """Answers from `script`, which may change at any time; other names do not exist."""
 
     def __init__(self, script: Script, *, ttl: int = 60) -> None:
         self.script: dict[str, Sequence[str] | Says] = dict(script)
@@ -75,19 +75,19 @@ class NameServer:
         addresses = [ip_address(text) for text in said]
         version = 4 if kind == A else 6
         records = [
-            b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, self.ttl, len(one.packed)) + one.packed
-            for one in addresses
-            if kind in {A, AAAA} and one.version == version
+            b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, self.ttl, len(address.packed)) + address.packed
+            for address in addresses
+            if kind in {A, AAAA} and address.version == version
         ]
         return _message(question, end, NOERROR, records)
 
 
 def _read_name(question: bytes) -> tuple[str, int]:
-    labels, at = [], 12
-    while question[at]:
-        labels.append(question[at + 1 : at + 1 + question[at]].decode().lower())
-        at += question[at] + 1
-    return ".".join(labels), at + 1
+    labels, start = [], 12
+    while question[start]:
+        labels.append(question[start + 1 : start + 1 + question[start]].decode().lower())
+        start += question[start] + 1
+    return ".".join(labels), start + 1
 
 
 def _message(question: bytes, name_end: int, code: int, records: list[bytes]) -> bytes:

@@ -1,4 +1,4 @@
-"""Sending single parcels through a real courier, to receivers on loopback."""
+"""Sends single requests through a real sender client, to receivers on loopback."""
 
 import os
 import socket
@@ -30,26 +30,31 @@ KEY = b"k" * 32
 
 
 class OneByOne(SenderClient):
-    """A courier whose replies can be had one by one."""
+    """A sender client whose replies can be had one by one."""
 
-    _had: deque[Reply]
+    _taken: deque[Reply]
 
     def start(self) -> None:
-        self._had = deque()
+        self._taken = deque()
         super().start()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "it was not started"
+        return self._process.pid
 
     def reply(self, timeout: float = 30) -> Reply:
         give_up_at = monotonic() + timeout
-        while not self._had:
+        while not self._taken:
             left = give_up_at - monotonic()
             if left < 0:
                 raise TimeoutError(f"no reply within {timeout:g} s")
-            self._had.extend(self.replies(left))
-        return self._had.popleft()
+            self._taken.extend(self.replies(left))
+        return self._taken.popleft()
 
 
 class Forking(OneByOne):
-    """A courier whose sender is forked from a process that has imported its code: it is there at once."""
+    """A sender client whose sender is forked, with its code imported: it starts at once."""
 
     def _launch(self, theirs: socket.socket) -> None:
         command = ["relay.sending.sender", "3"]
@@ -58,7 +63,7 @@ class Forking(OneByOne):
 
 
 class InThisProcess(OneByOne):
-    """A courier whose sender is a thread of the tests, so that its code can be made to fail."""
+    """A sender client whose sender is a thread of the tests, so that they can make it fail."""
 
     def _launch(self, theirs: socket.socket) -> None:
         self._thread = Thread(target=sender.serve, args=(theirs.dup(),))
@@ -70,7 +75,7 @@ class InThisProcess(OneByOne):
 
 
 class MakeSenderClient(Protocol):
-    """Starts a courier that is stopped when the test ends; loopback is allowed unless said otherwise."""
+    """Starts a sender client that is stopped when the test ends; loopback is allowed by default."""
 
     def __call__(
         self,
@@ -86,8 +91,8 @@ class MakeSenderClient(Protocol):
 
 @contextmanager
 def sender_clients() -> Iterator[MakeSenderClient]:
-    """Makes couriers, and stops them in the end."""
-    made: list[OneByOne] = []
+    """Makes sender clients, and stops them in the end."""
+    started: list[OneByOne] = []
 
     def make(
         *,
@@ -106,16 +111,16 @@ def sender_clients() -> Iterator[MakeSenderClient]:
             max_connections=4000,
             connect_timeout=connect_timeout,
         )
-        made.append(sender_client)
+        started.append(sender_client)
         sender_client.start()
         return sender_client
 
     yield make
-    for sender_client in made:
+    for sender_client in started:
         sender_client.stop()
 
 
-def outbound(
+def outbound_request(
     url: str,
     *,
     key: str = "msg_1",
@@ -128,7 +133,7 @@ def outbound(
 
 
 def send(sender_client: OneByOne, url: str, *, deadline: float = 10.0, content: str = "{}") -> Reply:
-    sender_client.submit(outbound(url, deadline=deadline, content=content))
+    sender_client.submit(outbound_request(url, deadline=deadline, content=content))
     return sender_client.reply()
 
 
@@ -140,8 +145,8 @@ def server_context(certificate: trustme.LeafCert) -> ssl.SSLContext:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """A courier, and the way from it to receivers: plain HTTP, or TLS with this context."""
+class Route:
+    """A sender client, and how it reaches receivers: over plain HTTP, or TLS with this context."""
 
     sender_client: OneByOne
     tls: ssl.SSLContext | None = None
@@ -150,11 +155,11 @@ class Way:
         return Chaos(script, tls=self.tls)
 
     def exchange(self, script: Script, *, deadline: float = 10.0) -> Reply:
-        """Send one parcel to a receiver that runs this script."""
+        """Send one request to a receiver that runs this script."""
         with self.receiver(script) as receiver:
             return send(self.sender_client, receiver.url, deadline=deadline)
 
 
 def exchange(sender_client: OneByOne, script: Script, *, deadline: float = 10.0) -> Reply:
-    """Send one parcel over plain HTTP to a receiver that runs this script."""
-    return Way(sender_client).exchange(script, deadline=deadline)
+    """Send one request over plain HTTP to a receiver that runs this script."""
+    return Route(sender_client).exchange(script, deadline=deadline)

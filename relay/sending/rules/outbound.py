@@ -1,6 +1,6 @@
-"""One attempt on its way: from what was claimed to the bytes that leave.
+"""One attempt to send: its outbound request, the bytes that leave, its reply.
 
-The sender packs a parcel only when it is about to leave, so that no more bodies are made than are
+The sender packs a request only when it is about to leave, so that no more bodies are in memory than
 in flight.
 """
 
@@ -13,11 +13,11 @@ from relay.sending.rules.webhook import Message
 
 
 class OutboundRequest(NamedTuple):
-    """What one attempt is made of.
+    """One attempt, as it is handed to the sender.
 
     `key` names the attempt; its reply carries the same. `timestamp` is in Unix seconds, new for
     each attempt. `keys` sign, newest first. `headers` are the endpoint's own. `deadline` is in
-    seconds, for the whole.
+    seconds, from DNS to the answer's headers.
     """
 
     key: str
@@ -32,33 +32,33 @@ class OutboundRequest(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """What leaves: headers in their order, and the body's exact bytes, which the signature covers."""
+    """Headers in their order, and the body's exact bytes, which the signature covers."""
 
     headers: tuple[tuple[str, str], ...]
     body: bytes
 
 
-def pack(outbound: OutboundRequest) -> Packed:
+def pack(request: OutboundRequest) -> Packed:
     """Render and sign."""
-    body = webhook.render(outbound.message)
-    signed = signature.sign(outbound.keys, outbound.webhook_id, outbound.timestamp, body)
+    body = webhook.render(request.message)
+    signed = signature.sign(request.keys, request.webhook_id, request.timestamp, body)
     headers = (
         ("content-type", "application/json"),
-        ("user-agent", outbound.user_agent),
-        (signature.ID_HEADER, outbound.webhook_id),
-        (signature.TIMESTAMP_HEADER, str(outbound.timestamp)),
+        ("user-agent", request.user_agent),
+        (signature.ID_HEADER, request.webhook_id),
+        (signature.TIMESTAMP_HEADER, str(request.timestamp)),
         (signature.SIGNATURE_HEADER, signed),
-        *outbound.headers,
+        *request.headers,
     )
     return Packed(headers, body)
 
 
 class Reply(NamedTuple):
-    """What came of one attempt.
+    """The end of one attempt.
 
-    A reply with `error` None was delivered: a 2xx whose headers came whole. `detail` is a sentence
-    for people with no secret in it. `body` is the start of what the receiver answered (at most 16
-    KiB, 1 KiB after a 2xx). `retry_after` is the raw header, judged by `schedule`.
+    With `error` None it was delivered: a 2xx whose headers came whole. `detail` is a sentence for
+    people, without a secret. `body` is the start of the receiver's answer (at most 16 KiB, 1 KiB
+    after a 2xx). `retry_after` is the raw header, which the retry policy reads.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""The body of a webhook: Standard Webhooks' `type`, `timestamp` and `data`, rendered when it is sent.
+"""Renders the body of a webhook: Standard Webhooks' `type`, `timestamp` and `data`.
 
 A body is the same bytes at every attempt: it is made only from what no longer changes. The
 provider's `Data` is spliced in verbatim where it is strict JSON (reading and writing it again would
@@ -16,9 +16,9 @@ DATA_LIMIT = BODY_LIMIT  # bytes of `Data` beyond which no body can hold it
 
 
 class Ended(NamedTuple):
-    """Tells of a watch's end; all of it plain values, as they are stored.
+    """A watch's end, in plain values as they are stored.
 
-    `metadata` is the JSON text the subscriber gave. From `job_id` on it is what a JobReport says.
+    `metadata` is the JSON text the subscriber gave. The fields from `job_id` on are a JobReport's.
     `data_bytes` is the stored length of the provider's `Data`; where `data` is None although it is
     not 0, the data was too large to be read. `job_query` follows the job's path in the API; None for
     an event that carries no result.
@@ -43,7 +43,7 @@ class Ended(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """Tells of something else; `content` is its `data` as JSON text."""
+    """Any other event; `content` is its `data` as JSON text."""
 
     event: str
     created_at: Micros
@@ -64,8 +64,7 @@ def render(message: Message) -> bytes:
 
 def _render_ended(message: Ended) -> bytes:
     if message.job_query is None:
-        # What the provider says of such a job may still change; that it is open is what was true
-        # then.
+        # What the provider says of such a job may still change, but not that it was open then.
         return _body(message, f'{{"job_id":{_text(message.job_id)},"status":"{JobStatus.OPEN}"}}')
     facts = _facts(message)
     if message.data is not None or message.data_bytes == 0:
@@ -77,7 +76,7 @@ def _render_ended(message: Ended) -> bytes:
 
 
 def _facts(job: Ended) -> str:
-    """The members that tell of a job, as JSON text without the braces."""
+    """The members that describe a job, as JSON text without the braces."""
     return (
         f'"job_id":{_text(job.job_id)},"type":{_text(job.type)},"status":{_text(job.status)}'
         f',"code":{_text(job.code)},"message":{_text(job.message)},"media_id":{_text(job.media_id)}'
@@ -100,5 +99,5 @@ def _body(message: Ended, job: str) -> bytes:
 
 
 def _text(value: str | None) -> str:
-    """A JSON string, or null. An encoder for whole objects costs three times as much for so few members."""
+    """A JSON string, or null; encoding whole objects costs three times as much here."""
     return "null" if value is None else encode_basestring(value)
