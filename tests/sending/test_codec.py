@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.common.events import TEST
 from relay.common.states import ErrorClass
 from relay.sending import codec
 from relay.sending.rules.outbound import OutboundRequest, Reply
@@ -60,6 +59,7 @@ def test_no_other_bytes_are_taken_for_replies(sent: bytes) -> None:
 
 
 def test_a_request_of_more_than_plain_values_is_refused() -> None:
-    sent = OutboundRequest("k", "http://a/", "msg_1", 1, Notice(TEST.name, 0, "{}"), (), (), "relay", 1.0)
+    notice = Notice(ErrorClass.DNS, 0, "{}")  # a member of an enumeration is text, but more than that
+    sent = OutboundRequest("k", "http://a/", "msg_1", 1, notice, (), (), "relay", 1.0)
     with pytest.raises(ValueError, match="unmarshallable"):
         codec.requests_out([sent])
