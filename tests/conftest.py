@@ -11,7 +11,7 @@ from relay.db.clock import Clock
 from relay.db.engine import Store
 from relay.subscribers.encryption import Encryption
 from tests.support.database import KINDS, empty, fresh_database, id_maker
-from tests.support.sender_client import MakeSenderClient, OneByOne, Route, sender_clients, server_context
+from tests.support.sender_client import MakeSenderClient, OneByOne, Route, server_context
 
 
 @pytest.fixture(scope="session", params=KINDS)
@@ -67,8 +67,9 @@ def encryption() -> Encryption:
 
 @pytest.fixture
 def make_sender_client() -> Iterator[MakeSenderClient]:
-    with sender_clients() as make:
-        yield make
+    make = MakeSenderClient()
+    yield make
+    make.stop()
 
 
 @pytest.fixture

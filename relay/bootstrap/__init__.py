@@ -8,7 +8,6 @@ import os
 import random
 import secrets
 from dataclasses import dataclass
-from functools import partial
 
 from relay import __version__, telemetry
 from relay.common.ids import RANDOM_BYTES, NewId, NewIds, make_id, make_ids
@@ -23,6 +22,7 @@ from relay.housekeeping.housekeeper import Housekeeper
 from relay.polling.poller import Poller, PollerConfig
 from relay.provider.registry import SOURCES
 from relay.provider.source import JobSource
+from relay.sending.options import SenderOptions
 from relay.sending.sender_client import SenderClient
 from relay.settings import Settings
 from relay.subscribers.encryption import Encryption, kept_key, key_beside
@@ -116,8 +116,7 @@ def _retention(settings: Settings) -> Micros:
 def build_dispatcher(base: Base) -> Dispatcher:
     """The worker that delivers."""
     settings, store, clock = base.settings, base.store, base.clock
-    make_sender_client = partial(
-        SenderClient,
+    options = SenderOptions(
         schemes=settings.callback_schemes,
         allow=settings.callback_allow,
         ca_file=settings.callback_ca_file,
@@ -135,4 +134,5 @@ def build_dispatcher(base: Base) -> Dispatcher:
         new_token=new_token,
         rng=random.random,
     )
-    return Dispatcher(store, clock, make_sender_client, Keyring(store, build_encryption(settings)), config)
+    keyring = Keyring(store, build_encryption(settings))
+    return Dispatcher(store, clock, lambda: SenderClient(options), keyring, config)

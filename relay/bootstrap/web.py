@@ -24,7 +24,7 @@ def build_web(settings: Settings) -> Flask:
 
 
 def serve_fleet_metrics(settings: Settings) -> ThreadingHTTPServer | None:
-    """Serve the fleet's metrics at RELAY_METRICS_ADDR, from one process for all workers of a web."""
+    """Serve the fleet's metrics at RELAY_METRICS_ADDR, from one process for all the workers."""
     if settings.metrics_addr is None:
         return None
     base = build_base(settings, retry_timeout=WEB_RETRY_TIMEOUT)

@@ -12,20 +12,20 @@ from types import NoneType
 from typing import Any
 
 from relay.common.states import ErrorClass
-from relay.sending.options import EngineOptions
+from relay.sending.options import SenderOptions
 from relay.sending.rules.outbound import OutboundRequest, Reply
 from relay.sending.rules.webhook import Ended, Notice
 
 
-def options_out(options: EngineOptions) -> bytes:
+def options_out(options: SenderOptions) -> bytes:
     """The first message to a sender."""
     return pickle.dumps(options)
 
 
-def options_in(packed: bytes) -> EngineOptions:
+def options_in(packed: bytes) -> SenderOptions:
     """Read the first message, in the sender."""
     options = pickle.loads(packed)  # noqa: S301 - from the end that has the database and the keys
-    assert isinstance(options, EngineOptions)
+    assert isinstance(options, SenderOptions)
     return options
 
 

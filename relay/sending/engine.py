@@ -15,6 +15,7 @@ from itertools import count
 from time import monotonic
 from typing import NamedTuple, assert_never
 
+import certifi
 import pycurl
 
 from relay.common.errors import whereabouts
@@ -22,7 +23,7 @@ from relay.common.states import ErrorClass
 from relay.common.time import US_PER_SECOND
 from relay.endpoints.rules.addresses import Network, check_url
 from relay.sending.hosts import Hosts, bracketed
-from relay.sending.options import EngineOptions
+from relay.sending.options import SenderOptions
 from relay.sending.resolver import Blocked, Found, Resolution, Resolver, Unresolved
 from relay.sending.rules.outbound import OutboundRequest, Reply, pack
 from relay.sending.sockets import READ, WRITE, Sockets
@@ -46,7 +47,7 @@ class _Lookup(NamedTuple):
 class Engine:
     """Runs transfers; `deliver` is called with one reply for each request, on the same thread."""
 
-    def __init__(self, options: EngineOptions, sockets: Sockets, deliver: Callable[[Reply], None]) -> None:
+    def __init__(self, options: SenderOptions, sockets: Sockets, deliver: Callable[[Reply], None]) -> None:
         ssrf_filter = SsrfFilter(options.allow)
         self._sockets = sockets
         self._deliver = deliver
@@ -54,7 +55,7 @@ class Engine:
         self._shared = Shared(
             ssrf_filter,
             Hosts(),
-            options.ca_bundle,
+            str(options.ca_file or certifi.where()),
             options.connect_timeout,
             sockets.forget,
             self._on_success_headers,

@@ -20,7 +20,7 @@ from relay.sending import codec
 from relay.sending.engine import Engine
 from relay.sending.frames import Frames
 from relay.sending.garbage import collect_garbage_seldom
-from relay.sending.options import EngineOptions
+from relay.sending.options import SenderOptions
 from relay.sending.rules.outbound import OutboundRequest, Reply
 from relay.sending.sockets import READ, WRITE, Sockets
 
@@ -32,7 +32,7 @@ BEGIN_AT_ONCE = 32
 class Sender:
     """Serves the dispatcher at the other end of `frames`, until that end is closed."""
 
-    def __init__(self, options: EngineOptions, frames: Frames, early: Iterable[bytes]) -> None:
+    def __init__(self, options: SenderOptions, frames: Frames, early: Iterable[bytes]) -> None:
         self._options = options
         self._frames = frames
         self._sockets = Sockets()

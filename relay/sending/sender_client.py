@@ -10,17 +10,16 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import certifi
 
 from relay.common.errors import SenderDied
-from relay.endpoints.rules.addresses import Network
 from relay.sending import codec
 from relay.sending.frames import Frames
-from relay.sending.options import EngineOptions
+from relay.sending.options import SenderOptions
 from relay.sending.rules.outbound import OutboundRequest, Reply
 from relay.settings import names_a_setting
 
@@ -30,39 +29,11 @@ STUCK = 10.0  # seconds without reading, after which a sender is given up: it re
 
 
 class SenderClient:
-    """Has requests sent by another process. One thread may submit while another takes replies.
+    """Has requests sent by another process. One thread may submit while another takes replies."""
 
-    Args:
-        schemes: `http` or `https`; endpoints saved while more was allowed are refused.
-        allow: networks that callbacks may reach although they are not public.
-        ca_file: authorities (PEM) to trust beside the public ones.
-        dns_servers: name servers to ask, as `ip` or `ip:port`; none means the system's.
-        max_connections: how many idle connections are kept, beside the busy ones.
-        connect_timeout: seconds for TCP and TLS together, inside each request's own deadline.
-
-    Raises:
-        OSError: `ca_file` can't be read.
-    """
-
-    def __init__(
-        self,
-        *,
-        schemes: Sequence[str],
-        allow: Sequence[Network],
-        ca_file: Path | None,
-        dns_servers: tuple[str, ...],
-        max_connections: int,
-        connect_timeout: float = 5.0,
-    ) -> None:
-        self._own_bundle = _joined_bundle(ca_file) if ca_file else None
-        self._options = EngineOptions(
-            schemes=tuple(schemes),
-            allow=tuple(allow),
-            ca_bundle=self._own_bundle or Path(certifi.where()),
-            dns_servers=dns_servers,
-            max_connections=max_connections,
-            connect_timeout=connect_timeout,
-        )
+    def __init__(self, options: SenderOptions) -> None:
+        self._own_bundle = _joined_bundle(options.ca_file) if options.ca_file else None
+        self._options = replace(options, ca_file=self._own_bundle)
         self._frames: Frames | None = None
         self._process: subprocess.Popen[bytes] | None = None
 

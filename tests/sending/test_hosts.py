@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 from ipaddress import ip_network
-from pathlib import Path
 from time import monotonic
 
-import certifi
 import pytest
 
 from relay import settings
@@ -13,7 +11,7 @@ from relay.common.states import ErrorClass
 from relay.sending import engine, hosts
 from relay.sending.engine import Engine
 from relay.sending.hosts import NOTED_EVERY, TAKE_OUT, Hosts
-from relay.sending.options import EngineOptions
+from relay.sending.options import SenderOptions
 from relay.sending.rules.outbound import Reply
 from relay.sending.sockets import Sockets
 from relay.sending.transfer import MAX_CONNECTION_SECONDS
@@ -34,13 +32,12 @@ class Sender:
         monkeypatch.setattr(engine, "Hosts", lambda: self.hosts)
         self._replies: list[Reply] = []
         self._sockets = Sockets()
-        options = EngineOptions(
+        options = SenderOptions(
             schemes=("http",),
             allow=(ip_network("127.0.0.0/8"), ip_network("::1/128")),
-            ca_bundle=Path(certifi.where()),
+            ca_file=None,
             dns_servers=(names.address,),
             max_connections=10,
-            connect_timeout=5.0,
         )
         self.engine = Engine(options, self._sockets, self._replies.append)
 

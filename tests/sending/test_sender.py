@@ -20,6 +20,7 @@ from relay.db.engine import Store
 from relay.deliveries.in_flight import InFlightRegistry
 from relay.deliveries.result_writer import ResultWriter
 from relay.deliveries.rules.attempts import InFlightAttempt
+from relay.sending.options import SenderOptions
 from relay.sending.rules.outbound import Reply
 from relay.sending.sender_client import SenderClient
 from tests.support.chaos import Chaos, Connection, answering, once
@@ -58,9 +59,8 @@ def test_stopping_ends_the_sender_and_what_is_under_way(make_sender_client: Make
 def test_a_sender_client_that_was_never_started_can_be_stopped(tmp_path: Path) -> None:
     ca_file = tmp_path / "ca.pem"
     ca_file.write_bytes(b"")
-    sender_client = SenderClient(
-        schemes=("https",), allow=(), ca_file=ca_file, dns_servers=(), max_connections=1
-    )
+    options = SenderOptions(schemes=(), allow=(), ca_file=ca_file, dns_servers=(), max_connections=1)
+    sender_client = SenderClient(options)
     with pytest.raises(SenderDied):
         sender_client.submit(outbound_request("http://127.0.0.1/"))
     sender_client.stop()

@@ -4,20 +4,18 @@ import os
 import socket
 import ssl
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from threading import Thread
 from time import monotonic
-from typing import Protocol
 
 import trustme
 
 from relay.common.events import TEST
 from relay.endpoints.rules.addresses import Network
 from relay.sending import sender
+from relay.sending.options import SenderOptions
 from relay.sending.rules.outbound import OutboundRequest, Reply
 from relay.sending.rules.webhook import Notice
 from relay.sending.sender_client import SenderClient
@@ -74,8 +72,11 @@ class InThisProcess(OneByOne):
         self._thread.join(10)
 
 
-class MakeSenderClient(Protocol):
-    """Starts a sender client that is stopped when the test ends; loopback is allowed by default."""
+class MakeSenderClient:
+    """Starts sender clients, for `stop` to end; loopback is allowed by default."""
+
+    def __init__(self) -> None:
+        self._started: list[OneByOne] = []
 
     def __call__(
         self,
@@ -86,24 +87,8 @@ class MakeSenderClient(Protocol):
         ca_file: Path | None = None,
         dns: tuple[str, ...] = (),
         connect_timeout: float = 5.0,
-    ) -> OneByOne: ...
-
-
-@contextmanager
-def sender_clients() -> Iterator[MakeSenderClient]:
-    """Makes sender clients, and stops them in the end."""
-    started: list[OneByOne] = []
-
-    def make(
-        *,
-        kind: type[OneByOne] = Forking,
-        schemes: tuple[str, ...] = ("http", "https"),
-        allow: tuple[Network, ...] = LOOPBACK,
-        ca_file: Path | None = None,
-        dns: tuple[str, ...] = (),
-        connect_timeout: float = 5.0,
     ) -> OneByOne:
-        sender_client = kind(
+        options = SenderOptions(
             schemes=schemes,
             allow=allow,
             ca_file=ca_file,
@@ -111,13 +96,14 @@ def sender_clients() -> Iterator[MakeSenderClient]:
             max_connections=4000,
             connect_timeout=connect_timeout,
         )
-        started.append(sender_client)
+        sender_client = kind(options)
+        self._started.append(sender_client)
         sender_client.start()
         return sender_client
 
-    yield make
-    for sender_client in started:
-        sender_client.stop()
+    def stop(self) -> None:
+        for sender_client in self._started:
+            sender_client.stop()
 
 
 def outbound_request(

@@ -20,8 +20,8 @@ class Ended(NamedTuple):
 
     `metadata` is the JSON text the subscriber gave. The fields from `job_id` on are a JobReport's.
     `data_bytes` is the stored length of the provider's `Data`; where `data` is None although it is
-    not 0, the data was too large to be read. `job_query` follows the job's path in the API; None for
-    an event that carries no result.
+    not 0, the data was too large to be read. `job_query` follows the job's path in the API; None
+    for an event that carries no result.
     """
 
     event: str
