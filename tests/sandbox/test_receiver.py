@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 
 from relay.sandbox.receiver import Answer, Received, Receiver, described, verified
+from relay.sandbox.server import CannotListen
 from relay.sending.rules.signature import sign
 from relay.subscribers.rules.secret_texts import new_secret, parse_secret
 
@@ -190,5 +191,5 @@ def test_listen_prints_what_comes_until_interrupted() -> None:
 
 
 def test_an_address_in_use_raises() -> None:
-    with Receiver() as taken, pytest.raises(OSError, match="in use"):
+    with Receiver() as taken, pytest.raises(CannotListen, match="in use"):
         Receiver(port=int(taken.url.rsplit(":", 1)[1]))
