@@ -1,1 +1,1 @@
-"""Local stand-ins for the provider and for a subscriber's receiver: demo, tests, benchmarks."""
+"""The local provider and receiver, and `./dev run` and `./dev demo`, which run a whole relay with them."""

@@ -1,7 +1,7 @@
-"""Lets in to the local ListAIJob who the provider would let in: key, clock, signature, nonce, action, ids.
+"""Refuses the calls that the provider would refuse: wrong action, key, time, signature, nonce or ids.
 
-Codes and their order follow the provider's gateway. Nonces are remembered for as long as their
-timestamps are good.
+Codes and their order follow the provider's gateway. A nonce is remembered for as long as its
+timestamp is valid.
 """
 
 from collections.abc import Callable
@@ -14,9 +14,8 @@ from relay.common.time import US_PER_SECOND, Micros
 from relay.provider.list_ai_job.rules.signing import Credentials
 from relay.sandbox.signature_check import read_v3_authorization, verify_v1, verify_v3
 
-TOLERANCE: Micros = (
-    15 * 60 * US_PER_SECOND
-)  # of a request's timestamp, either way; the provider's documented value
+# Of a request's timestamp, either way; the provider's documented value.
+TOLERANCE: Micros = 15 * 60 * US_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class Call:
 
     @property
     def is_v3(self) -> bool:
-        """Whether it is signed in its headers; else it is taken for V1, signed in its parameters."""
+        """Whether it is signed in its headers; else it is V1, signed in its parameters."""
         return "authorization" in self.headers
 
     @property
@@ -41,12 +40,12 @@ class Call:
 
     @property
     def job_ids(self) -> list[str]:
-        """The ids that are asked for."""
+        """The ids whose jobs the call asks for."""
         return [job_id for part in self.params.get("JobIds", "").split(",") if (job_id := part.strip())]
 
     @property
     def wants_json(self) -> bool:
-        """`Format` decides, then `Accept`; without a word, V1 answers XML and V3 JSON."""
+        """`Format` decides, then `Accept`; without either, V1 answers XML and V3 JSON."""
         if "Format" in self.params:
             return self.params["Format"].lower() == "json"
         accept = self.headers.get("accept", "")
@@ -54,7 +53,7 @@ class Call:
 
     @property
     def access_key_id(self) -> str:
-        """The id of the key that signed, empty where none is named."""
+        """The id of the key that signed, "" if none is named."""
         authorization = read_v3_authorization(self.headers.get("authorization", ""))
         return authorization.access_key_id if authorization else self.params.get("AccessKeyId", "")
 
@@ -73,7 +72,7 @@ class Failure:
 
 
 class AuthCheck:
-    """Judges calls against one key; threads may share it."""
+    """Checks calls against one key; threads may share it."""
 
     def __init__(self, credentials: Credentials, clock: Callable[[], Micros]) -> None:
         self._credentials = credentials
@@ -90,7 +89,7 @@ class AuthCheck:
         )
 
     def refuse(self, call: Call) -> Failure | None:
-        """Return why the provider would refuse a call, None where it would answer."""
+        """Why the provider would refuse a call; None if it would answer."""
         return next((failure for check in self._checks if (failure := check(call))), None)
 
     def _check_action(self, call: Call) -> Failure | None:
@@ -143,10 +142,9 @@ class AuthCheck:
         return None
 
     def _forget_old_nonces(self) -> None:
-        # A timestamp may lie ahead by the tolerance when it comes, and is good until it lies behind
-        # by it.
-        oldest_good = self._clock() - 2 * TOLERANCE
-        while self._nonces and self._nonces[first := next(iter(self._nonces))] < oldest_good:
+        # A timestamp may be ahead by the tolerance when it comes, and is valid until it is behind by it.
+        oldest_valid = self._clock() - 2 * TOLERANCE
+        while self._nonces and self._nonces[first := next(iter(self._nonces))] < oldest_valid:
             del self._nonces[first]
 
 

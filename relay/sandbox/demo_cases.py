@@ -1,4 +1,4 @@
-"""The watches of the demo: what each is there to show, and whether it ended as it should."""
+"""The watches of the demo: how each must end, and the check that it did."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from relay.common.states import DeliveryStatus, WatchStatus
 from relay.sandbox.receiver import Received
 
-FOREVER = 3600  # seconds of a job that is not to end in here
+FOREVER = 3600  # seconds of a job that does not end during the demo
 HOME, OTHER, FLAKY = "/hooks/videos", "/hooks/search", "/hooks/flaky"
 SUCCESS, FAIL = WatchStatus.SUCCESS, WatchStatus.FAIL
 
@@ -26,12 +26,12 @@ class Case:
 
     @property
     def job_type(self) -> str:
-        """The provider's word, as the job's self-describing id has it; one that never existed has none."""
+        """The provider's name of the type that the job's id stands for; "-" for a job that never existed."""
         return {"tag": "AIVideoTag", "dna": "AIMediaDNA"}.get(self.job_id.split("-")[1], "-")
 
 
 def single_cases(mark: str) -> list[Case]:
-    """Watches to register one by one; the ids tell the sandbox what their jobs do."""
+    """Watches to register one by one; the sandbox reads from the ids what their jobs do."""
     shared = f"sandbox-dna-success-4s-{mark}-shared"
     return [
         Case("single", f"sandbox-tag-success-1s-{mark}", SUCCESS),
@@ -56,7 +56,7 @@ def batch_cases(mark: str) -> list[Case]:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one watch: the API's word, and the POSTs that the receiver took."""
+    """How one watch ended: by the API, and by the POSTs that the receiver took."""
 
     case: Case
     status: str
@@ -66,19 +66,19 @@ class Result:
     posts: Sequence[Received]
 
     @property
-    def is_settled(self) -> bool:
+    def is_final(self) -> bool:
         """Whether neither the watch nor its delivery will change any more."""
         return self.status != WatchStatus.WAITING and DeliveryStatus.PENDING not in self.delivery_statuses
 
     @property
     def signature(self) -> str:
-        """The receiver's word on all POSTs of this webhook."""
+        """Whether the receiver verified all POSTs of this webhook."""
         if not self.posts:
             return "-"
         return "verified" if all(post.problem is None for post in self.posts) else "FAILED"
 
     def problem(self) -> str | None:
-        """What is not as it should be, in words."""
+        """Every difference from the expected end, in words; None if there is none."""
         case, has_webhook = self.case, self.case.attempts > 0
         wrong = [
             f"{what} should be {should} and is {found}"

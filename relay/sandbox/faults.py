@@ -1,6 +1,6 @@
 """Faults of the local ListAIJob, on demand: each stays for so many calls (`times`) or until it is cleared.
 
-    POST   /sandbox/faults  one of the orders below → 201 {"faults": [those that stand]}
+    POST   /sandbox/faults  one of the orders below → 201 {"faults": [those that stay]}
     GET    /sandbox/faults  → {"faults": [...]}
     DELETE /sandbox/faults  clears all
 
@@ -13,9 +13,9 @@
     {"kind": "redirect", "location"}    302
     {"kind": "clock", "seconds"}        the provider's clock is so far ahead (negative: behind)
     {"kind": "poison", "job_id", "code"?, "status"?}   calls that name this id are refused as a whole
-    {"kind": "shape", "name"}           the true answer in a strange shape, as `shapes` names them
+    {"kind": "shape", "name"}           the true answer as a strange response, by its name in `responses`
 
-Several may stand at once; of those that answer by themselves the first ordered wins.
+Several may stay at once; of those that answer by themselves the first ordered wins.
 """
 
 import json
@@ -31,10 +31,10 @@ from relay.common.time import US_PER_SECOND, Micros
 from relay.sandbox.auth_check import Call, Failure
 from relay.sandbox.responses import RESPONSES, Document
 
-DROP_EVERY = 0.05  # seconds between two bytes of a dripped answer: each read succeeds, the whole never ends
+DRIP_EVERY = 0.05  # seconds between two bytes of a dripped answer: each read succeeds, the whole never ends
 
 
-def _known_shape(name: str) -> str:
+def _known_response(name: str) -> str:
     if name not in RESPONSES:
         raise ValueError(f"must be one of {', '.join(RESPONSES)}")
     return name
@@ -45,31 +45,27 @@ Seconds = Annotated[float, Field(ge=0, le=3600)]
 
 
 class _Fault(BaseModel):
-    """What every fault has; `times` None stands until cleared."""
+    """The members that every fault has; without `times` it stays until cleared."""
 
     model_config = ConfigDict(extra="forbid")
     times: int | None = Field(default=None, ge=1)
 
     def concerns(self, _call: Call) -> bool:
-        """Whether the fault shows in a call."""
         return True
 
     def answer(self) -> Response | Failure | None:
-        """What the call is answered with, where the fault decides that; a failure is yet to be written."""
+        """The whole answer, or a failure to be written in the call's format; None: as without the fault."""
         return None
 
 
-class ErrorAnswer(_Fault):
-    """An error document with this code."""
-
+class _ErrorDocument(_Fault):
     kind: Literal["error"]
     code: str
     status: Status = 400
     message: str = "A fault that was ordered."
     retry_after_ms: int | None = None
 
-    def answer(self) -> Response | Failure | None:
-        """The document, with the provider's header where it asks for a wait."""
+    def answer(self) -> Response | Failure:
         if self.retry_after_ms is None:
             return Failure(self.status, self.code, self.message)
         document = {"RequestId": "R", "Code": self.code, "Message": self.message}
@@ -77,147 +73,135 @@ class ErrorAnswer(_Fault):
         return Response(json.dumps(document), self.status, headers, content_type="application/json")
 
 
-class Gateway(_Fault):
-    """An HTML page."""
-
+class _Gateway(_Fault):
     kind: Literal["gateway"]
     status: Status
 
     def answer(self) -> Response:
-        """The page."""
         page = f"<html><body><h1>{self.status}</h1></body></html>"
         return Response(page, self.status, content_type="text/html")
 
 
-class Slow(_Fault):
-    """The answer as it would be, later."""
-
+class _Slow(_Fault):
     kind: Literal["slow"]
     seconds: Seconds
 
 
-class Drip(_Fault):
-    """A body that comes byte by byte."""
-
+class _Drip(_Fault):
     kind: Literal["drip"]
     seconds: Seconds = 60.0
 
     def answer(self) -> Response:
-        """The head at once, and then one byte after the other."""
         headers = {"Content-Length": "1000000"}
-        return Response(_drops(self.seconds), 200, headers, content_type="application/json")
+        return Response(self._bytes(), 200, headers, content_type="application/json")
+
+    def _bytes(self) -> Iterator[str]:
+        for _ in range(round(self.seconds / DRIP_EVERY)):
+            yield " "
+            time.sleep(DRIP_EVERY)
 
 
-class Broken(_Fault):
-    """A body shorter than announced."""
-
+class _Broken(_Fault):
     kind: Literal["broken"]
 
     def answer(self) -> Response:
-        """The beginning of a document."""
         headers = {"Content-Length": "1000", "Connection": "close"}
         start = iter(['{"RequestId": "R", "AIJobList": {'])
         return Response(start, 200, headers, content_type="application/json")
 
 
-class Redirect(_Fault):
-    """An answer that points elsewhere."""
-
+class _Redirect(_Fault):
     kind: Literal["redirect"]
     location: str
 
     def answer(self) -> Response:
-        """The redirect."""
         return Response("", 302, {"Location": self.location})
 
 
-class WrongClock(_Fault):
-    """The clock that judges timestamps and writes `Date` is ahead."""
-
+class _WrongClock(_Fault):
     kind: Literal["clock"]
     seconds: float
 
 
-class Poison(_Fault):
-    """One id for which whole calls are refused."""
-
+class _PoisonId(_Fault):
     kind: Literal["poison"]
     job_id: str
     code: str = "InvalidParameter.JobIds"
     status: Status = 400
 
     def concerns(self, call: Call) -> bool:
-        """Only calls that name the id."""
         return self.job_id in call.job_ids
 
     def answer(self) -> Failure:
-        """The refusal, which does not say which id it is for."""
+        """A refusal that does not say which id it is for."""
         return Failure(self.status, self.code, "One of the ids can't be read.")
 
 
-class StrangeShape(_Fault):
-    """The true answer, written strangely."""
-
+class _StrangeResponse(_Fault):
     kind: Literal["shape"]
-    name: Annotated[str, AfterValidator(_known_shape)]
+    name: Annotated[str, AfterValidator(_known_response)]
 
 
-Fault = ErrorAnswer | Gateway | Slow | Drip | Broken | Redirect | WrongClock | Poison | StrangeShape
+Fault = (
+    _ErrorDocument
+    | _Gateway
+    | _Slow
+    | _Drip
+    | _Broken
+    | _Redirect
+    | _WrongClock
+    | _PoisonId
+    | _StrangeResponse
+)
 _ORDER: TypeAdapter[Fault] = TypeAdapter(Annotated[Fault, Field(discriminator="kind")])
 
 
 class Faults:
-    """Those that stand; threads may share it."""
+    """The faults that were ordered; threads may share it."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._standing: list[Fault] = []
+        self._faults: list[Fault] = []
 
     def order(self, body: bytes) -> None:
-        """Let a fault stand from now on; raises pydantic's `ValidationError` for an order that is none."""
+        """Add a fault; raises pydantic's `ValidationError` if the order is not valid."""
         fault = _ORDER.validate_json(body)
         with self._lock:
-            self._standing.append(fault)
+            self._faults.append(fault)
 
     def clear(self) -> None:
         """Answer as the provider does again."""
         with self._lock:
-            self._standing.clear()
+            self._faults.clear()
 
     def shown(self) -> list[dict[str, Any]]:
-        """Those that stand, with the times that are left."""
+        """The faults, with the times that are left."""
         with self._lock:
-            return [fault.model_dump(exclude_none=True) for fault in self._standing]
+            return [fault.model_dump(exclude_none=True) for fault in self._faults]
 
     def clock_ahead(self) -> Micros:
-        """How far the clock is ahead."""
+        """How far the provider's clock is ahead."""
         with self._lock:
-            seconds = [fault.seconds for fault in self._standing if isinstance(fault, WrongClock)]
+            seconds = [fault.seconds for fault in self._faults if isinstance(fault, _WrongClock)]
         return round(sum(seconds) * US_PER_SECOND)
 
     def take(self, call: Call) -> list[Fault]:
-        """Those that concern a call, each a time less from now on."""
+        """The faults that concern a call, each one time less from now on."""
         with self._lock:
-            taken = [fault for fault in self._standing if fault.concerns(call)]
+            taken = [fault for fault in self._faults if fault.concerns(call)]
             for fault in taken:
                 if fault.times is not None:
                     fault.times -= 1
-            self._standing = [fault for fault in self._standing if fault.times != 0]
+            self._faults = [fault for fault in self._faults if fault.times != 0]
             return taken
 
 
 def wait_out(faults: Sequence[Fault]) -> None:
     """Be as slow as was ordered."""
-    time.sleep(sum(fault.seconds for fault in faults if isinstance(fault, Slow)))
+    time.sleep(sum(fault.seconds for fault in faults if isinstance(fault, _Slow)))
 
 
-def reshaped(document: Document, faults: Sequence[Fault]) -> Document | str:
-    """The answer as the first of the ordered shapes has it."""
-    names = [fault.name for fault in faults if isinstance(fault, StrangeShape)]
+def apply(document: Document, faults: Sequence[Fault]) -> Document | str:
+    """The answer, made strange by the first of the faults that does so."""
+    names = [fault.name for fault in faults if isinstance(fault, _StrangeResponse)]
     return RESPONSES[names[0]](document) if names else document
-
-
-def _drops(seconds: float) -> Iterator[str]:
-    for _ in range(round(seconds / DROP_EVERY)):
-        yield " "
-        time.sleep(DROP_EVERY)

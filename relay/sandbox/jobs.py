@@ -1,6 +1,6 @@
-"""The jobs of the local ListAIJob: when each is in which state, and what it found, as on the provider's page.
+"""The jobs of the local ListAIJob: their states over time, and results as on the provider's page.
 
-A job's whole course is fixed when it is made: nothing runs, its state is read off the clock.
+A job's timetable is fixed when it is created: nothing runs, its state follows from the clock.
 """
 
 import json
@@ -31,7 +31,7 @@ class Job:
     data: str
 
     def status(self, now: Micros) -> str:
-        """The provider's word for the job's state: `init`, `processing`, `success` or `fail`."""
+        """The job's state as the provider names it: `init`, `processing`, `success` or `fail`."""
         if now < self.processing_at:
             return "init"
         return "processing" if now < self.ended_at else self.outcome
@@ -55,57 +55,57 @@ class Job:
         return report
 
 
-# An id that says what its job does, so that a pasted command works with nothing set up before.
+# The first call for such an id creates its job, so that a pasted command works with nothing set up before.
 _SELF_DESCRIBING = re.compile(
     r"sandbox-(?P<type>tag|dna)-(?P<outcome>success|fail)-(?P<seconds>[0-9]{1,6})s-.+", re.DOTALL
 )
 _TYPES: dict[str, JobType] = {"tag": "AIVideoTag", "dna": "AIMediaDNA"}
-_INIT_SHARE = 0.2  # of a job's time, where not told: long enough to be seen
+_INIT_SHARE = 0.2  # of a job's time, unless ordered: long enough to be seen
 
 
 class Jobs:
-    """All jobs, made through the control API or by asking for a self-describing id; threads may share it."""
+    """All jobs; threads may share it."""
 
     def __init__(self, clock: Callable[[], Micros]) -> None:
         self._clock = clock
         self._lock = Lock()
         self._jobs: dict[str, Job] = {}
 
-    def make(
+    def create(
         self,
         job_id: str,
-        job_type: JobType,
+        type: JobType,  # noqa: A002 - the name in orders
         outcome: JobOutcome,
         *,
         seconds: float,
         init_seconds: float | None = None,
         data: str | None = None,
     ) -> Job:
-        """Start a job now that ends after `seconds`, of which the first `init_seconds` are in `init`.
+        """Create a job that ends after `seconds`, of which the first `init_seconds` are in `init`.
 
-        A job of the same id that exists already is left as it is and returned.
+        A job of this id that exists already is returned as it is.
         """
         now = self._clock()
         init = seconds * _INIT_SHARE if init_seconds is None else init_seconds
         job = Job(
             job_id=job_id,
-            type=job_type,
+            type=type,
             outcome=outcome,
             created_at=now,
             processing_at=now + round(init * US_PER_SECOND),
             ended_at=now + round(max(seconds, init) * US_PER_SECOND),
-            data=_result(job_type, job_id) if data is None else data,
+            data=_result(type, job_id) if data is None else data,
         )
         with self._lock:
             return self._jobs.setdefault(job_id, job)
 
     def find(self, job_id: str) -> Job | None:
-        """Return the job of an id; asking for a self-describing id makes its job."""
+        """The job of an id; the first call for a self-describing id creates its job."""
         with self._lock:
             job = self._jobs.get(job_id)
-        if job is None and (told := _SELF_DESCRIBING.fullmatch(job_id)):
-            outcome: JobOutcome = "success" if told["outcome"] == "success" else "fail"
-            return self.make(job_id, _TYPES[told["type"]], outcome, seconds=int(told["seconds"]))
+        if job is None and (match := _SELF_DESCRIBING.fullmatch(job_id)):
+            outcome: JobOutcome = "success" if match["outcome"] == "success" else "fail"
+            return self.create(job_id, _TYPES[match["type"]], outcome, seconds=int(match["seconds"]))
         return job
 
 

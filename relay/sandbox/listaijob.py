@@ -2,11 +2,10 @@
 
     GET, POST /            ListAIJob, signed with V3 or V1, in JSON or XML
     POST /sandbox/jobs     {"jobs": [{"type", "outcome", "seconds", "init_seconds"?, "job_id"?, "data"?}]}
-                           makes jobs that end after `seconds` → {"job_ids": [...]}
+                           creates jobs that end after `seconds` → {"job_ids": [...]}
     GET  /sandbox/jobs/ID  the job as it is now, and its timetable
-    GET  /sandbox/calls    what was asked so far → {"calls", "ids", "ids_per_call", "at"}: of the last 10,000
-                           calls the ids and when they came, in seconds of a clock that only goes
-                           forward
+    GET  /sandbox/calls    all calls so far → {"calls", "ids", "ids_per_call", "at"}: for each of the last
+                           10,000 its number of ids and when it came, in seconds of a monotonic clock
     POST /sandbox/raw      {"body", "content_type", "status"?, "times"?}: the next calls answer exactly this
     POST /sandbox/faults   faults on demand; GET shows, DELETE clears them: see `faults`
 
@@ -54,7 +53,7 @@ def build(
     clock: Callable[[], Micros] = lambda: time.time_ns() // 1_000,
     make_id: Callable[[], UUID] = uuid4,
 ) -> Flask:
-    """Make the application, with its own state in memory; the clock drives jobs and judges timestamps."""
+    """The application, with its own state in memory; the clock drives jobs and checks timestamps."""
     app = Flask("relay.sandbox.listaijob", static_folder=None)
     sandbox = _Sandbox(credentials, clock, make_id)
     app.add_url_rule("/", view_func=sandbox.list_ai_job, methods=["GET", "POST"])
@@ -74,7 +73,7 @@ def build(
 
 
 class _JobOrder(BaseModel):
-    """One job to make."""
+    """One job to create."""
 
     model_config = ConfigDict(extra="forbid")
     type: JobType
@@ -110,7 +109,7 @@ class _Sandbox:
     ) -> None:
         self._clock = clock
         self._new_id = make_id
-        self._gate = AuthCheck(credentials, self.now)
+        self._auth_check = AuthCheck(credentials, self.now)
         self._faults = Faults()
         self._jobs = Jobs(clock)
         self._lock = Lock()
@@ -121,7 +120,7 @@ class _Sandbox:
         self._raw_left = 0
 
     def now(self) -> Micros:
-        """The time that signatures are judged by: the clock's, unless it was ordered to be wrong."""
+        """The time that timestamps are checked against: the clock's, plus the ordered faults of it."""
         return self._clock() + self._faults.clock_ahead()
 
     def list_ai_job(self) -> Response:
@@ -130,7 +129,7 @@ class _Sandbox:
         self._count(call)
         taken = self._faults.take(call)
         faults.wait_out(taken)
-        return self._give_raw() or self._fail(call, taken) or self._refuse(call) or self._list(call, taken)
+        return self._raw_answer() or self._fail(call, taken) or self._refuse(call) or self._list(call, taken)
 
     def _count(self, call: Call) -> None:
         with self._lock:
@@ -139,7 +138,7 @@ class _Sandbox:
             self._ids_per_call.append(len(call.job_ids))
             self._at.append(time.monotonic())
 
-    def _give_raw(self) -> Response | None:
+    def _raw_answer(self) -> Response | None:
         with self._lock:
             raw = self._raw if self._raw_left else None
             self._raw_left -= 1 if raw else 0
@@ -150,7 +149,7 @@ class _Sandbox:
         return self._write_failure(call, answer) if isinstance(answer, Failure) else answer
 
     def _refuse(self, call: Call) -> Response | None:
-        failure = self._gate.refuse(call)
+        failure = self._auth_check.refuse(call)
         return self._write_failure(call, failure) if failure else None
 
     def _write_failure(self, call: Call, failure: Failure) -> Response:
@@ -166,7 +165,7 @@ class _Sandbox:
             "NonExistAIJobIds": {"String": [job_id for job_id, job in found.items() if job is None]},
             "AIJobList": {"AIJob": [job.as_reported(now) for job in found.values() if job]},
         }
-        return self._render(call, "ListAIJobResponse", faults.reshaped(document, taken))
+        return self._render(call, "ListAIJobResponse", faults.apply(document, taken))
 
     def _request_id(self) -> str:
         return str(self._new_id()).upper()
@@ -181,28 +180,23 @@ class _Sandbox:
         return Response(text, status=status, content_type="text/xml;charset=utf-8")
 
     def make_jobs(self) -> ResponseReturnValue:
-        """Start jobs as ordered."""
+        """Create jobs as ordered."""
         orders = _JobsOrder.model_validate_json(request.get_data()).jobs
         jobs = [
-            self._jobs.make(
-                order.job_id or self._new_id().hex,
-                order.type,
-                order.outcome,
-                seconds=order.seconds,
-                init_seconds=order.init_seconds,
-                data=order.data,
+            self._jobs.create(
+                **order.model_dump(exclude={"job_id"}), job_id=order.job_id or self._new_id().hex
             )
             for order in orders
         ]
         return {"job_ids": [job.job_id for job in jobs]}, 201
 
     def show_job(self, job_id: str) -> ResponseReturnValue:
-        """Show one job as it is reported now, and when it goes on."""
+        """Show one job as it is reported now, and its timetable."""
         job = self._jobs.find(job_id)
         return _shown(job, self._clock()) if job else ({"error": "No such job."}, 404)
 
     def show_calls(self) -> ResponseReturnValue:
-        """Show how much was asked."""
+        """Show the calls so far."""
         with self._lock:
             return {
                 "calls": self._call_count,
@@ -212,7 +206,7 @@ class _Sandbox:
             }
 
     def change_faults(self) -> ResponseReturnValue:
-        """Order a fault, show those that stand, or clear them."""
+        """Order a fault, show the faults, or clear them."""
         if request.method == "POST":
             self._faults.order(request.get_data())
         if request.method == "DELETE":
@@ -253,7 +247,7 @@ def _shown(job: Job, now: Micros) -> dict[str, Any]:
 
 
 def _xml(name: str, value: object) -> str:
-    """Write a document as the page's XML form does: an element each, and a list as the same element again."""
+    """Write a document as the provider's XML does: an element each, and a list as the same element again."""
     match value:
         case list():
             return "".join(_xml(name, item) for item in value)

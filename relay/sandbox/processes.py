@@ -1,6 +1,6 @@
-"""Keeps the relay's processes alive on a developer's machine: starts, restarts, shows and stops them.
+"""Keeps the relay's processes running on a developer's machine: starts, restarts, prints and stops them.
 
-A real deployment has its platform's process manager for this; what it does, this does in small.
+A real deployment has its platform's process manager for this.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from relay.common.texts import printable
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0  # seconds before a dead process is started again, doubling in between
-STEADY = 10.0  # seconds after which a process that dies is a new accident, not the old one
+STEADY = 10.0  # seconds of running after which the pause starts small again
 COLOURS = (36, 33, 35, 32, 34, 31)  # of a process's name: cyan, yellow, magenta, green, blue, red
 
 
@@ -38,7 +38,7 @@ def read_procfile(text: str) -> dict[str, list[str]]:
 
 
 class Screen:
-    """Prints whole lines under a name, coloured on a terminal; a screen that is gone disturbs nobody."""
+    """Prints whole lines under a name, coloured on a terminal; a closed terminal is ignored."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -61,33 +61,32 @@ class Screen:
 
 
 class Process:
-    """One program that is started again whenever it dies, until it is told to stop.
+    """One program that is started again whenever it dies, until `terminate` or `kill`.
 
-    It leads a process group of its own: a Ctrl-C at the terminal reaches only the one who looks
-    after it.
+    It leads a process group of its own: a Ctrl-C at the terminal reaches only this process.
     """
 
     def __init__(self, name: str, command: Sequence[str], environ: Mapping[str, str], screen: Screen) -> None:
         self.name = name
         self._command, self._environ, self._screen = command, environ, screen
         self._stopping = threading.Event()
-        self._lock = threading.Lock()  # no program may start after the order to stop
+        self._lock = threading.Lock()  # no program may start once `_stopping` is set
         self._program: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._keep_alive, name=name, daemon=True)
 
     def start(self) -> None:
-        """Start it, and look after it from a thread."""
+        """Start it, and keep it running from a thread."""
         self._thread.start()
 
     def terminate(self) -> None:
-        """Ask it to finish what it has begun and stop."""
+        """Ask it to finish its work and stop."""
         with self._lock:
             self._stopping.set()
             if self._program is not None:
                 self._program.terminate()
 
     def kill(self) -> None:
-        """End it and all that it started, now."""
+        """End it and all that it started, at once."""
         self._stopping.set()
         if self._program is not None:
             _kill_group(self._program.pid)
@@ -125,7 +124,7 @@ class Process:
         pump = threading.Thread(target=self._pump, args=(program,), daemon=True)
         pump.start()
         code = program.wait()
-        _kill_group(program.pid)  # what it left behind would keep its port and its pipe
+        _kill_group(program.pid)  # its children would keep its port and its pipe
         pump.join(1.0)
         return code
 

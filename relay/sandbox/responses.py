@@ -1,6 +1,6 @@
-"""The strange shapes in which an answer of ListAIJob may come, each made of the answer as it should be.
+"""Strange responses of ListAIJob, each made from the correct one.
 
-Those that the provider's page, SDKs and sister calls show come first; then what no program should
+First those that the provider's page, SDKs and sister calls show; then those that no program should
 trust.
 """
 
@@ -9,16 +9,16 @@ from collections.abc import Callable
 from typing import Any
 
 Document = dict[str, Any]
-Shape = Callable[[Document], Document | str]
+Change = Callable[[Document], Document | str]
 
 
-def _with_missing(write: Callable[[list[str]], object]) -> Shape:
+def _with_missing(write: Callable[[list[str]], object]) -> Change:
     return lambda document: (
         document | {"NonExistAIJobIds": {"String": write(document["NonExistAIJobIds"]["String"])}}
     )
 
 
-def _with_jobs(change: Callable[[Document], Document]) -> Shape:
+def _with_jobs(change: Callable[[Document], Document]) -> Change:
     return lambda document: document | {"AIJobList": {"AIJob": [change(job) for job in _jobs(document)]}}
 
 
@@ -60,7 +60,7 @@ def _parsed_data(job: Document) -> Document:
     return job | ({"Data": json.loads(job["Data"])} if "Data" in job else {})
 
 
-RESPONSES: dict[str, Shape] = {
+RESPONSES: dict[str, Change] = {
     "missing_as_json_text": _with_missing(json.dumps),
     "missing_as_list_of_json_text": _with_missing(lambda ids: [json.dumps(ids)]),
     "missing_joined_by_commas": _with_missing(",".join),

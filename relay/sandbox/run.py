@@ -1,7 +1,7 @@
-"""What `./dev run` does: everything on one machine, with a sandbox where there are no provider credentials.
+"""What `./dev run` does: runs the relay on one machine, with a sandbox if no provider credentials are set.
 
-Migrate, start the processes of the Procfile and look after them, make an API key, say what to do
-next, and stop them all in good order at Ctrl-C or SIGTERM.
+It migrates, keeps the processes of the Procfile running, creates an API key, prints what to do next,
+and stops all processes at Ctrl-C or SIGTERM.
 """
 
 import json
@@ -13,21 +13,21 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
+
+import requests
 
 from relay.sandbox.listaijob import ACCESS_KEY_ID, ACCESS_KEY_SECRET
 from relay.sandbox.processes import Process, Screen, read_procfile, stop_all
 
 STATE = Path(".relay")
 KEY_FILE = STATE / "dev-key.json"
-GRACE = 25.0  # seconds for a drain: an attempt's whole time (15) and its settling, with some room
-READY_NOTE = 60.0  # seconds after which a start is slow enough for a word
-PATHS = ("/ui", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics")
+GRACE = 25.0  # seconds for a drain: an attempt's whole time (15), its recording, and a margin
+READY_NOTE = 60.0  # seconds after which a note says that the start is slow
+PATHS = ("/healthz", "/readyz", "/metrics")
 CREDENTIALS = (
     "ALIBABA_CLOUD_ACCESS_KEY_ID",
     "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
@@ -41,9 +41,10 @@ DEFAULTS = {
     "RELAY_LOG_FORMAT": "text",
     "PYTHONUNBUFFERED": "1",
 }
-OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is never behind a proxy
 
 screen = Screen()
+http = requests.Session()
+http.trust_env = False  # loopback is never behind a proxy
 
 
 def main() -> int:
@@ -69,7 +70,7 @@ def main() -> int:
 
 
 def attend(processes: Sequence[Process], environ: Mapping[str, str], port: int) -> int:
-    """Start the processes, greet, wait for the order to stop, and see that it is done."""
+    """Start the processes, print the greeting once they are ready, and stop them when told to."""
     base = f"http://127.0.0.1:{port}"
     try:
         for process in processes:
@@ -83,7 +84,7 @@ def attend(processes: Sequence[Process], environ: Mapping[str, str], port: int) 
 
 
 def stop(processes: Sequence[Process]) -> int:
-    """Stop all, the sandbox last, as the others may still be asking it."""
+    """Stop all, the sandbox last, as the poller may still be asking it."""
     sandbox = [process for process in processes if process.name == "sandbox"]
     others = [process for process in processes if process.name != "sandbox"]
     try:
@@ -126,7 +127,7 @@ def choose_port(wanted: str) -> int:
 
 
 def is_free(port: int) -> bool:
-    """Try to listen as the web will."""
+    """Whether the web can listen on the port."""
     try:
         socket.create_server(("0.0.0.0", port)).close()  # noqa: S104 - as gunicorn.conf.py does
     except OSError:
@@ -135,18 +136,18 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Find a port on loopback that nobody listens on."""
+    """A port on loopback on which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
 
 def has_credentials(environ: Mapping[str, str]) -> bool:
-    """Say whether any credentials of the provider are set, be they right or wrong."""
+    """Whether any credentials of the provider are set, be they right or wrong."""
     return any(environ.get(name) or environ.get(f"{name}_FILE") for name in CREDENTIALS)
 
 
 def environment(given: Mapping[str, str], port: int, sandbox_port: int | None) -> dict[str, str]:
-    """Add what makes a developer's machine work, where it is not set; with a sandbox, its address and key."""
+    """Add the defaults for a developer's machine and, if there is a sandbox, its address and key."""
     environ = {name: value for name, value in given.items() if value}
     for name, value in DEFAULTS.items():
         if f"{name}_FILE" not in environ:
@@ -166,7 +167,7 @@ def environment(given: Mapping[str, str], port: int, sandbox_port: int | None) -
 
 
 def wait_until_ready(base: str) -> None:
-    """Wait until /readyz says yes; a slow start gets one word, as the processes' own lines say why."""
+    """Wait until /readyz answers 200; a slow start gets one note, as the processes' own lines say why."""
     slow_at = time.monotonic() + READY_NOTE
     while status_of(f"{base}/readyz") != 200:
         if time.monotonic() > slow_at:
@@ -176,35 +177,30 @@ def wait_until_ready(base: str) -> None:
 
 
 def status_of(url: str, api_key: str | None = None) -> int | None:
-    """Ask with GET and return the status; None where nobody answers."""
+    """The status that a GET is answered with; None if nobody answers."""
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - always http to loopback
     try:
-        with OPENER.open(request, timeout=5) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        error.close()
-        return error.code
-    except OSError:
+        return http.get(url, headers=headers, timeout=5).status_code
+    except requests.RequestException:
         return None
 
 
 def ensure_key(base: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the stored subscriber if this database knows its key, else a new one, kept for the next run."""
+    """The stored subscriber if this database knows its key, else a new one, stored for the next run."""
     stored = read_key()
     if stored and status_of(f"{base}/v1/watches?limit=1", stored["api_key"]) != 401:
         return stored
     for name in ("dev", f"dev-{int(time.time())}"):  # `dev` is taken where only the key's file was lost
         command = [sys.executable, "-m", "relay", "subscriber", "add", name]
-        made = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)  # noqa: S603 - ours
-        if made.returncode == 0:
-            return store_key(json.loads(made.stdout))
-    screen.show(f"No API key could be made: {made.stderr.strip()}")
+        added = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+        if added.returncode == 0:
+            return store_key(json.loads(added.stdout))
+    screen.show(f"No API key could be made: {added.stderr.strip()}")
     return {"id": "", "api_key": "YOUR_API_KEY", "secret": "YOUR_SECRET"}
 
 
 def read_key() -> dict[str, str] | None:
-    """Read the key of the last run; None where there is none that can be used."""
+    """The key of the last run; None if there is none, or an unreadable one."""
     try:
         stored = json.loads(KEY_FILE.read_text(encoding="utf-8"))
         return {name: str(stored[name]) for name in ("id", "api_key", "secret")}
@@ -216,27 +212,25 @@ def store_key(key: dict[str, str]) -> dict[str, str]:
     """Keep the key for the next run, for this user's eyes only."""
     STATE.mkdir(mode=0o700, exist_ok=True)
     KEY_FILE.unlink(missing_ok=True)
-    descriptor = os.open(KEY_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(key, file)
+    KEY_FILE.touch(mode=0o600, exist_ok=False)
+    KEY_FILE.write_text(json.dumps(key), encoding="utf-8")
     return key
 
 
 def greeting(base: str, key: Mapping[str, str], environ: Mapping[str, str]) -> str:
-    """Say what is where, and what to paste to see it work."""
+    """The addresses, the API key, and commands to paste that show the relay at work."""
     upstream = environ.get("RELAY_UPSTREAM_URL", "https://vod.cn-shanghai.aliyuncs.com")
     sandboxed = environ.get("ALIBABA_CLOUD_ACCESS_KEY_ID") == ACCESS_KEY_ID
     job_id = f"sandbox-tag-success-5s-{secrets.token_hex(4)}" if sandboxed else "YOUR_JOB_ID"
     headers = f"-H 'Authorization: Bearer {key['api_key']}' -H 'Content-Type: application/json'"
     watch = json.dumps({"job_id": job_id, "callback_url": "http://127.0.0.1:9000/hook"})
-    pages = [f"{base}{path}" for path in PATHS if status_of(f"{base}{path}") not in {404, None}]
     kept = f"   (kept in {KEY_FILE})" if KEY_FILE.exists() else ""
     return "\n".join(
         [
             "",
             "Relay is ready.",
             f"  API        {base}/v1",
-            *(f"             {page}" for page in pages),
+            *(f"             {base}{path}" for path in PATHS),
             f"  {'Sandbox' if sandboxed else 'Provider':<10} {upstream}",
             f"  API key    {key['api_key']}{kept}",
             "",

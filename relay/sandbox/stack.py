@@ -23,9 +23,9 @@ from relay.sandbox.processes import Process, Screen, read_procfile, stop_all
 from relay.sandbox.receiver import Answer, Received, Receiver, verified
 from relay.settings import names_a_setting
 
-READY_WITHIN = 30.0  # seconds for the processes to start; a machine at rest needs about 2
+READY_WITHIN = 30.0  # seconds for the processes to start; an idle machine needs about 2
 STOP_WITHIN = 20.0  # seconds for a drain; an attempt may take up to 15
-LOOK_EVERY = 0.1  # seconds between two looks at what can only be asked for
+CHECK_EVERY = 0.1  # seconds between two checks of a state that no event announces
 SETTINGS = {
     "RELAY_MISSING_GRACE": "5",
     "RELAY_RETRY_SCHEDULE": "2,5,10",
@@ -34,8 +34,8 @@ SETTINGS = {
 }
 
 
-class StageFailed(RelayError):
-    """Something on the stage did not do its part; the sentence says what."""
+class StackFailed(RelayError):
+    """A part of the stack failed; the sentence says which."""
 
 
 class RelayStack:
@@ -44,7 +44,7 @@ class RelayStack:
     Args:
         folder: where the database, its master key and a log file for each process go.
         answer: what the receiver answers; it verifies with the subscriber's secret.
-        settings: environment variables for the processes, over the stage's own.
+        settings: environment variables for the processes, over the stack's own.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class RelayStack:
 
     @property
     def receiver(self) -> Receiver:
-        """What takes the webhooks."""
+        """The receiver of the webhooks."""
         assert self._receiver is not None, "the receiver listens from `with` to its end"
         return self._receiver
 
@@ -96,12 +96,12 @@ class RelayStack:
         """Run one command of the relay's command line and return what it prints.
 
         Raises:
-            StageFailed: it exited with another code than 0.
+            StackFailed: it exited with another code than 0.
         """
         command = [sys.executable, "-m", "relay", *arguments]
         done = subprocess.run(command, env=self._environ, capture_output=True, text=True, check=False)  # noqa: S603 - ours
         if done.returncode:
-            raise StageFailed(f"`relay {' '.join(arguments)}` failed: {done.stderr.strip()}")
+            raise StackFailed(f"`relay {' '.join(arguments)}` failed: {done.stderr.strip()}")
         return done.stdout
 
     def _start(self) -> None:
@@ -125,7 +125,7 @@ class RelayStack:
 
 
 class LogFiles(Screen):
-    """Takes what the processes say into a file for each."""
+    """Writes the output of each process to a file of its own."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ class LogFiles(Screen):
 
 
 class Api:
-    """A caller of an HTTP API that speaks JSON."""
+    """A client of an HTTP API whose bodies are JSON."""
 
     def __init__(self, base: str, api_key: str = "") -> None:
         self._base = base
@@ -148,18 +148,17 @@ class Api:
         self._session.headers["Authorization"] = f"Bearer {api_key}"
 
     def __call__(self, method: str, path: str, body: Any = None) -> Any:
-        """Call, and return what is answered.
+        """Call, and return the answer's document.
 
         Raises:
-            StageFailed: nobody answered, or not with a 2xx; the answer's own words are in the
-            sentence.
+            StackFailed: no answer came, or one without a 2xx, which the sentence then quotes.
         """
         try:
             answer = self._session.request(method, f"{self._base}{path}", json=body, timeout=10)
         except requests.RequestException as error:
-            raise StageFailed(f"{method} {path}: nobody answered ({type(error).__name__})") from error
+            raise StackFailed(f"{method} {path}: nobody answered ({type(error).__name__})") from error
         if not answer.ok:
-            raise StageFailed(f"{method} {path} was answered {answer.status_code}: {answer.text}")
+            raise StackFailed(f"{method} {path} was answered {answer.status_code}: {answer.text}")
         return answer.json()
 
 
@@ -173,13 +172,13 @@ def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def wait_until(holds: Callable[[], bool], seconds: float, what: str) -> None:
-    """Look until it holds.
+    """Check a condition until it holds.
 
     Raises:
-        StageFailed: it did not in time.
+        StackFailed: it does not hold in time.
     """
     give_up_at = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > give_up_at:
-            raise StageFailed(f"waited {seconds:g} s for {what}, in vain")
-        time.sleep(LOOK_EVERY)
+            raise StackFailed(f"waited {seconds:g} s for {what}, in vain")
+        time.sleep(CHECK_EVERY)

@@ -95,11 +95,11 @@ def test_the_session_with_curl_is_answered_as_shown(tmp_path: Path) -> None:
     ids: dict[str, str] = {}
     retry_delays = curls()
     assert len(retry_delays) >= 4
-    with RelayStack(tmp_path) as stage:
-        place = stage.receiver.url.removeprefix("http://")
+    with RelayStack(tmp_path) as stack:
+        place = stack.receiver.url.removeprefix("http://")
         environ = {
-            "RELAY": stage.base,
-            "KEY": stage.subscriber["api_key"],
+            "RELAY": stack.base,
+            "KEY": stack.subscriber["api_key"],
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }
         for command, answer in retry_delays:
@@ -110,7 +110,7 @@ def test_the_session_with_curl_is_answered_as_shown(tmp_path: Path) -> None:
                 # Only what is read may become so after a while.
                 assert "-d" not in command.split() and time.monotonic() < give_up_at, (command, found)  # noqa: PT018 - one condition
                 time.sleep(0.2)
-        assert [one.problem for one in stage.receiver.wait_for(1, 30)] == [None]
+        assert [one.problem for one in stack.receiver.wait_for(1, 30)] == [None]
 
 
 def answered(command: str, environ: dict[str, str]) -> Any:

@@ -211,6 +211,6 @@ def numbers(value: Any) -> list[float]:
 @given(st.sampled_from(["AIVideoTag", "AIMediaDNA"]), st.text(min_size=1, max_size=8))
 def test_what_the_sandbox_finds_has_a_view(job_type: JobType, job_id: str) -> None:
     clock = Clock()
-    job = Jobs(clock).make(job_id, job_type, "success", seconds=0)
+    job = Jobs(clock).create(job_id, job_type, "success", seconds=0)
     assert job.status(clock.now) == JobStatus.SUCCESS
     assert view(job_type, job.data) is not None

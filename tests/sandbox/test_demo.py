@@ -2,11 +2,11 @@
 
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,8 @@ import pytest
 from relay.common.states import WatchStatus
 from relay.sandbox.demo_cases import Case, Result
 from relay.sandbox.receiver import Received
-from relay.sandbox.stack import RelayStack, StageFailed, without_settings
+from relay.sandbox.stack import RelayStack, StackFailed, without_settings
+from tests.support.interruptible import interrupt, interruptible
 
 ROOT = Path(__file__).resolve().parents[2]
 ROW = re.compile(
@@ -25,26 +26,24 @@ ROW = re.compile(
 POST = re.compile(r"<- (msg_[0-9a-f]{32})")
 
 
-def start(folder: Path, source: str = "demo.main()") -> subprocess.Popen[str]:
+def start(folder: Path, source: str = "demo.main()") -> AbstractContextManager[subprocess.Popen[str]]:
     """Start the demo with `folder` for its temporary files, under settings that must not get in."""
     hostile = {"DATABASE_URL": "postgresql://nobody@192.0.2.1/real", "RELAY_NONSENSE": "1"}
-    return subprocess.Popen(
+    return interruptible(
         [sys.executable, "-uc", f"import sys; from relay.sandbox import demo; sys.exit({source})"],
         cwd=ROOT,
         env=os.environ | hostile | {"TMPDIR": str(folder)},
-        stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
     )
 
 
 def test_every_watch_ends_as_it_should_and_every_webhook_verifies(tmp_path: Path) -> None:
     started = time.monotonic()
     with start(tmp_path) as demo:
-        told = demo.communicate(timeout=90)[0]
-    assert demo.returncode == 0, told
+        printed = demo.communicate(timeout=90)[0]
+    assert demo.returncode == 0, printed
     assert time.monotonic() - started < 60
-    rows = list(ROW.finditer(told))
+    rows = list(ROW.finditer(printed))
     assert len(rows) >= 20
     assert {row["outcome"] for row in rows} == set(WatchStatus) - {WatchStatus.WAITING}
     assert {row["type"] for row in rows} == {"AIVideoTag", "AIMediaDNA", "-"}
@@ -52,23 +51,23 @@ def test_every_watch_ends_as_it_should_and_every_webhook_verifies(tmp_path: Path
     webhooks = [row for row in rows if row["outcome"] != "cancelled"]
     assert {row["signature"] for row in webhooks} == {"verified"}
     assert sorted(row["attempts"] for row in webhooks) == ["1"] * (len(webhooks) - 1) + ["2"]
-    assert sorted(set(POST.findall(told))) == sorted(row["id"] for row in webhooks)
-    assert len(POST.findall(told)) == len(webhooks) + 1
+    assert sorted(set(POST.findall(printed))) == sorted(row["id"] for row in webhooks)
+    assert len(POST.findall(printed)) == len(webhooks) + 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_ends_otherwise_is_told_with_the_logs_and_exit_code_1(tmp_path: Path) -> None:
+def test_another_end_is_printed_with_the_logs_and_exit_code_1(tmp_path: Path) -> None:
     wrong = "[demo.Case('single', 'sandbox-tag-fail-1s-' + mark, demo.WatchStatus.SUCCESS)]"
     shorter = "setattr(demo, 'SHORT', 1), setattr(demo, 'batch_cases', lambda mark: demo.single_cases(mark))"
     source = f"[setattr(demo, 'single_cases', lambda mark: {wrong}), {shorter}, demo.main()][-1]"
     with start(tmp_path, source) as demo:
-        told = demo.communicate(timeout=90)[0]
-    assert demo.returncode == 1, told
-    assert "<- WRONG" in told
-    assert "WRONG: single, sandbox-tag-fail-1s-" in told
-    assert "the outcome should be success and is fail" in told
+        printed = demo.communicate(timeout=90)[0]
+    assert demo.returncode == 1, printed
+    assert "<- WRONG" in printed
+    assert "WRONG: single, sandbox-tag-fail-1s-" in printed
+    assert "the outcome should be success and is fail" in printed
     (folder,) = tmp_path.iterdir()
-    assert f"stay in {folder}" in told
+    assert f"stay in {folder}" in printed
     assert {"web.log", "poller.log", "dispatcher.log"} <= {path.name for path in folder.iterdir()}
     assert '"event":"process_started"' in (folder / "poller.log").read_text()
 
@@ -77,24 +76,23 @@ def test_ctrl_c_stops_and_cleans(tmp_path: Path) -> None:
     with start(tmp_path) as demo:
         assert demo.stdout is not None
         up = next(line for line in demo.stdout if "They are up" in line)
-        demo.send_signal(signal.SIGINT)
-        told = demo.communicate(timeout=60)[0]
-    assert demo.returncode == 130, told
+        printed = interrupt(demo, timeout=60)
+    assert demo.returncode == 130, printed
     assert list(tmp_path.iterdir()) == []
     for port in re.findall(r":(\d+)", up):
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", int(port)), timeout=5).close()
 
 
-def test_a_stage_that_can_not_be_set_is_told(tmp_path: Path) -> None:
+def test_a_stack_that_can_not_start_says_why(tmp_path: Path) -> None:
     with (
-        pytest.raises(StageFailed, match="RELAY_UPSTREAM_RATE must be"),
+        pytest.raises(StackFailed, match="RELAY_UPSTREAM_RATE must be"),
         RelayStack(tmp_path, settings={"RELAY_UPSTREAM_RATE": "much"}),
     ):
-        pytest.fail("the stage was set")
+        pytest.fail("it started")
 
 
-def test_no_setting_of_a_real_relay_reaches_the_stage() -> None:
+def test_no_setting_of_a_real_relay_reaches_the_stack() -> None:
     real = {
         "DATABASE_URL_FILE": "/etc/relay/url",
         "ALIBABA_CLOUD_ACCESS_KEY_ID": "real",
@@ -122,7 +120,7 @@ def test_a_result_as_expected_has_no_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "told"),
+    ("found", "words"),
     [
         (result(status="fail"), "the outcome should be success and is fail"),
         (result(posts=2), "the number of POSTs that came should be 1 and is 2"),
@@ -131,5 +129,5 @@ def test_a_result_as_expected_has_no_problem() -> None:
         (result(ids=("msg_1", "msg_2")), "the number of attempts should be 1 and is 2"),
     ],
 )
-def test_whatever_differs_is_a_problem_in_words(found: Result, told: str) -> None:
-    assert told in (found.problem() or "")
+def test_every_difference_is_a_problem_in_words(found: Result, words: str) -> None:
+    assert words in (found.problem() or "")

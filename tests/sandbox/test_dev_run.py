@@ -1,4 +1,4 @@
-"""How ./dev run reads the Procfile, chooses port and settings, keeps its key and looks after processes."""
+"""How ./dev run reads the Procfile, chooses port and settings, keeps its key and its processes."""
 
 import json
 import os
@@ -82,12 +82,12 @@ def test_a_procfile_may_have_comments_blank_lines_and_quotes() -> None:
 
 
 @pytest.mark.parametrize("line", ["web", "web:", ": run"])
-def test_a_procfile_line_that_is_no_command_is_told_by_its_number(line: str) -> None:
+def test_a_procfile_line_that_is_no_command_is_refused_by_its_number(line: str) -> None:
     with pytest.raises(ValueError, match="line 2"):
         read_procfile(f"a: b\n{line}\n")
 
 
-def test_a_process_is_shown_restarted_when_it_dies_and_stopped_when_told(
+def test_a_process_is_printed_restarted_when_it_dies_and_stopped_on_request(
     lines: Lines, start: Callable[[str], Process]
 ) -> None:
     process = start("print('up'); raise SystemExit(3)")
@@ -96,7 +96,7 @@ def test_a_process_is_shown_restarted_when_it_dies_and_stopped_when_told(
     assert stop_all([process], 10)
 
 
-def test_a_process_that_was_told_to_stop_finishes_and_is_not_restarted(
+def test_a_process_that_is_terminated_finishes_and_is_not_restarted(
     lines: Lines, start: Callable[[str], Process]
 ) -> None:
     drain = "signal.signal(signal.SIGTERM, lambda *_: (print('drained'), sys.exit(0)))"
@@ -191,7 +191,7 @@ def test_any_provider_credential_keeps_the_sandbox_away(environ: dict[str, str],
     assert run.has_credentials(environ) is has
 
 
-def test_a_port_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_that_is_taken_is_refused_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("0.0.0.0", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SystemExit, match=f"Port {port} is in use"):
@@ -264,15 +264,14 @@ def test_a_key_that_the_database_does_not_know_or_nobody_can_read_is_replaced(
     assert second.startswith("dev-")
 
 
-def test_the_greeting_names_only_what_exists_and_has_a_line_to_paste(api: str) -> None:
+def test_the_greeting_names_what_exists_and_has_a_line_to_paste(api: str) -> None:
     environ = run.environment({}, 8000, 9999)
-    told = run.greeting(api, KEY, environ)
-    assert f"{api}/readyz" in told
-    assert f"{api}/metrics" in told
-    assert "/ui" not in told
-    assert "http://127.0.0.1:9999" in told
-    assert "listen --port 9000 --secret whsec_1" in told
-    curl = next(line for line in told.splitlines() if line.strip().startswith("curl "))
+    printed = run.greeting(api, KEY, environ)
+    assert f"{api}/readyz" in printed
+    assert f"{api}/metrics" in printed
+    assert "http://127.0.0.1:9999" in printed
+    assert "listen --port 9000 --secret whsec_1" in printed
+    curl = next(line for line in printed.splitlines() if line.strip().startswith("curl "))
     assert "sandbox-tag-success-5s-" in curl
     assert f"{api}/v1/watches" in curl
 

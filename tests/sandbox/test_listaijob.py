@@ -1,4 +1,4 @@
-"""The local ListAIJob answers as the provider does, so much so that the official client can't tell."""
+"""The local ListAIJob answers as the provider does, so that the official client works with it unchanged."""
 
 import json
 from collections.abc import Iterator
@@ -40,15 +40,15 @@ def v1(
     *job_ids: str, method: str = "GET", credentials: Credentials = CREDENTIALS, **changes: str
 ) -> dict[str, str]:
     """Signed V1 parameters, with changes made before signing; an empty value leaves a parameter out."""
-    told = {"nonce": NONCE, "action": "ListAIJob", "version": "2017-03-21"} | changes
+    changed = {"nonce": NONCE, "action": "ListAIJob", "version": "2017-03-21"} | changes
     params = {name: value for name, value in changes.items() if name[0].isupper()}
     return sign_v1(
         method=method,
-        action=told["action"],
-        version=told["version"],
+        action=changed["action"],
+        version=changed["version"],
         params={"JobIds": ",".join(job_ids), **params} if job_ids else params,
         credentials=credentials,
-        nonce=told["nonce"],
+        nonce=changed["nonce"],
         time=START,
     )
 
@@ -263,10 +263,10 @@ def test_an_id_that_describes_itself_badly_is_unknown(provider: Provider, job_id
 @given(st.text(min_size=1, max_size=20))
 def test_results_look_like_the_providers_and_vary_with_the_id(job_id: str) -> None:
     jobs, again = Jobs(Clock()), Jobs(Clock())
-    tag = jobs.make(f"{job_id}t", "AIVideoTag", "success", seconds=0)
-    dna = jobs.make(f"{job_id}d", "AIMediaDNA", "success", seconds=0)
-    assert tag.data == again.make(f"{job_id}t", "AIVideoTag", "success", seconds=9).data
-    assert tag.data != jobs.make(f"{job_id}t2", "AIVideoTag", "success", seconds=0).data
+    tag = jobs.create(f"{job_id}t", "AIVideoTag", "success", seconds=0)
+    dna = jobs.create(f"{job_id}d", "AIMediaDNA", "success", seconds=0)
+    assert tag.data == again.create(f"{job_id}t", "AIVideoTag", "success", seconds=9).data
+    assert tag.data != jobs.create(f"{job_id}t2", "AIVideoTag", "success", seconds=0).data
     speech = json.loads(tag.data)["OrigASRData"]
     assert all(line["StartTime"] < line["EndTime"] for line in speech["AsrTextList"])
     assert int(speech["Duration"]) > 0
@@ -312,7 +312,7 @@ def test_calls_are_counted(provider: Provider) -> None:
     assert times == sorted(times)
 
 
-def test_a_raw_answer_is_given_as_often_as_told(provider: Provider) -> None:
+def test_a_raw_answer_is_given_as_often_as_ordered(provider: Provider) -> None:
     provider.answer_raw("<html>no", content_type="text/html", status=502, times=2)
     for _ in range(2):
         reply = ask(provider, {})

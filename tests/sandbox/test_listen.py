@@ -1,8 +1,6 @@
 """`listen` as a rehearsal: answers that a subscriber wants to see the relay cope with, and busy ports."""
 
 import http.client
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -16,6 +14,7 @@ from relay.sandbox.receiver import Answer, Received, Receiver, rehearsal
 from relay.sandbox.server import CannotListen, listen
 from relay.subscribers.rules.secret_texts import new_secret
 from tests.support.forks import ROOT
+from tests.support.interruptible import interrupt, interruptible
 
 SECRET = new_secret(bytes(range(32)))
 REFUSED = Received("msg_1", 0, {}, b"", "/", "the signature does not match", 0)
@@ -45,12 +44,11 @@ def test_a_delay_alone_keeps_the_answer() -> None:
 def listening(request: pytest.FixtureRequest) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The command with these options; where it listens, and the process."""
     command = [sys.executable, "-m", "relay", "listen", "--port", "0", *request.param]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+    with interruptible(command, cwd=ROOT) as process:
         assert process.stdout is not None
         place = process.stdout.readline().split()[2].rstrip(",").removeprefix("http://")
         yield place, process
-        os.kill(process.pid, signal.SIGINT)
-        process.stdout.read()
+        assert "Stopped after 2 webhooks" in interrupt(process)
 
 
 def post(place: str) -> tuple[int, str | None]:
@@ -68,7 +66,7 @@ def post(place: str) -> tuple[int, str | None]:
 @pytest.mark.parametrize(
     "listening", [["--retry-after", "7", "--delay", "0.2", "--times", "1"]], indirect=True
 )
-def test_the_command_rehearses_and_tells_what_it_answered(
+def test_the_command_rehearses_and_prints_what_it_answered(
     listening: tuple[str, subprocess.Popen[str]],
 ) -> None:
     place, process = listening
@@ -93,7 +91,7 @@ def test_the_command_rehearses_and_tells_what_it_answered(
         (["--port", "65536"], "must be a whole number from 0 to 65535"),
     ],
 )
-def test_a_wrong_option_is_told_of(
+def test_a_wrong_option_is_refused_in_words(
     options: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:

@@ -1,8 +1,7 @@
+"""The local receiver: verifies, keeps, answers and prints webhooks."""
+
 import http.client
 import json
-import os
-import signal
-import subprocess
 import sys
 import threading
 import time
@@ -14,6 +13,7 @@ from relay.sandbox.receiver import Answer, Received, Receiver, described, verifi
 from relay.sandbox.server import CannotListen
 from relay.sending.rules.signature import sign
 from relay.subscribers.rules.secret_texts import new_secret, parse_secret
+from tests.support.interruptible import interrupt, interruptible
 
 SECRET = new_secret(bytes(range(32)))
 BODY = b'{"type": "relay.test"}'
@@ -174,7 +174,7 @@ def test_listen_prints_what_comes_until_interrupted() -> None:
     code = (
         f"import sys; from relay.sandbox.receiver import serve; serve('127.0.0.1', 0, {SECRET!r}, sys.stdout)"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+    with interruptible([sys.executable, "-c", code]) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
         assert "verifying signatures" in first
@@ -184,10 +184,8 @@ def test_listen_prints_what_comes_until_interrupted() -> None:
         assert connection.getresponse().status == 200
         connection.close()
         assert "POST /hook  msg_1  signature verified" in process.stdout.readline()
-        os.kill(process.pid, signal.SIGINT)
-        rest = process.stdout.read()
-    assert process.returncode == 0
-    assert "Stopped after 1 webhook" in rest
+        assert "Stopped after 1 webhook" in interrupt(process)
+        assert process.returncode == 0
 
 
 def test_an_address_in_use_raises() -> None:
