@@ -1,4 +1,4 @@
-"""Provider events over HTTP, `POST /hooks/vod`: signatures, bodies of any kind, speed of the answer."""
+"""Provider events over HTTP, `POST /hooks/vod`: signatures, any body, speed of the answer."""
 
 import json
 import logging

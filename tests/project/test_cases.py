@@ -14,7 +14,9 @@ ROW = re.compile(r"^\| (?P<case>[A-Z][0-9]+) \| (?P<holds>[^|]+) \| (?P<shown>[^
 def told() -> dict[str, set[str]]:
     """The README's table: case → the files whose tests show it."""
     text = (TESTS / "README.md").read_text(encoding="utf-8").split("\n## Cases\n", 1)[1]
-    return {row["case"]: set(re.findall(r"`(\w+/test_\w+\.py)`", row["shown"])) for row in ROW.finditer(text)}
+    return {
+        row["case"]: set(re.findall(r"`([\w/]+/test_\w+\.py)`", row["shown"])) for row in ROW.finditer(text)
+    }
 
 
 def shown() -> dict[str, set[str]]:

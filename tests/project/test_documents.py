@@ -237,7 +237,7 @@ def anchors(path: Path) -> set[str]:
 def test_every_test_that_the_documents_name_exists() -> None:
     for path in DOCUMENTS:
         for file, test in re.findall(
-            r"`(?:tests/)?(\w+/test_\w+\.py)(?:::(\w+))?`", path.read_text(encoding="utf-8")
+            r"`(?:tests/)?([\w/]+/test_\w+\.py)(?:::(\w+))?`", path.read_text(encoding="utf-8")
         ):
             source = ROOT / "tests" / file
             assert source.exists(), file

@@ -1,14 +1,16 @@
-"""The API and the store's world side by side, for one subscriber: what people do, and what a relay does."""
+"""The API and the world of `flow` side by side, for one subscriber."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import update
 
-from relay.common.states import DeliveryStatus
+from relay.common.states import DeliveryStatus, DisabledReason
+from relay.common.time import US_PER_SECOND
 from relay.db.clock import Clock
 from relay.db.engine import Store
 from relay.db.tables import Delivery
+from relay.endpoints.sql import endpoint_moves
 from relay.housekeeping.housekeeper import Housekeeper
 from relay.subscribers.encryption import Encryption
 from tests.support.api import Caller, Got, new_caller
@@ -48,6 +50,9 @@ class Care:
     def endpoint(self, url: str = HOOK) -> str:
         return str(self.world.endpoint(url).id)
 
+    def path(self, url: str = HOOK) -> str:
+        return f"/v1/endpoints/{self.endpoint(url)}"
+
     def shown(self, delivery_id: str) -> Any:
         return self.api.get(f"/v1/deliveries/{delivery_id}").json
 
@@ -62,3 +67,27 @@ def caring(port: int, store: Store, encryption: Encryption) -> Care:
     world = World(store, clock.now())
     world.subscriber_id = caller.subscriber_id
     return Care(caller, world)
+
+
+def disable(world: World, url: str = HOOK, reason: DisabledReason = DisabledReason.GONE) -> None:
+    world.store.write(endpoint_moves.disable, world.endpoint(url).id, reason, world.now)
+
+
+def open_circuit(world: World, url: str = HOOK) -> None:
+    """As a run of failures leaves it."""
+    world.set_endpoint(
+        url,
+        opened_at=world.now,
+        open_until=world.now + 600 * US_PER_SECOND,
+        failing_since=world.now,
+        failure_streak=10,
+        concurrency_limit=1,
+        ready_at=world.now + 600 * US_PER_SECOND,
+        last_error="timeout: it did not answer",
+    )
+
+
+def set_delivery(world: World, delivery_id: str, **values: object) -> None:
+    world.store.write(
+        lambda tx: tx.execute(update(Delivery).where(Delivery.id == delivery_id).values(values))
+    )

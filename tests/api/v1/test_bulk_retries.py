@@ -1,4 +1,4 @@
-"""Sending again all deliveries that match, ordered over HTTP and worked off by tidiers."""
+"""Bulk retries: ordered over HTTP, worked off by housekeepers."""
 
 import json
 import threading
@@ -38,16 +38,16 @@ def ordered(care: Care, **body: Any) -> Any:
 
 def order(world: World, status: DeliveryStatus = FAILED, endpoint_id: str | None = None) -> str:
     """Give an order for all that was made up to now."""
-    wanted = Filter(status, endpoint_id, 0, world.now)
-    return world.store.write(bulk_retries.order, world.subscriber_id, wanted, world.now, world.new_id)
+    matching = Filter(status, endpoint_id, 0, world.now)
+    return world.store.write(bulk_retries.order, world.subscriber_id, matching, world.now, world.new_id)
 
 
 def work_off(world: World) -> list[int]:
-    """Work on orders until none is left; how many deliveries each turn sent again."""
-    turns = []
+    """Work on orders until none is left; how many deliveries each window sent again."""
+    windows = []
     while (retried := world.store.write(bulk_retries.work, world.now)) is not None:
-        turns.append(retried)
-    return turns
+        windows.append(retried)
+    return windows
 
 
 def statuses(world: World) -> dict[str, int]:
@@ -62,11 +62,11 @@ def test_all_that_match_are_sent_again_with_the_same_ids(care: Care) -> None:
     assert (said["matched"], said["dry_run"]) == (3, False)
     assert said["order_id"].startswith("bulk_")
     housekeeper_of(care.world).run_once()
-    assert {care.shown(one)["status"] for one in failed} == {"pending"}
+    assert {care.shown(delivery_id)["status"] for delivery_id in failed} == {"pending"}
     assert care.shown(kept[0])["status"] == "delivered"
-    assert {care.world.delivery(one).retry_count for one in failed} == {0}
+    assert {care.world.delivery(delivery_id).retry_count for delivery_id in failed} == {0}
     care.world.set_endpoint(HOOK, concurrency_limit=10)
-    assert {one.id for one in care.world.claim().taken} == set(failed)
+    assert {claimed.id for claimed in care.world.claim().taken} == set(failed)
     (row,) = care.world.rows(BulkRetry)
     assert (row.retried, row.due_at) == (3, None)
 
@@ -85,20 +85,20 @@ def test_nothing_that_matches_is_no_order(care: Care) -> None:
 
 def test_an_order_can_be_narrowed_to_an_endpoint_and_a_time(care: Care) -> None:
     ended(care.world, 1, FAILED)
-    made = care.shown(ended(care.world, 1, FAILED, OTHER)[0])
-    moment = made["created_at"]
+    newest = care.shown(ended(care.world, 1, FAILED, OTHER)[0])
+    moment = newest["created_at"]
     assert ordered(care, status="failed", dry_run=True)["matched"] == 2
     for narrowed, matched in (
-        ({"endpoint_id": made["endpoint_id"]}, 1),
+        ({"endpoint_id": newest["endpoint_id"]}, 1),
         ({"since": "2001-01-01T00:00:00Z", "until": "2002-01-01T00:00:00Z"}, 0),
         ({"since": "2100-01-01T00:00:00Z"}, 0),
         ({"until": moment}, 0),
         ({"since": moment}, 2),
     ):
         assert ordered(care, status="failed", dry_run=True, **narrowed)["matched"] == matched
-    ordered(care, status="failed", endpoint_id=made["endpoint_id"])
+    ordered(care, status="failed", endpoint_id=newest["endpoint_id"])
     work_off(care.world)
-    assert care.ids("status=pending") == [made["id"]]
+    assert care.ids("status=pending") == [newest["id"]]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_an_order_with_an_idempotency_key_is_given_once(care: Care) -> None:
     assert len(care.world.rows(BulkRetry)) == 1
 
 
-def test_only_so_many_orders_are_worked_on_at_once(care: Care) -> None:
+def test_a_limit_of_orders_is_worked_on_at_once(care: Care) -> None:
     ended(care.world, 1, FAILED)
     care.world.later(1)
     bodies = [{"status": "failed"}] * (bulk_retries.ORDERS + 1)
@@ -155,27 +155,31 @@ def test_only_so_many_orders_are_worked_on_at_once(care: Care) -> None:
 
 
 def test_two_people_at_once_send_nothing_twice(world: World) -> None:
-    """Both order at once, three tidiers work, dispatchers send what they see: each delivery goes once."""
-    ids = {one for number in range(3) for one in ended(world, 60, FAILED, f"https://e{number}.example/h")}
+    """Two orders at once, three housekeepers, three dispatchers: each delivery is sent once."""
+    ids = {
+        delivery_id
+        for number in range(3)
+        for delivery_id in ended(world, 60, FAILED, f"https://e{number}.example/h")
+    }
     for number in range(3):
         world.set_endpoint(f"https://e{number}.example/h", concurrency_limit=10, warmed_up=1)
     world.later(1)
     sent: Counter[str] = Counter()
-    ssrf_filter = threading.Lock()
-    gate = threading.Barrier(5)
+    lock = threading.Lock()
+    barrier = threading.Barrier(5)
 
     def person() -> None:
-        gate.wait()
+        barrier.wait()
         order(world)
 
     def relay() -> None:
-        gate.wait()
+        barrier.wait()
         give_up_at = time.monotonic() + 50
         while time.monotonic() < give_up_at:
             world.store.write(bulk_retries.work, world.now)
             taken = world.claim().taken
-            with ssrf_filter:
-                sent.update(one.id for one in taken)
+            with lock:
+                sent.update(claimed.id for claimed in taken)
                 done = sum(sent.values()) >= len(ids)
             world.record(taken)
             if done:
@@ -189,7 +193,7 @@ def test_two_people_at_once_send_nothing_twice(world: World) -> None:
     assert sent == dict.fromkeys(ids, 1)
 
 
-def test_what_fails_anew_is_not_taken_by_the_same_order(
+def test_a_delivery_that_fails_again_is_not_taken_by_the_same_order(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = ended(world, 2, FAILED)
@@ -216,11 +220,11 @@ def test_a_long_order_is_worked_off_window_by_window_and_holds_up_no_short_one(
     short.later(2)
     order(world)
     order(short)
-    turns = []
+    windows = []
     for _ in range(7):
         world.later(2)
-        turns.append(world.store.write(bulk_retries.work, world.now))
-    assert turns == [10, 1, 10, 10, 10, 5, None]
+        windows.append(world.store.write(bulk_retries.work, world.now))
+    assert windows == [10, 1, 10, 10, 10, 5, None]
 
 
 def test_an_order_is_a_backlog_behind_which_nothing_new_waits(world: World) -> None:
@@ -231,19 +235,19 @@ def test_an_order_is_a_backlog_behind_which_nothing_new_waits(world: World) -> N
     world.later(1)
     fresh = world.enqueue(20)
     world.set_endpoint(HOOK, concurrency_limit=10)
-    taken = {one.id for one in world.claim().taken}
+    taken = {claimed.id for claimed in world.claim().taken}
     assert (len(taken & set(again)), len(taken & set(fresh))) == (5, 5)
 
 
-def test_what_a_paused_endpoint_is_sent_again_is_held_and_a_deleted_one_gets_nothing(world: World) -> None:
+def test_a_paused_endpoint_holds_its_retries_and_a_deleted_endpoint_gets_none(world: World) -> None:
     (held,) = ended(world, 1, FAILED)
     (gone,) = ended(world, 1, FAILED, OTHER)
     world.store.write(endpoint_changes.pause, world.subscriber_id, world.endpoint().id, world.now)
     values = {"deleted_at": world.now, "url_key": None, "ready_at": None}
     world.set_endpoint(OTHER, **values)
     world.later(1)
-    wanted = Filter(FAILED, None, 0, world.now)
-    assert world.store.read(bulk_retries.count, world.subscriber_id, wanted, world.now) == 1
+    matching = Filter(FAILED, None, 0, world.now)
+    assert world.store.read(bulk_retries.count, world.subscriber_id, matching, world.now) == 1
     order(world)
     assert work_off(world) == [1]
     assert world.delivery(held).due_at is not None
@@ -255,9 +259,11 @@ def test_what_a_paused_endpoint_is_sent_again_is_held_and_a_deleted_one_gets_not
 def test_a_test_is_sent_once_and_a_notice_is_a_delivery_like_any_other(
     world: World, event: str, expected: int
 ) -> None:
-    (one,) = ended(world, 1, FAILED)
+    (delivery_id,) = ended(world, 1, FAILED)
     values = {"event": event, "content": json.dumps({}), "watch_id": None}
-    world.store.write(lambda tx: tx.execute(update(Delivery).where(Delivery.id == one).values(values)))
+    world.store.write(
+        lambda tx: tx.execute(update(Delivery).where(Delivery.id == delivery_id).values(values))
+    )
     world.later(1)
     order(world)
     assert sum(work_off(world)) == expected
