@@ -1,4 +1,4 @@
-"""How gunicorn serves the API; the settings are judged here, before there is anything to restart."""
+"""How gunicorn serves the API; the settings are read here, before there is a worker to restart."""
 
 import os
 import sys
@@ -35,11 +35,11 @@ limit_request_line = 4094  # bytes; every parameter of the API is short
 limit_request_fields = 64
 limit_request_field_size = 8190  # bytes
 preload_app = False  # each worker opens its own connections to the database
-accesslog = None  # the flow's own lines say what happened; paths of callers are not ours to log
+accesslog = None  # the log events say what happened; paths of callers are not ours to log
 logconfig_dict = {
     "version": 1,
     "disable_existing_loggers": False,
-    "root": {},  # what `configure` set up stays
+    "root": {},  # the handlers of `configure` stay
     "loggers": {"gunicorn.error": {"level": "WARNING", "handlers": [], "propagate": True}},
     "handlers": {},
     "formatters": {},
@@ -63,6 +63,6 @@ def post_fork(_server: Arbiter, _worker: Worker) -> None:
 
 
 def worker_exit(_server: Arbiter, worker: Worker) -> None:
-    """Write what the worker has counted; one that never came up has no application."""
+    """Write the worker's totals; a worker that never came up has no application."""
     if hasattr(worker, "wsgi"):
         totals.flush(context.context_of(worker.wsgi).store)

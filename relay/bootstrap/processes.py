@@ -106,9 +106,9 @@ def _stop_on_signals() -> threading.Event:
 
 
 @contextmanager
-def _beside(stage: str, run_once: RunOnce, stop: threading.Event) -> Iterator[None]:
+def _beside(worker: str, run_once: RunOnce, stop: threading.Event) -> Iterator[None]:
     """Keep a worker running on another thread while the body runs; `stop` ends both."""
-    thread = threading.Thread(target=_keep_running, args=(stage, run_once, stop), name=stage)
+    thread = threading.Thread(target=_keep_running, args=(worker, run_once, stop), name=worker)
     thread.start()
     try:
         yield
@@ -117,12 +117,12 @@ def _beside(stage: str, run_once: RunOnce, stop: threading.Event) -> Iterator[No
         thread.join()
 
 
-def _keep_running(stage: str, run_once: RunOnce, stop: threading.Event) -> None:
+def _keep_running(worker: str, run_once: RunOnce, stop: threading.Event) -> None:
     while not stop.is_set():
         try:
             wait = run_once()
         except Exception as error:  # noqa: BLE001 - it ends one iteration only: say it and go on
-            telemetry.emit(IterationFailed(stage, error, AFTER_UNEXPECTED_ERROR))
+            telemetry.emit(IterationFailed(worker, error, AFTER_UNEXPECTED_ERROR))
             wait = AFTER_UNEXPECTED_ERROR
         if wait > 0:
             stop.wait(wait)

@@ -5,7 +5,7 @@ RelayError
 ├── UnreadableAnswer     ListAIJob answered something that is no answer
 ├── StoreUnavailable     the database can't be reached or is too busy; try again
 ├── SenderDied           the process that sends for a dispatcher is gone; the dispatcher ends too
-└── Refusal              a caller's request that can't be done; the web turns it into a problem document
+└── Refusal              a caller's request that can't be done; the API answers a problem document
     ├── NotFound         404, also for what belongs to another subscriber
     ├── Conflict         409
     ├── Invalid          422 with pointers
@@ -47,7 +47,7 @@ class SenderDied(RelayError):
 
 
 class Refusal(RelayError):
-    """Base of what a caller did that can't be done; the message is a sentence for them and echoes nothing."""
+    """A caller's request that can't be done; the message is for the caller and echoes nothing."""
 
 
 class NotFound(Refusal):

@@ -1,4 +1,4 @@
-"""The events that webhooks tell of: how one is declared, and those of the relay itself.
+"""The events of webhooks: how one is declared, and those of the relay itself.
 
 Each source of jobs declares its own beside its client. `relay.provider.registry` has them all.
 """
@@ -30,7 +30,7 @@ class EventType:
 
     @property
     def has_result(self) -> bool:
-        """Whether its webhook carries what the source said of the job: it has ended, so that is final."""
+        """Whether its webhook carries the source's result, which is final as the job has ended."""
         return self.ends in {WatchStatus.SUCCESS, WatchStatus.FAIL}
 
 
@@ -46,7 +46,7 @@ OF_THE_RELAY = (WATCH_EXPIRED, ENDPOINT_DISABLED, TEST)
 
 
 def join(names: Iterable[str]) -> str:
-    """Event names as a watch stores them; raises `ValueError` where its column could not hold them."""
+    """Event names as a watch stores them; raises ValueError if they exceed its column."""
     text = ",".join(names)
     if len(text) > EVENTS_LENGTH:
         raise ValueError(f"the names of the events are longer than {EVENTS_LENGTH:,} characters together")

@@ -1,22 +1,22 @@
-"""Ids: a prefix that says what a thing is, and a UUIDv7 (RFC 9562), so that ids sort by time."""
+"""Ids: a prefix that names the kind, and a UUIDv7 (RFC 9562), so that ids sort by time."""
 
 from collections.abc import Callable
 
 from relay.common.time import Micros
 
-NewId = Callable[[str], str]  # makes a new id with the prefix it is given
-NewIds = Callable[[str, int], list[str]]  # makes so many
+NewId = Callable[[str], str]  # makes a new id with this prefix
+NewIds = Callable[[str, int], list[str]]  # makes so many at once
 RANDOM_BYTES = 8
 
 
 def make_id(prefix: str, now: Micros, random: bytes) -> str:
-    """`prefix_` and 32 hex digits: 48 bits of milliseconds, 12 of the rest of the microsecond, 62 random.
+    """`prefix_` and 32 hex digits: 48 bits of milliseconds, 12 of their fraction, 62 random ones.
 
-    The 12 bits after the version are the fraction of the millisecond (RFC 9562, section 6.2, method
-    3), so that ids made in one millisecond by one process still sort by time. `random` is 8 bytes.
+    The fraction stands after the version (RFC 9562, section 6.2, method 3), so that ids of one
+    millisecond by one process still sort by time. `random` is 8 bytes.
     """
-    milliseconds, rest = divmod(now, 1000)
-    fraction = rest * 4096 // 1000
+    milliseconds, micros = divmod(now, 1000)
+    fraction = micros * 4096 // 1000
     low = int.from_bytes(random, "big") & ((1 << 62) - 1)
     value = (milliseconds & ((1 << 48) - 1)) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | low
     return f"{prefix}_{value:032x}"
@@ -28,6 +28,6 @@ def make_ids(prefix: str, now: Micros, random: bytes) -> list[str]:
     return [make_id(prefix, now, random[start : start + RANDOM_BYTES]) for start in starts]
 
 
-def first_id(prefix: str, at: Micros) -> str:
-    """The smallest id that could have been made at `at`: a bound for ranges of ids by time."""
-    return make_id(prefix, at, bytes(RANDOM_BYTES))
+def first_id(prefix: str, time_us: Micros) -> str:
+    """The smallest id of this microsecond: a bound for ranges of ids by time."""
+    return make_id(prefix, time_us, bytes(RANDOM_BYTES))

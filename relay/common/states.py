@@ -22,7 +22,7 @@ class JobStatus(StrEnum):
 
 
 class WatchStatus(StrEnum):
-    """A watch waits until its job ends, its job turns out missing, its time is up, or it is cancelled."""
+    """A watch waits until its job ends or is missing, it expires, or it is cancelled."""
 
     WAITING = "waiting"
     SUCCESS = "success"
@@ -33,7 +33,7 @@ class WatchStatus(StrEnum):
 
 
 class EndpointStatus(StrEnum):
-    """Only an active endpoint is sent to; what is owed to the others is held."""
+    """Only an active endpoint is sent to; deliveries to the others are held."""
 
     ACTIVE = "active"
     PAUSED = "paused"

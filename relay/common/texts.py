@@ -1,4 +1,4 @@
-"""Texts that several parts write alike."""
+"""Texts that several rooms write alike."""
 
 
 def printable(text: str) -> str:

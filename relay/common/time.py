@@ -7,9 +7,9 @@ Micros = int
 US_PER_SECOND: Micros = 1_000_000
 
 
-def rfc3339(at: Micros) -> str:
+def rfc3339(time_us: Micros) -> str:
     """Write a time as `2026-01-02T03:04:05.678Z`: UTC, cut to milliseconds."""
-    seconds, micros = divmod(at, US_PER_SECOND)
+    seconds, micros = divmod(time_us, US_PER_SECOND)
     return f"{_to_the_second(seconds)}.{micros // 1000:03d}Z"
 
 

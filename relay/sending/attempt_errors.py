@@ -146,7 +146,7 @@ _PROTOCOL = {
     pycurl.E_HTTP2: _NOT_HTTP,
     pycurl.E_PARTIAL_FILE: _NOT_HTTP,
     pycurl.E_BAD_CONTENT_ENCODING: _NOT_HTTP,
-    pycurl.E_FILESIZE_EXCEEDED: _NOT_HTTP,  # a Content-Length beyond what a number holds
+    pycurl.E_FILESIZE_EXCEEDED: _NOT_HTTP,  # a Content-Length that no number holds
     92: _NOT_HTTP,  # CURLE_HTTP2_STREAM, which pycurl has no name for
     pycurl.E_GOT_NOTHING: "the receiver closed the connection without an answer",
     pycurl.E_ABORTED_BY_CALLBACK: "the receiver closed the connection without an answer, twice",

@@ -235,8 +235,8 @@ class Engine:
     def _on_libcurl_timer(self, milliseconds: int) -> None:
         self._libcurl_due = None if milliseconds < 0 else monotonic() + milliseconds / 1000
 
-    def _watch_libcurl(self, what: int, fd: int, _multi: pycurl.CurlMulti, _tag: object) -> None:
-        events = what & (READ | WRITE)
+    def _watch_libcurl(self, action: int, fd: int, _multi: pycurl.CurlMulti, _tag: object) -> None:
+        events = action & (READ | WRITE)
         if events:
             self._sockets.watch(fd, events, self._multi.socket_action)
         else:

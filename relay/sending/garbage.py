@@ -1,4 +1,4 @@
-"""How often Python looks for garbage in cycles, in the processes that deliver."""
+"""How often Python collects cycles, in the processes that deliver."""
 
 import gc
 

@@ -48,7 +48,7 @@ class SenderClient:
     def _launch(self, theirs: socket.socket) -> None:
         """Start a fresh interpreter, not a fork: other threads of this process may hold locks.
 
-        The sender reads what strangers send, so it gets no setting: no database, no key. Signals
+        The sender reads strangers' answers, so it gets no setting: no database, no key. Signals
         that Ctrl-C and supervisors send to the whole group are blocked in it from its first moment.
         """
         paths = [str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])]

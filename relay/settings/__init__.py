@@ -149,7 +149,7 @@ class Settings(BaseModel):
     def max_connections(self) -> int:
         """Connections to receivers that one dispatcher keeps idle, beside those that are busy.
 
-        Twice its transfers, as far as the open-files limit goes: with fewer, hosts in turn push
+        Twice its transfers, as far as the open-files limit goes: with fewer, hosts push
         each other's connections out, and opening one costs more than a delivery.
         """
         return max(1, min(2 * self.max_in_flight, self.open_files - OWN_FILES - self.max_in_flight))
@@ -220,7 +220,7 @@ def _may_be_set(name: str) -> bool:
 
 
 def _gather(environ: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
-    """Collect what is set, in variables or in the files that they name."""
+    """Collect the texts that are set, in variables or in the files that they name."""
     values = {}
     for name in FIELDS:
         text, path = (environ.get(variable, "").strip() for variable in (name, f"{name}_FILE"))
@@ -254,7 +254,7 @@ def _unknown(name: str) -> str:
 
 
 def _open_files_limit() -> int:
-    """The hard limit: what sends raises its own up to it."""
+    """The hard limit: a sender raises its own limit up to it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return 1 << 20 if hard == resource.RLIM_INFINITY else hard
 
@@ -289,8 +289,8 @@ def _shown(name: str, value: Any) -> str:
 
 def mask_database_url(url: str) -> str:
     """Show scheme, user, host and database; hide password and query, however strange their form."""
-    scheme, _, rest = url.partition("://")
-    user_part, at, place = rest.rpartition("@")
+    scheme, _, location = url.partition("://")
+    user_part, at, place = location.rpartition("@")
     user = re.split(r"[:/?#]", user_part)[0]
     password = ":***" if user != user_part else ""
     return f"{scheme}://{user}{password}{at}{re.split(r'[?#]', place)[0]}"

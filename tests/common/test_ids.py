@@ -30,11 +30,13 @@ def test_ids_sort_by_time_to_the_microsecond(first: Micros, later: int, random: 
         assert make_id("wat", first, random) < make_id("wat", second, other)
 
 
-@given(at=MOMENTS, random=RANDOM)
-def test_the_first_id_of_a_moment_bounds_all_that_are_made_then_and_later(at: Micros, random: bytes) -> None:
-    assert first_id("msg", at) <= make_id("msg", at, random)
-    if at:
-        assert make_id("msg", at - 1, ONES) < first_id("msg", at)
+@given(time_us=MOMENTS, random=RANDOM)
+def test_the_first_id_of_a_moment_bounds_all_that_are_made_then_and_later(
+    time_us: Micros, random: bytes
+) -> None:
+    assert first_id("msg", time_us) <= make_id("msg", time_us, random)
+    if time_us:
+        assert make_id("msg", time_us - 1, ONES) < first_id("msg", time_us)
 
 
 def test_the_random_part_is_62_bits() -> None:

@@ -1,6 +1,5 @@
 """Settings: every rule of the table, all problems at once, and never a secret in a sentence."""
 
-import base64
 import ipaddress
 import re
 from pathlib import Path
@@ -12,15 +11,9 @@ from hypothesis import strategies as st
 
 from relay.common.errors import SettingsError
 from relay.settings import FIELDS, Settings, describe, load, mask_database_url
+from tests.support.settings import MASTER_KEY, problems
 
-KEY = base64.b64encode(bytes(range(32))).decode()
 ANYTHING = st.text(st.characters(blacklist_characters="\0", blacklist_categories=()), max_size=60)
-
-
-def problems(environ: dict[str, str]) -> list[str]:
-    with pytest.raises(SettingsError) as caught:
-        load(environ)
-    return caught.value.problems
 
 
 def test_an_empty_environment_gives_the_documented_defaults() -> None:
@@ -60,7 +53,7 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
             "RELAY_UPSTREAM_URL": "http://127.0.0.1:9999",
             "RELAY_UPSTREAM_RATE": "2.5",
             "RELAY_UPSTREAM_SIGNATURE": "V1",
-            "RELAY_MASTER_KEY": f"{KEY},{KEY.rstrip('=')}",
+            "RELAY_MASTER_KEY": f"{MASTER_KEY},{MASTER_KEY.rstrip('=')}",
             "RELAY_ADMIN_TOKEN": "open-sesame",
             "RELAY_CALLBACK_ALLOW": "127.0.0.0/8, ::1/128,10.0.0.7",
             "RELAY_CALLBACK_SCHEMES": "http,https,http",
@@ -155,7 +148,7 @@ def test_a_wrong_value_is_one_sentence_that_names_the_variable(name: str, value:
     whole_key = {"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "s"} if name == "ALIBABA_CLOUD_ACCESS_KEY_ID" else {}
     if name == "RELAY_VOD_CALLBACK_KEY":
         whole_key = {"RELAY_VOD_CALLBACK_URL": "https://relay.example.com/hooks/vod"}
-    with_key = {"RELAY_MASTER_KEY": KEY} if name == "DATABASE_URL" else {}
+    with_key = {"RELAY_MASTER_KEY": MASTER_KEY} if name == "DATABASE_URL" else {}
     (sentence,) = problems({name: value} | whole_key | with_key)
     assert re.fullmatch(rf"{name} \S.*[^.]\.", sentence)
 
@@ -236,60 +229,6 @@ def test_a_file_that_holds_no_text_is_an_error_that_does_not_quote_the_path(
     assert "hush" not in sentence
 
 
-@pytest.mark.parametrize("half", ["ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"])
-def test_half_a_provider_key_is_an_error(half: str) -> None:
-    (sentence,) = problems({half: "x"})
-    assert "belong together" in sentence
-
-
-def test_what_contradicts_a_wrong_value_is_not_said_as_well() -> None:
-    wrong = {"RELAY_ATTEMPT_TIMEOUT": "601", "RELAY_LEASE_SECONDS": "5", "DATABASE_URL": "oracle://h/db"}
-    assert sorted(problems(wrong)) == [
-        problem
-        for name in sorted(wrong.keys() - {"RELAY_LEASE_SECONDS"})
-        for problem in problems({name: wrong[name]})
-    ]
-
-
-def test_a_security_token_needs_its_key() -> None:
-    (sentence,) = problems({"ALIBABA_CLOUD_SECURITY_TOKEN": "x"})
-    assert "ALIBABA_CLOUD_ACCESS_KEY_ID" in sentence
-
-
-ROLE = {
-    "ALIBABA_CLOUD_ROLE_ARN": "acs:ram::1:role/r",
-    "ALIBABA_CLOUD_OIDC_PROVIDER_ARN": "acs:ram::1:oidc-provider/p",
-    "ALIBABA_CLOUD_OIDC_TOKEN_FILE": "/nowhere/token",
-}
-
-
-@pytest.mark.parametrize("missing", ROLE)
-def test_part_of_a_role_is_an_error_unless_a_static_key_stands_before_it(missing: str) -> None:
-    part = {name: value for name, value in ROLE.items() if name != missing}
-    (sentence,) = problems(part)
-    assert "belong together" in sentence
-    load(part | {"ALIBABA_CLOUD_ACCESS_KEY_ID": "id", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "s"})
-    load(ROLE)
-
-
-@pytest.mark.parametrize("name", ["RELAY_VOD_CALLBACK_URL", "RELAY_VOD_CALLBACK_KEY"])
-def test_half_of_what_provider_events_need_is_an_error(name: str) -> None:
-    (sentence,) = problems({name: "https://relay.example.com/hooks/vod"})
-    assert "belong together" in sentence
-
-
-def test_C4_a_lease_shorter_than_the_attempt_and_the_recording_of_its_result_is_refused() -> None:
-    (sentence,) = problems({"RELAY_ATTEMPT_TIMEOUT": "46"})
-    assert sentence.startswith("RELAY_LEASE_SECONDS must be at least RELAY_ATTEMPT_TIMEOUT + 15")
-    load({"RELAY_ATTEMPT_TIMEOUT": "45"})
-
-
-def test_a_shared_database_needs_a_master_key() -> None:
-    (sentence,) = problems({"DATABASE_URL": "mysql://u@h/relay"})
-    assert sentence.startswith("RELAY_MASTER_KEY must be set")
-    load({"DATABASE_URL": "mysql://u@h/relay", "RELAY_MASTER_KEY": KEY})
-
-
 @pytest.mark.parametrize(("open_files", "effective"), [(1024, 720), (65_536, 1000), (10, 1)])
 def test_transfers_are_bounded_by_the_open_files_limit(open_files: int, effective: int) -> None:
     settings = load({}, open_files=open_files)
@@ -304,7 +243,7 @@ def test_neither_repr_nor_description_shows_a_secret() -> None:
             "DATABASE_URL": "postgresql://relay:hush-db@db/relay?sslpassword=hush-q",
             "ALIBABA_CLOUD_ACCESS_KEY_ID": "hush-id",
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "hush-secret",
-            "RELAY_MASTER_KEY": KEY,
+            "RELAY_MASTER_KEY": MASTER_KEY,
             "RELAY_ADMIN_TOKEN": "hush-token",
             "RELAY_VOD_CALLBACK_URL": "https://relay.example.com/hooks/vod",
             "RELAY_VOD_CALLBACK_KEY": "hush-one,hush-two",
@@ -314,7 +253,7 @@ def test_neither_repr_nor_description_shows_a_secret() -> None:
         f"{settings!r} {settings} {describe(settings)} {settings.master_keys} {settings.vod_callback_keys}"
     )
     assert "hush" not in shown
-    assert KEY not in shown
+    assert MASTER_KEY not in shown
     assert repr(bytes(range(32))) not in shown
     rows = {name: value for name, value, _ in describe(settings)}
     assert rows["DATABASE_URL"] == "postgresql://relay:***@db/relay"

@@ -1,6 +1,6 @@
 """Renders the body of a webhook: Standard Webhooks' `type`, `timestamp` and `data`.
 
-A body is the same bytes at every attempt: it is made only from what no longer changes. The
+A body is the same bytes at every attempt: it is made only of values that no longer change. The
 provider's `Data` is spliced in verbatim where it is strict JSON (reading and writing it again would
 change numbers and drop duplicate keys), else it is a JSON string.
 """
