@@ -1,8 +1,8 @@
-"""Who may ask, what HTTP itself refuses, and what machines that watch see."""
+"""Authentication, refusals by HTTP itself, and the answers for monitoring."""
 
 import hashlib
 import json
-import secrets as rng
+import secrets
 from pathlib import Path
 
 import pytest
@@ -89,17 +89,17 @@ def test_a_key_is_stored_only_as_its_hash(caller: Caller, store: Store) -> None:
 def test_subscribers_are_found_by_id_or_name_and_listed_with_their_keys(
     store: Store, encryption: Encryption, clock: Clock, new_id: NewId
 ) -> None:
-    name = f"büro {rng.token_hex(8)}"
-    made = store.write(subscribers.add, name, encryption, clock.now(), new_id)
+    name = f"büro {secrets.token_hex(8)}"
+    created = store.write(subscribers.add, name, encryption, clock.now(), new_id)
     with pytest.raises(Conflict):
         store.write(subscribers.add, name, encryption, clock.now(), new_id)
     key = store.write(subscribers.add_key, name, clock.now(), new_id)
-    assert store.write(subscribers.disable, name, clock.now()) == made.id
-    (shown,) = (one for one in store.read(subscribers.list_all) if one["id"] == made.id)
+    assert store.write(subscribers.disable, name, clock.now()) == created.id
+    (shown,) = (found for found in store.read(subscribers.list_all) if found["id"] == created.id)
     assert shown["name"] == name
     assert shown["disabled_at"]
-    assert {one["hint"] for one in shown["keys"]} == {made.api_key[:10], key.api_key[:10]}
-    assert made.api_key not in json.dumps(shown)
+    assert {listed["hint"] for listed in shown["keys"]} == {created.api_key[:10], key.api_key[:10]}
+    assert created.api_key not in json.dumps(shown)
 
 
 @pytest.mark.parametrize("name", ["", " ", "a" * 101, "a\0", "a\nb"])
@@ -110,7 +110,7 @@ def test_a_subscribers_name_is_printable(
         store.write(subscribers.add, name, encryption, 1, new_id)
 
 
-def test_what_is_unknown_is_not_found(store: Store, new_id: NewId) -> None:
+def test_unknown_subscribers_and_keys_are_not_found(store: Store, new_id: NewId) -> None:
     for name in ("nobody", "ñobody"):
         with pytest.raises(NotFound):
             store.write(subscribers.disable, name, 1)
@@ -159,7 +159,7 @@ def test_healthz_says_that_the_process_lives(port: int) -> None:
     assert (got.status, got.json) == (200, {"status": "ok", "version": "0.0.0"})
 
 
-def test_readyz_tells_of_the_provider_and_stays_ready_while_it_fails(
+def test_readyz_shows_the_provider_and_stays_ready_while_it_fails(
     own_store: Store, encryption: Encryption, new_id: NewId
 ) -> None:
     def ready() -> tuple[int, dict[str, object]]:

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from flask import Response
+from pydantic import ConfigDict
 
 from relay.api.auth import subscriber_id
 from relay.api.context import ctx
@@ -19,7 +20,9 @@ from relay.provider.registry import DEFAULT_SOURCE, SOURCES
 
 
 class JobQuery(Query):
-    """Where to look for a job."""
+    """Which source's job to show; other parameters are ignored, as they always were."""
+
+    model_config = ConfigDict(extra="ignore")
 
     source: Source = DEFAULT_SOURCE
 

@@ -84,16 +84,17 @@ def test_an_open_job_has_no_data_and_only_its_watchers_see_it(caller: Caller, ot
     shown = caller.get(f"/v1/jobs/{job_id}")
     assert (shown.status, shown.json["status"], shown.json["data"]) == (200, "open", None)
     assert other.get(f"/v1/jobs/{job_id}").status == 404
+    assert caller.get(f"/v1/jobs/{job_id}?no=parameter").status == 200
     for unknown in (new_job_id(), "a%00b", "a" * 65, "%C3%A4"):
         assert caller.get(f"/v1/jobs/{unknown}").status == 404
 
 
-def test_a_watch_on_a_job_that_has_ended_owes_its_delivery_at_once(caller: Caller, end: End) -> None:
+def test_a_watch_on_a_job_that_has_ended_has_its_delivery_at_once(caller: Caller, end: End) -> None:
     _, job_id, _ = ended(caller, end)
     got = caller.watch(job_id=job_id)
     assert (got.status, got.json["status"]) == (201, "success")
     deliveries = caller.get(f"/v1/deliveries?watch_id={got.json['id']}").json["data"]
-    assert [one["event"] for one in deliveries] == ["ai_job.success"]
+    assert [delivery["event"] for delivery in deliveries] == ["ai_job.success"]
 
 
 def test_a_delivery_is_shown_with_its_attempts(caller: Caller, end: End, store: Store, new_id: NewId) -> None:
@@ -139,7 +140,7 @@ def test_a_delivery_is_shown_with_its_attempts(caller: Caller, end: End, store: 
 
 
 def add_attempts(store: Store, new_id: NewId, delivery_id: str, count: int, body: str = "") -> None:
-    """So many failed attempts of a delivery, some at a time: a packet of the database may be small."""
+    """Add failed attempts, some at a time: a packet of the database may be small."""
     attempt = {"delivery_id": delivery_id, "duration": 1500, "status_code": 503, "error": "http_5xx"}
     rows = [
         attempt
@@ -162,13 +163,13 @@ def test_a_delivery_holds_its_latest_attempts_and_a_list_all_of_them(
     for owner in (path, sibling):
         add_attempts(store, new_id, owner.rpartition("/")[2], count)
     latest = caller.get(path).json["attempts"]
-    assert [one["number"] for one in latest] == [*range(count - 19, count + 1)]
+    assert [attempt["number"] for attempt in latest] == [*range(count - 19, count + 1)]
     pages = [caller.get(f"{path}/attempts?limit={count // 3}")]
     while (cursor := pages[-1].json["next_cursor"]) is not None:
         pages.append(caller.get(f"{path}/attempts?limit={count // 3}&cursor={cursor}"))
-    every = [one for page in pages for one in page.json["data"]]
+    every = [attempt for page in pages for attempt in page.json["data"]]
     assert len(pages) == 3
-    assert [one["number"] for one in every] == [*range(count, 0, -1)]
+    assert [attempt["number"] for attempt in every] == [*range(count, 0, -1)]
     assert every[:20] == latest[::-1]
     assert caller.get(f"{path}/attempts").json == {"data": every, "next_cursor": None}
     assert other.get(f"{path}/attempts").status == 404
@@ -199,7 +200,7 @@ def test_deliveries_are_filtered(caller: Caller, end: End) -> None:
     endpoint_id = caller.get(f"/v1/deliveries/{first[2]}").json["endpoint_id"]
 
     def ids(query: str) -> list[str]:
-        return [one["id"] for one in caller.get(f"/v1/deliveries?{query}").json["data"]]
+        return [delivery["id"] for delivery in caller.get(f"/v1/deliveries?{query}").json["data"]]
 
     both = [second[2], first[2]]
     now = datetime.now(UTC)
