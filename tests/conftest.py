@@ -10,16 +10,21 @@ from relay.common.ids import NewId
 from relay.db.clock import Clock
 from relay.db.engine import Store
 from relay.subscribers.encryption import Encryption
-from tests.support.database import KINDS, empty, fresh_database, id_maker
+from tests.support.database import KINDS, Databases, empty, id_maker
 from tests.support.sender_client import MakeSenderClient, OneByOne, Route, server_context
 
 
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    databases = Databases(tmp_path_factory.mktemp("databases"))
+    yield databases
+    databases.close()
+
+
 @pytest.fixture(scope="session", params=KINDS)
-def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def database_url(request: pytest.FixtureRequest, databases: Databases) -> str:
     """A migrated database of each kind, shared by the tests of one worker: use subscribers of your own."""
-    folder: Path = tmp_path_factory.mktemp("database")
-    with fresh_database(request.param, folder) as url:
-        yield url
+    return databases.url(request.param, "shared")
 
 
 @pytest.fixture(scope="session")
@@ -30,24 +35,30 @@ def store(database_url: str) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="session")
-def emptied_database_url(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The database behind `own_database_url`: made once for a worker, as making one takes a second."""
-    with fresh_database(database_url.partition(":")[0], tmp_path_factory.mktemp("own")) as url:
-        yield url
+def emptied_database_url(database_url: str, databases: Databases) -> str:
+    """The database behind `own_store` and `own_database_url`."""
+    return databases.url(database_url.partition(":")[0], "emptied")
 
 
-@pytest.fixture
-def own_database_url(emptied_database_url: str) -> str:
-    """A migrated database without a row, of the same kind as `database_url`, that no other test uses now."""
-    empty(emptied_database_url)
-    return emptied_database_url
-
-
-@pytest.fixture
-def own_store(own_database_url: str) -> Iterator[Store]:
-    store = Store(own_database_url)
+@pytest.fixture(scope="session")
+def emptied_store(emptied_database_url: str) -> Iterator[Store]:
+    """The store behind `own_store`, for fixtures that outlive a test."""
+    store = Store(emptied_database_url)
     yield store
     store.close()
+
+
+@pytest.fixture
+def own_store(emptied_store: Store) -> Store:
+    """The store of a database without a row that no other test uses now, of the same kind as `store`."""
+    return empty(emptied_store)
+
+
+@pytest.fixture
+def own_database_url(own_store: Store, emptied_database_url: str) -> str:
+    """The database of `own_store`."""
+    own_store.close()  # no connection of ours is there while processes have the database to themselves
+    return emptied_database_url
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ from relay.db.engine import Store
 from relay.subscribers.encryption import Encryption
 from tests.support.api import Caller, context_for_tests, new_caller, serving
 from tests.support.care import Care, caring
-from tests.support.database import empty
 
 
 @pytest.fixture(scope="session")
@@ -31,20 +30,12 @@ def other(port: int, store: Store, encryption: Encryption, new_id: NewId) -> Cal
 
 
 @pytest.fixture(scope="session")
-def emptied_store(emptied_database_url: str) -> Iterator[Store]:
-    store = Store(emptied_database_url)
-    yield store
-    store.close()
-
-
-@pytest.fixture(scope="session")
 def emptied_port(emptied_store: Store, encryption: Encryption) -> Iterator[int]:
     with serving(context_for_tests(emptied_store, encryption)) as port:
         yield port
 
 
 @pytest.fixture
-def care(emptied_port: int, emptied_store: Store, emptied_database_url: str, encryption: Encryption) -> Care:
+def care(emptied_port: int, own_store: Store, encryption: Encryption) -> Care:
     """A subscriber whose API works on a database without any other row."""
-    empty(emptied_database_url)
-    return caring(emptied_port, emptied_store, encryption)
+    return caring(emptied_port, own_store, encryption)

@@ -19,7 +19,7 @@ from relay.polling.sql.poll_claims import PollClaim
 from relay.provider.list_ai_job.declaration import LIST_AI_JOB
 from tests.db.test_clock import HOUR, MachineClock
 from tests.support.care import housekeeper_of
-from tests.support.emptied import private_store
+from tests.support.database import fresh_store
 from tests.support.flow import LEASE, World
 
 CALL_INTERVAL = US_PER_SECOND // 10
@@ -52,7 +52,7 @@ class JumpingWorld(World):
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with private_store("sqlite://", tmp_path) as store:
+    with fresh_store("sqlite", tmp_path) as store:
         yield store
 
 

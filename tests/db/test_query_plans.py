@@ -23,7 +23,7 @@ from relay.jobs.sql import jobs
 from relay.polling.sql import poll_claims
 from relay.provider.list_ai_job.declaration import LIST_AI_JOB
 from relay.watches.sql import watches
-from tests.support.emptied import private_store
+from tests.support.database import fresh_store
 from tests.support.flow import ALL_EVENTS, AMPLE, LEASE, POLICY, World
 
 FINISHED = 20_000
@@ -40,7 +40,7 @@ BIG = {"endpoints", "deliveries", "jobs", "watches", "attempts"}
 @pytest.fixture
 def world(database_url: str, tmp_path: Path) -> Iterator[World]:
     """A relay that has done much and has little open: 10 deliveries, 10 jobs, 10 watches."""
-    with private_store(database_url, tmp_path) as store:
+    with fresh_store(database_url.partition(":")[0], tmp_path) as store:
         world = World(store)
         store.write(add_history, world, world.new_subscriber())
         for number in range(5):

@@ -1,6 +1,6 @@
 """What waited for too long fails, what a deleted endpoint is owed is cancelled: by tidiers, in batches."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import update
@@ -17,22 +17,15 @@ from relay.endpoints.sql import endpoint_changes, endpoints
 from relay.housekeeping.sql import fleet
 from relay.watches.sql import endpoint_deletion
 from tests.support.care import HOOK, housekeeper_of
-from tests.support.emptied import empty, private_store
 from tests.support.flow import LEASE, POLICY, RETENTION, World
 
 DAY = 86_400.0  # seconds
 BLOCKED_AFTER = POLICY.longest_wait / US_PER_SECOND
 
 
-@pytest.fixture(scope="module")
-def private(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with private_store(database_url, tmp_path_factory.mktemp("sweeps")) as store:
-        yield store
-
-
 @pytest.fixture
-def world(private: Store) -> World:
-    return World(empty(private))
+def world(own_store: Store) -> World:
+    return World(own_store)
 
 
 def pause(world: World) -> None:

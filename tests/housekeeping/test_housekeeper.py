@@ -1,6 +1,5 @@
 """Watches expire at their deadline, by any number of tidiers."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -18,21 +17,14 @@ from relay.housekeeping import housekeeper
 from relay.housekeeping.housekeeper import CHECK_EVERY, EXPIRE_BATCH
 from relay.housekeeping.sql import notices, prune
 from tests.support.care import housekeeper_of
-from tests.support.emptied import empty, private_store
 from tests.support.flow import World
 
 HOOK = "https://example.com/hook"
 
 
-@pytest.fixture(scope="module")
-def private(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with private_store(database_url, tmp_path_factory.mktemp("tidy")) as store:
-        yield store
-
-
 @pytest.fixture
-def world(private: Store) -> World:
-    return World(empty(private))
+def world(own_store: Store) -> World:
+    return World(own_store)
 
 
 def statuses(world: World) -> dict[str, int]:

@@ -1,7 +1,6 @@
 """`endpoint.disabled` goes to the subscriber's other endpoints that are named for it."""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,21 +15,14 @@ from relay.endpoints.sql import endpoint_changes, endpoint_moves
 from relay.housekeeping.sql import notices
 from relay.sending.rules.webhook import Notice, render
 from tests.support.care import HOOK, housekeeper_of
-from tests.support.emptied import empty, private_store
 from tests.support.flow import World
 
 DESK, SHELF = "https://desk.example.com/hook", "https://shelf.example.com/hook"
 
 
-@pytest.fixture(scope="module")
-def private(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with private_store(database_url, tmp_path_factory.mktemp("notices")) as store:
-        yield store
-
-
 @pytest.fixture
-def world(private: Store) -> World:
-    return World(empty(private))
+def world(own_store: Store) -> World:
+    return World(own_store)
 
 
 def listen_at(world: World, *urls: str) -> None:

@@ -1,7 +1,6 @@
 """Pruning: old finished records go, in batches; what is open stays, however old (K4)."""
 
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -18,22 +17,15 @@ from relay.subscribers.encryption import Encryption
 from relay.subscribers.sql import secrets
 from relay.watches import registration
 from relay.watches.sql import endpoint_deletion
-from tests.support.emptied import empty, private_store
 from tests.support.flow import World
 
 DAY = 86_400.0
 ONE_WRITER = "SQLite has one writer at a time"
 
 
-@pytest.fixture(scope="module")
-def private(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with private_store(database_url, tmp_path_factory.mktemp("prune")) as store:
-        yield store
-
-
 @pytest.fixture
-def world(private: Store) -> World:
-    return World(empty(private))
+def world(own_store: Store) -> World:
+    return World(own_store)
 
 
 def prune_batch(world: World, before: Micros) -> dict[str, int]:

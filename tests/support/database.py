@@ -48,13 +48,37 @@ def empty_database(kind: str, folder: Path) -> Iterator[str]:
         admin.dispose()
 
 
-def empty(database_url: str) -> None:
-    """Delete every row, and what a test may have done to the revision."""
-    store = Store(database_url)
-    try:
-        store.write(_delete_rows)
-    finally:
+@contextlib.contextmanager
+def fresh_store(kind: str, folder: Path) -> Iterator[Store]:
+    """The store of an empty, migrated database of this kind, gone afterwards."""
+    with fresh_database(kind, folder) as url:
+        store = Store(url)
+        yield store
         store.close()
+
+
+class Databases:
+    """The databases that the tests of one worker share, each made when it is first needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made: dict[tuple[str, str], str] = {}
+        self._stack = contextlib.ExitStack()
+        self.close = self._stack.close
+
+    def url(self, kind: str, purpose: str) -> str:
+        key = (kind, purpose)
+        if key not in self._made:
+            folder = self._folder / f"{kind}-{purpose}"
+            folder.mkdir()
+            self._made[key] = self._stack.enter_context(fresh_database(kind, folder))
+        return self._made[key]
+
+
+def empty(store: Store) -> Store:
+    """Delete every row, and what a test may have done to the revision."""
+    store.write(_delete_rows)
+    return store
 
 
 def _delete_rows(tx: Tx) -> None:

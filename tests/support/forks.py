@@ -5,7 +5,6 @@ They are forked from a process that has imported it all, `multiprocessing`'s for
 """
 
 import fcntl
-import functools
 import multiprocessing
 import os
 import random
@@ -14,7 +13,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from multiprocessing.context import ForkServerContext
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import Any
@@ -31,13 +29,8 @@ IMPORTED = (
     "relay.sending.sender",
     "tests.support.forks",
 )
-
-
-@functools.cache
-def _server() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(IMPORTED))
-    return context
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(list(IMPORTED))  # it starts with the first process that is forked
 
 
 class Forked:
@@ -49,7 +42,7 @@ class Forked:
     def __init__(self, arguments: Sequence[str], environ: Mapping[str, str], *files: int) -> None:
         given = (list(arguments), dict(environ), [_File(descriptor) for descriptor in files])
         # A daemon: it ends with this process at the latest.
-        self._process = _server().Process(target=_become, args=given, daemon=True)
+        self._process = CONTEXT.Process(target=_become, args=given, daemon=True)
         self._process.start()
         assert self._process.pid is not None
         self.pid: int = self._process.pid
