@@ -218,12 +218,12 @@ def test_C3_many_claimers_never_take_a_row_twice(world: World) -> None:
         world.enqueue(20, f"https://e{number}.example/hook")
         world.set_endpoint(f"https://e{number}.example/hook", concurrency_limit=10, warmed_up=1)
     sent: Counter[str] = Counter()
-    ssrf_filter = threading.Lock()
+    lock = threading.Lock()
 
     def dispatcher() -> None:
         while True:
             taken = world.claim(ClaimCapacity(slots=17, cold_slots=17, payload_bytes=1 << 20)).taken
-            with ssrf_filter:
+            with lock:
                 sent.update(one.id for one in taken)
                 done = sum(sent.values()) >= 400
             world.record(taken)
