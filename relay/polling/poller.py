@@ -45,7 +45,7 @@ class PollerConfig:
 
 
 class Poller:
-    """Claims on the caller's thread, asks and records on a few of its own; `client` asks the source."""
+    """Claims on the caller's thread; asks by `client` and records on threads of its own."""
 
     def __init__(
         self, store: Store, clock: Clock, source: JobSource, client: SourceClient, config: PollerConfig
@@ -165,7 +165,7 @@ class Poller:
         return tally
 
     def _failed(self, claim: PollClaim, failure: Failure) -> list[str]:
-        """Give the jobs back and slow down or hold the fleet's calls; returns the JobIds lost meanwhile."""
+        """Give the jobs back and slow the fleet's calls down; returns the JobIds lost meanwhile."""
         slow_down = self._guard.slow_down(claim.taken_at, failure, self._config.jitter())
         lost = self._store.write(give_back, claim, self._clock.now(), slow_down)
         self._guard.failed(failure)

@@ -41,7 +41,7 @@ class UpstreamGuard:
         return self._store.write(rate_limiter.take_call, self._source, self._clock.now(), self._call_interval)
 
     def is_ready(self, why_not: str | None) -> bool:
-        """Whether the source can be asked; `why_not` is a sentence where there are no credentials."""
+        """Whether the source can be asked; `why_not` is a sentence without credentials."""
         if why_not is None:
             self._unready_since = None
             return True
@@ -53,7 +53,7 @@ class UpstreamGuard:
         return False
 
     def slow_down(self, asked_at: Micros, failure: Failure, jitter: float) -> SlowDown:
-        """What a call that brought no answer means for the next ones; to be run in a transaction."""
+        """What a failed call means for the next ones; to be run in a transaction."""
         code, detail = code_and_detail(failure)
         wait = (failure.retry_after or 0) if isinstance(failure, Refused) else 0
         if isinstance(failure, Refused) and failure.kind is RefusalKind.THROTTLED:

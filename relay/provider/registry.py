@@ -1,4 +1,4 @@
-"""The sources of jobs that this relay asks, and every event of the house.
+"""The sources of jobs that this relay asks, and all events.
 
 A source is registered here, by a line, and nowhere else. Importing this loads no client.
 """
@@ -18,12 +18,12 @@ SOURCES: dict[str, JobSource] = {source.name: source for source in (LIST_AI_JOB,
 
 
 def all_events() -> list[EventType]:
-    """Every event of the house: those of the sources, then the relay's own."""
+    """All events: those of the sources, then the relay's own."""
     return [event for source in SOURCES.values() for event in source.events] + [*events.OF_THE_RELAY]
 
 
 def job_queries() -> dict[str, str]:
-    """Of each event that carries a job's result: the query by which the API shows a job of its source."""
+    """Event → query by which the API shows a job of its source; only events with a result."""
     return {
         event.name: "" if source.name == DEFAULT_SOURCE else f"?source={source.name}"
         for source in SOURCES.values()
@@ -33,7 +33,7 @@ def job_queries() -> dict[str, str]:
 
 
 def check(sources: Mapping[str, JobSource]) -> None:
-    """Raise `ValueError` for declarations that the tables could not hold or that contradict each other."""
+    """Raise `ValueError` for declarations that contradict each other or do not fit the tables."""
     names = [event.name for event in events.OF_THE_RELAY]
     for name, source in sources.items():
         if name != source.name or not _fits(name, SOURCE_LENGTH):
@@ -42,7 +42,7 @@ def check(sources: Mapping[str, JobSource]) -> None:
         events.join(source.watchable)
         endings = [event.ends for event in source.events if event.ends is not None]
         if len(set(endings)) < len(endings):
-            raise ValueError(f"two events of the source {name} tell of the same end of a watch")
+            raise ValueError(f"two events of the source {name} have the same end of a watch")
     for event_name in names:
         if not _fits(event_name, EVENT_LENGTH) or names.count(event_name) > 1:
             raise ValueError(

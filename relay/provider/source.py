@@ -16,10 +16,10 @@ from relay.settings import Settings
 
 
 class JobReport(NamedTuple):
-    """What one answer says of one job.
+    """One job in an answer.
 
-    Texts are the provider's own, None where absent, with NUL and lone surrogates replaced by U+FFFD
-    so that every database takes them. `data` is the provider's `Data` text; `data_is_json` says
+    Texts are the source's own, None where absent, with NUL and lone surrogates replaced by U+FFFD
+    so that every database takes them. `data` is the result's text; `data_is_json` says
     that it is strict JSON no deeper than 200 levels, so that a webhook may carry it verbatim.
     """
 
@@ -37,7 +37,7 @@ class JobReport(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one call told about the ids that were asked: `reports` and `missing` share none."""
+    """The answer to one call; no id is in both `reports` and `missing`."""
 
     reports: dict[str, JobReport]
     missing: frozenset[str]
@@ -45,14 +45,14 @@ class Answer:
 
 
 class RefusalKind(StrEnum):
-    """What a refusal calls for."""
+    """The reaction to a refusal."""
 
     THROTTLED = "throttled"
     """Ask less often, and not before `retry_after`."""
     TRANSIENT = "transient"
     """Back off and ask again."""
     SIGN_AGAIN = "sign_again"
-    """Sign anew, with another nonce and the provider's time, and ask again at once."""
+    """Sign anew, with another nonce and the source's time, and ask again at once."""
     DENIED = "denied"
     """Nothing will be answered until a person changes key, rights, account or settings."""
     BAD_IDS = "bad_ids"
@@ -61,7 +61,7 @@ class RefusalKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The provider's refusal of one call; texts are its own, None where absent."""
+    """A refusal of one call; texts are the source's own, None where absent."""
 
     kind: RefusalKind
     code: str | None
@@ -103,7 +103,7 @@ class SourceClient(Protocol):
         """Ask once about at most `ids_per_call` jobs."""
 
     def why_not(self) -> str | None:
-        """Why no call can be made now: a sentence where there are no valid credentials, else None."""
+        """Why no call can be made now: a sentence without valid credentials, else None."""
 
     def close(self) -> None:
         """Give up what it holds; it is not asked again."""
@@ -131,7 +131,7 @@ class JobSource:
 
     @property
     def watchable(self) -> list[str]:
-        """The events that a watch on one of its jobs may ask for, in the order in which they are stored."""
+        """The events that a watch on its jobs may ask for, in the order of storage."""
         return [event.name for event in (*self.events, WATCH_EXPIRED) if event.is_watchable]
 
     @property
@@ -140,5 +140,5 @@ class JobSource:
         return [event.name for event in (*self.events, WATCH_EXPIRED) if event.by_default]
 
     def event_of(self, ending: WatchStatus) -> str | None:
-        """The event that tells of this end of a watch; None where nobody is notified of it."""
+        """The event of this end of a watch; None where nobody is notified of it."""
         return next((event.name for event in self.events if event.ends is ending), None)

@@ -1,8 +1,8 @@
-"""Registering and cancelling watches: each function is one transaction, from request to rows.
+"""Registers and cancels watches: each function is one transaction, from request to rows.
 
-A job that is known to have ended gets its delivery in the same transaction. The job's row is locked
-first, so that a watch added in the very moment its job ends is never missed: either the settle sees
-the watch, or this sees the result.
+A watch on a job that has ended gets its delivery in the same transaction. The job's row is locked
+first, so that a watch added in the moment its job ends is never missed: either the recording of the
+poll's result sees the watch, or the registration sees the result.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,7 +64,7 @@ class Registered:
 def register(
     tx: Tx, subscriber_id: str, requests: Sequence[WatchRequest], now: Micros, new_id: NewId
 ) -> list[Registered]:
-    """Register watches, all or none; one that equals a waiting one is that one, with its deadline kept.
+    """Register watches, all or none; a watch equal to a waiting one is that, with its deadline.
 
     Raises Invalid for another subscriber's endpoint and QuotaExceeded beyond the subscriber's
     limits.
@@ -84,8 +84,8 @@ def register(
         rows[key]["id"] = watch_id
     _check_quota(tx, subscriber_id, len(rows))
     if any(job.status != JobStatus.OPEN for job in known.values()):
-        # They are owed something at once: lock them before the watches' foreign keys share-lock
-        # them.
+        # These get deliveries at once: lock their endpoints before the watches' foreign keys
+        # share-lock them.
         endpoints.lock_in_order(tx, (row["endpoint_id"] for row in rows.values()))
     moves.insert_waiting(tx, list(rows.values()))
     _end_or_activate(tx, subscriber_id, list(rows.values()), known, now, new_id)
@@ -96,7 +96,7 @@ def register(
 def cancel(tx: Tx, subscriber_id: str, watch_id: str, now: Micros) -> None:
     """Cancel a watch: what is in flight finishes, nothing new is sent, history stays.
 
-    Cancelling what has ended already cancels the delivery it still owes. Raises NotFound.
+    Cancelling a watch that has ended cancels its pending delivery. Raises NotFound.
     """
     job = watches.job_of(tx, subscriber_id, watch_id)
     if job is None:

@@ -16,7 +16,7 @@ JobName = tuple[str, str]
 
 
 def find_or_make(tx: Tx, names: Iterable[JobName], now: Micros) -> dict[JobName, Any]:
-    """Name → row, locked (the first place in the order of locks); unknown jobs are made, not yet due."""
+    """Name → row, locked (first in the order of locks); unknown jobs are made, not yet due."""
     ordered = sorted(set(names))
     if not ordered:
         return {}
@@ -74,7 +74,7 @@ _CLAIMED = (
 
 
 def lock_claimed(tx: Tx, token: str, numbers: Mapping[int, int]) -> dict[int, Any]:
-    """Lock claimed jobs, numbers of their polls by key, and return the rows whose claim still stands.
+    """Lock claimed jobs and return the rows whose claim still stands; `numbers` are poll by key.
 
     `deadline` is the first of the watches that wait, None for a job that nobody waits for any more.
     It is read by a statement of its own, after the locks: a statement that waits for a lock sees

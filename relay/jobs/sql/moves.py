@@ -46,7 +46,7 @@ def activate(tx: Tx, keys: Sequence[int], subscriber_id: str, now: Micros) -> No
 
 
 def suspend(tx: Tx, keys: Iterable[int]) -> None:
-    """After watches on these jobs have ended: charge each to its earliest waiting watch, or make it idle.
+    """Charge each job to its earliest waiting watch, or make it idle, as watches on it have ended.
 
     A claimed job that nobody waits for is left to the result of its poll.
     """
@@ -104,12 +104,12 @@ def finish(tx: Tx, reports: Mapping[int, JobReport], now: Micros) -> None:
 
 
 def reschedule(tx: Tx, reports: Mapping[int, JobReport], due: Mapping[int, Micros | None]) -> None:
-    """Store what was said of jobs that are still open, and when each is due again (None: nobody waits)."""
+    """Store reports of open jobs, and when each is due again (None: nobody waits for it)."""
     _release(tx, reports, due, None)
 
 
 def reschedule_silent(tx: Tx, due: Mapping[int, Micros | None], missing: Iterable[int] = ()) -> None:
-    """Of these jobs nothing was learned but that some are `missing`; when each is due again."""
+    """Store when jobs without a report are due again, and count the answer for the `missing`."""
     unknown = set(missing)
     rows = [{"row": key, "next": due[key], "more": int(key in unknown)} for key in sorted(due)]
     update_rows(tx, _RELEASE_SILENT, rows)
@@ -129,7 +129,7 @@ def _release(
 
 
 def _facts(report: JobReport, limit: int) -> dict[str, Any]:
-    """A report's columns; `Data` beyond what the database takes is left out, and its length kept."""
+    """A report's columns, without `data` that the database can't take, but with its length."""
     size = 0 if report.data is None else len(report.data.encode())
     return {
         "status": report.status,

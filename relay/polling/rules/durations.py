@@ -1,4 +1,4 @@
-"""How long jobs take: what is learned from those that ended, and how likely one ends in the next seconds.
+"""How long jobs take, as learned from those that ended, and how likely a job ends soon.
 
 For each type of job the newest durations are kept; a `Curve` is made of their quantiles. Seconds
 throughout.
@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 
 from relay.common.time import US_PER_SECOND, Micros
 
-KEPT = 1_000  # durations of a type: a twentieth of them, a step between quantiles, is known to a seventh
+KEPT = 1_000  # durations of a type: the twentieth between two quantiles is known to a seventh
 KEPT_AT_ONCE = KEPT // 10  # so that they do not all stem from the same few seconds
-STEPS = 20  # between the quantiles of a curve, and the first and the last hundredth beside them
-PRIOR_MEDIAN = 120.0  # seconds; jobs commonly run from 15 s to some minutes (upstream.md, section 5)
+QUANTILES = 20  # of a curve; the first and the last hundredth stand beside them
+PRIOR_MEDIAN = 120.0  # seconds; jobs commonly run from 15 s to some minutes
 PRIOR_WEIGHT = 10  # what is assumed counts as much as so many durations seen
 LONGEST = 30 * 86_400.0  # seconds: the longest a watch may wait; a longer duration is a broken clock
 TYPE_LENGTH = 64
@@ -29,15 +29,15 @@ _GRID = tuple(1.5**step for step in range(37))
 class Curve:
     """How the chance to end grows with a job's age.
 
-    `hazard` is the cumulative hazard, -ln of the share still running, at each of `ages`; between
-    two of them it grows evenly. Both start at 0 and rise.
+    `hazard` is the cumulative hazard, -ln of the part of jobs still running, at each of `ages`;
+    between two of them it grows evenly. Both start at 0 and rise.
     """
 
     ages: tuple[float, ...]
     hazard: tuple[float, ...]
 
     def interval_for(self, threshold: float, age: float, longest: float) -> float:
-        """The shortest gap after this age whose `worth` reaches `gain`; at most `longest`."""
+        """The shortest interval after this age of utility `threshold`; at most `longest`."""
         before = self.hazard_at(age)
         start, low = 0.0, 0.0
         for index in range(bisect_right(self.ages, age), len(self.ages)):
@@ -64,10 +64,10 @@ class Curve:
 def _meet(
     threshold: float, start: float, low: float, end: float, high: float, gathered: float, rate: float
 ) -> float:
-    """The gap worth `gain` between two worth `low` and `high`; hazard is `gathered`, then comes at `rate`.
+    """The interval of utility `threshold`, between `start` of utility `low` and `end` of `high`.
 
-    The root of the worth is nearly a straight line in the gap: two steps of false position are near
-    enough.
+    The hazard is `gathered` at `start`, and grows at `rate`. The root of the utility is nearly a
+    straight line in the interval: two rounds of false position are near enough.
     """
     begin = start
     for _ in range(2):
@@ -82,9 +82,9 @@ def _meet(
 
 
 def utility(interval: float, hazard: float) -> float:
-    """What a poll after this gap saves, in seconds of delay, if the gap gathers this hazard H.
+    """The seconds of delay that a poll after this interval saves, which gathers this hazard H.
 
-    gap · (e^H - 1 - H) / H: for the small H of most gaps half of gap · chance; see `poll_policy`.
+    interval · (e^H - 1 - H) / H: for a small H half of interval · chance; see `poll_policy`.
     """
     if hazard < 1e-6:
         return interval * hazard / 2
@@ -92,18 +92,17 @@ def utility(interval: float, hazard: float) -> float:
 
 
 def remember(known: Sequence[float], fresh: Sequence[float]) -> list[float]:
-    """The newest durations of a type: those known and the fresh ones, evenly thinned if they are many."""
-    step = max(len(fresh) / KEPT_AT_ONCE, 1.0)
-    chosen = [round(fresh[int(step * index)], 1) for index in range(int(len(fresh) / step))]
+    """The newest durations of a type: the known ones, and the fresh ones evenly thinned."""
+    stride = max(len(fresh) / KEPT_AT_ONCE, 1.0)
+    chosen = [round(fresh[int(stride * index)], 1) for index in range(int(len(fresh) / stride))]
     return [*known, *chosen][-KEPT:]
 
 
 def learn(durations: Sequence[float]) -> Curve:
     """The curve of a type from the newest durations of jobs that ended, in any order; none is fine.
 
-    It mixes what was seen with a prior, S(age) = 1 / (1 + age / median), as if the prior were ten
-    more durations: sane before anything is learned, and later only felt where nothing was ever
-    seen.
+    They are mixed with a prior, S(age) = 1 / (1 + age / median), as if the prior were ten more
+    durations: it decides before anything is learned, and later at ages that were never seen.
     """
     knots = _quantiles(sorted(durations))
     seen, assumed = len(durations), PRIOR_WEIGHT
@@ -116,20 +115,21 @@ def learn(durations: Sequence[float]) -> Curve:
 
 
 def _quantiles(ordered: Sequence[float]) -> list[tuple[float, float]]:
-    """Some (age, share of jobs still running then), from age 0; ages and shares are distinct."""
+    """Some (age, part of the jobs still running then), from age 0; all are distinct."""
     if not ordered:
         return []
     knots = [(0.0, 1.0)]
-    for level in (0.01, *(step / STEPS for step in range(1, STEPS)), 0.99):
+    for level in (0.01, *(index / QUANTILES for index in range(1, QUANTILES)), 0.99):
         age = ordered[min(int(level * len(ordered)), len(ordered) - 1)]
         knots.append((max(age, knots[-1][0] * 1.001), 1 - level))  # equal ones are drawn apart a little
     return knots
 
 
 def _still_running(knots: Sequence[tuple[float, float]], age: float) -> float:
-    """The share of jobs that run longer than `age`: an even hazard between quantiles, a power law after them.
+    """The part of the jobs that run longer than `age`.
 
-    The power is that of the last two quantiles: jobs that have run so long may run as long again.
+    Between quantiles the hazard is even. After them it follows the power law of the last two: jobs
+    that have run so long may run as long again.
     """
     if not knots:
         return 0.0
@@ -146,7 +146,7 @@ def _still_running(knots: Sequence[tuple[float, float]], age: float) -> float:
 
 
 def type_key(job_type: str | None) -> str:
-    """Under what name a type is learned; types too strange to be kept apart are all one."""
+    """The name under which a type is learned; types that can't be stored as names are all one."""
     name = job_type or ""
     return name if len(name) <= TYPE_LENGTH and name.isascii() and name.isprintable() else ""
 
@@ -154,14 +154,14 @@ def type_key(job_type: str | None) -> str:
 def provider_time(value: str | None) -> Micros | None:
     """A time as the provider writes it, `yyyy-MM-ddTHH:mm:ssZ`; None for anything else."""
     try:
-        at = datetime.fromisoformat(value or "")
+        time = datetime.fromisoformat(value or "")
     except ValueError:
         return None
-    return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * US_PER_SECOND)
+    return round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * US_PER_SECOND)
 
 
 def age_of(creation_time: str | None, registered_at: Micros, now: Micros) -> float:
-    """Seconds since the provider began with a job; since it was registered where that is not known."""
+    """Seconds since the provider began with a job, else since it was registered."""
     began = provider_time(creation_time)
     return max(now - (registered_at if began is None else began), 0) / US_PER_SECOND
 
@@ -174,10 +174,10 @@ def duration_of(
     last_open_at: Micros | None,
     now: Micros,
 ) -> float | None:
-    """How long a job took that is seen ended at `now`: the provider's times, or what was observed.
+    """How long a job took that is seen ended at `now`: by the provider's times, or as observed.
 
     Observed, it began at its registration and ended halfway between the last time it was seen open
-    and now; a job never seen open tells nothing. None too where the times make no sense.
+    and now. None for a job that was never seen open, and where the times make no sense.
     """
     began, ended = provider_time(creation_time), provider_time(complete_time)
     if ended is None and last_open_at is not None:

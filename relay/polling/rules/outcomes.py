@@ -1,17 +1,7 @@
-"""What the outcome of a call means: how it is named, whether the source is down, and which jobs it ends."""
-
-from typing import assert_never
+"""What the outcome of a call means: its name, whether the source is down, which jobs it ends."""
 
 from relay.common.states import JobStatus
-from relay.provider.source import (
-    Answered,
-    JobReport,
-    Outcome,
-    RefusalKind,
-    Refused,
-    Unreachable,
-    Unreadable,
-)
+from relay.provider.source import JobReport, Outcome, RefusalKind, Refused, Unreachable, Unreadable
 
 Failure = Refused | Unreachable | Unreadable
 
@@ -21,32 +11,16 @@ def is_down(failure: Failure) -> bool:
     return isinstance(failure, Refused) and failure.kind in {RefusalKind.DENIED, RefusalKind.BAD_IDS}
 
 
-def code_and_detail(failure: Failure) -> tuple[str, str]:
-    """A failure as people read it: a short code and a sentence."""
-    match failure:
-        case Refused():
-            return failure.code or f"HTTP {failure.http_status}", failure.message or "no message"
-        case Unreachable():
-            return "Unreachable", failure.reason
-        case Unreadable():
-            return "Unreadable", failure.reason
-        case _:
-            assert_never(failure)
-
-
 def outcome_word(outcome: Outcome) -> str:
     """The outcome as metrics and logs name it."""
-    match outcome:
-        case Answered():
-            return "answered"
-        case Refused():
-            return outcome.kind.value
-        case Unreachable():
-            return "unreachable"
-        case Unreadable():
-            return "unreadable"
-        case _:
-            assert_never(outcome)
+    return outcome.kind.value if isinstance(outcome, Refused) else type(outcome).__name__.lower()
+
+
+def code_and_detail(failure: Failure) -> tuple[str, str]:
+    """A failure as people read it: a short code and a sentence."""
+    if isinstance(failure, Refused):
+        return failure.code or f"HTTP {failure.http_status}", failure.message or "no message"
+    return type(failure).__name__, failure.reason
 
 
 def report_of_lost(job_id: str, lost_count: int) -> JobReport:

@@ -2,9 +2,9 @@
 
 from relay.common.time import US_PER_SECOND, Micros
 
-# An event may come before the source answers accordingly: after a poll that finds the job still open
-# it is asked about again after these, and then the event is used up. (No job is asked about twice in
-# two seconds all the same.)
+# An event may come before the source answers accordingly. After a poll that finds the job still
+# open it is asked about again after these; then the event is used up. No job is asked about twice
+# in two seconds all the same.
 ASK_AGAIN = (1 * US_PER_SECOND, 2 * US_PER_SECOND, 4 * US_PER_SECOND)
 
 

@@ -24,8 +24,8 @@ from relay.polling.rules.poll_policy import CLOSEST_POLLS
 from relay.polling.sql import rate_limiter
 from relay.provider.source import JobSource
 
-# Owners whose jobs one claim reads: where more have jobs but few have due ones, some wait for a later
-# call.
+# Owners whose jobs one claim reads: where more have jobs but few have due ones, some wait for a
+# later call.
 OWNERS_SCANNED = 100
 AFTER_EVERY_OWNER = "~"  # after every id
 
@@ -48,8 +48,8 @@ class ClaimedJob:
 class PollClaim:
     """The jobs of one call, leased at `taken_at`; the next call may be made at `not_before`.
 
-    `is_news` says that an answer has to be noted, as the source was down or has not answered lately.
-    No jobs: nothing is due, or `not_before` says when there may be a call or enough jobs to fill it.
+    `is_news` says that an answer has to be noted, as the source was down or has not answered
+    lately. No jobs: nothing is due, or `not_before` says when a call or enough jobs are there.
     """
 
     source: JobSource
@@ -61,7 +61,7 @@ class PollClaim:
 
 
 def next_due(tx: Tx, source: str) -> Micros | None:
-    """When the source may be asked next: a job is due and a call is free; None while nobody waits."""
+    """When a job is due and a call of the source is free; None while nobody waits."""
     waiting = (Job.source == source) & Job.due_at.is_not(None)
     due_at = tx.scalar(select(Job.due_at).where(waiting).order_by(Job.due_at).limit(1))
     if due_at is None:
@@ -170,7 +170,7 @@ def _due_next(tx: Tx, source: JobSource, now: Micros, capacity: int) -> list[Any
 
 
 def _round_robin(tx: Tx, source: JobSource, now: Micros, last_owner: str, capacity: int) -> list[Any]:
-    """As many due jobs as there are places, one of each owner in every round, each owner's oldest first."""
+    """Due jobs for a call's places, one of each owner in a round, each owner's oldest first."""
     queues = _queues(tx, source.name, now, last_owner, capacity)
     keys = [key for key in chain.from_iterable(zip_longest(*queues.values())) if key is not None][:capacity]
     if not keys:
@@ -181,7 +181,7 @@ def _round_robin(tx: Tx, source: JobSource, now: Micros, last_owner: str, capaci
 
 
 def _queues(tx: Tx, source: str, now: Micros, last_owner: str, capacity: int) -> dict[str, list[int]]:
-    """Owner → the oldest due jobs: first the owners after `last_owner` by id, then those up to it."""
+    """Owner → oldest due jobs: first the owners after `last_owner` by id, then those up to it."""
     queues: dict[str, list[int]] = {}
     scanned = 0
     after, before = ((last_owner, AFTER_EVERY_OWNER), ("", last_owner))
@@ -197,7 +197,7 @@ def _queues(tx: Tx, source: str, now: Micros, last_owner: str, capacity: int) ->
 
 
 def _walk(tx: Tx, source: str, after: str, last: str, capacity: int) -> Iterator[dict[str, list[Any]]]:
-    """Walk along the index from owner to owner: some owners at a time, with the first of their open jobs."""
+    """Walk along the index: some owners at a time, with the first of their open jobs."""
     while after < last:
         parameters = {"source": source, "after": after, "last": last, "capacity": capacity}
         rows = list(tx.execute(_HEADS, parameters))

@@ -1,4 +1,4 @@
-"""The poll policy in SQL: what is learned of jobs, and by what all pollers choose when to ask again.
+"""The poll policy of a source, shared by all pollers: what jobs take, and the owners' quotas.
 
 Every poller reads the policy anew each ten seconds; the first that finds it ten seconds old
 refreshes it from a sample of the open jobs. What it decides is pure:
@@ -24,14 +24,14 @@ from relay.polling.rules.poll_policy import Plan, Quota, Sample, crowded, polls_
 from relay.provider.source import JobSource
 
 REFRESH = 10 * US_PER_SECOND  # time enough for a load to change by some per cent
-SAMPLE = 600  # open jobs of an owner: they tell what a gain costs to two or three per cent
-OWNERS_SAMPLED = 30  # with more that want more than their share, the smaller ones are polled evenly
+SAMPLE = 600  # open jobs of an owner: they give the cost of a threshold to two or three per cent
+OWNERS_SAMPLED = 30  # of more who want more than their quota, the smaller ones are polled evenly
 TYPES = 100  # learned apart; the page knows two, and combinations of them
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """The open jobs, counted by owner, and samples of those whose owners want more than their share."""
+    """Open jobs by owner, and samples of those whose owners want more than their quota."""
 
     quotas: Mapping[str, float]
     counts: Mapping[str, int]
@@ -43,7 +43,7 @@ class Survey:
 class Policy:
     """What one process knows of the policy, and what it has learned since it last wrote that down.
 
-    Threads may share it. `call_interval` is the budget's, in microseconds.
+    Threads may share it. `call_interval` is the rate limiter's.
     """
 
     def __init__(self, store: Store, source: JobSource, call_interval: Micros) -> None:
@@ -113,7 +113,7 @@ def claim_refresh(tx: Tx, source: str, now: Micros) -> bool:
 
 
 def survey(tx: Tx, source: JobSource, now: Micros, calls_per_second: float) -> Survey:
-    """Count the open jobs by owner and sample those of the owners who want more than their quota."""
+    """Count open jobs by owner, and sample those of owners who want more than their quota."""
     most = calls_per_second * source.ids_per_call
     newest, new_jobs, before = _arrivals(tx, source.name, most)
     factor = tx.scalar(select(Upstream.rate_factor).where(Upstream.source == source.name)) or 1.0
@@ -131,7 +131,7 @@ def survey(tx: Tx, source: JobSource, now: Micros, calls_per_second: float) -> S
 
 
 def _arrivals(tx: Tx, source: str, most: float) -> tuple[int, float, float]:
-    """The newest job, and how many of the source came a second since the last refresh and before that.
+    """The newest job, and the source's new jobs a second since the last refresh and before it.
 
     The smaller of the two is planned for: a rush is not taken for a flow. No more are counted than
     the `most` that can be asked about in a second allow.
@@ -153,7 +153,7 @@ def _arrivals(tx: Tx, source: str, most: float) -> tuple[int, float, float]:
 
 
 def _sample(tx: Tx, source: str, owner: str, count: int, now: Micros) -> list[Sample]:
-    """Every nth of an owner's jobs that were asked about: their numbers do not depend on their ages."""
+    """Every nth of an owner's jobs that were asked about: numbers do not depend on ages."""
     step = max(count // SAMPLE, 1)
     rows = select(Job.type, Job.creation_time, Job.created_at, Job.polled_at).where(
         Job.source == source,
@@ -168,12 +168,12 @@ def _sample(tx: Tx, source: str, owner: str, count: int, now: Micros) -> list[Sa
 
 
 def save(tx: Tx, source: str, survey: Survey, quotas: Mapping[str, Quota]) -> None:
-    """Write down the shares for all pollers."""
-    told = {owner: [quota.threshold, quota.longest] for owner, quota in quotas.items()}
+    """Write down the quotas for all pollers."""
+    saved = {owner: [quota.threshold, quota.longest] for owner, quota in quotas.items()}
     tx.execute(
         update(PollPolicy)
         .where(PollPolicy.source == source)
-        .values(newest_job=survey.newest_job, new_jobs=survey.new_jobs, quotas=json.dumps(told))
+        .values(newest_job=survey.newest_job, new_jobs=survey.new_jobs, quotas=json.dumps(saved))
     )
 
 

@@ -26,7 +26,7 @@ MISSING_POLLS = 3  # answers that a job does not exist, before its watch ends as
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The result of one call; `durations` are (type, seconds) of the jobs that ended, `lost` JobIds."""
+    """The result of one call; `durations` are (type, seconds) of ended jobs, `lost` are JobIds."""
 
     ended: int = 0
     missing: int = 0
@@ -37,7 +37,7 @@ class Tally:
 def record(
     tx: Tx, claim: PollClaim, answer: Answer, now: Micros, *, plan: Plan, new_id: NewId, missing_grace: Micros
 ) -> Tally:
-    """Store what an answer says of the jobs still claimed, and enqueue the webhooks of their watches.
+    """Store an answer about the jobs that are still claimed, and enqueue their watches' webhooks.
 
     A job named in neither list of the answer was not answered for: it is asked about again. `plan`
     says when a job that is still open is asked about again. A watch on a job that the source does
@@ -60,7 +60,7 @@ def record(
 
 
 def give_back(tx: Tx, claim: PollClaim, now: Micros) -> list[str]:
-    """No answer came: the jobs are due again as soon as they may be asked about; returns the lost JobIds."""
+    """As no answer came, make the jobs due as soon as they may be; returns the lost JobIds."""
     live = _lock(tx, claim)
     moves.expect_still(tx, [key for key, row in live.items() if row.provider_event_at is not None])
     due = {key: None if row.deadline is None else now + CLOSEST_POLLS for key, row in live.items()}
@@ -94,7 +94,7 @@ def _end_watches(
     new_id: NewId,
     grace: Micros,
 ) -> None:
-    """End the watches on jobs that have ended, and those that waited long enough for unknown jobs."""
+    """End the watches on ended jobs, and those that waited long enough for unknown jobs."""
     endings = []
     for status in (WatchStatus.SUCCESS, WatchStatus.FAIL):
         keys = [key for key, report in ended.items() if WatchStatus(report.status) is status]

@@ -1,4 +1,4 @@
-"""Provider events: jobs that may have ended are asked about first, and a few times again while still open.
+"""Provider events: jobs that may have ended are asked about first, and again while still open.
 
 An event is marked on the job's own row, also while a poll has it claimed: so it is not lost, as the
 result of that poll finds it.
@@ -20,7 +20,7 @@ from relay.polling.rules.provider_events import ask_again_at
 
 
 def mark(tx: Tx, source: str, job_ids: Sequence[str], now: Micros) -> int:
-    """Make these jobs due as soon as they may be asked about; returns how many of them are waited for.
+    """Make these jobs due as soon as they may be asked about; returns how many have watches.
 
     A claimed job keeps its lease: the result of its poll makes it due again.
     """
@@ -51,10 +51,10 @@ def _due_at(row: Any, now: Micros) -> Micros:
 def follow_up(
     tx: Tx, live: Mapping[int, Any], due: Mapping[int, Micros | None], ended: Collection[int], now: Micros
 ) -> dict[int, Micros | None]:
-    """When claimed jobs, locked, are due again: as in `due`, but sooner where an event named an open job.
+    """When claimed jobs are due again: as in `due`, but sooner where an event named an open job.
 
-    The event is used up where the job has ended, nobody waits for it, or it was asked about often
-    enough.
+    The jobs are locked. The event is used up where the job has ended, nobody waits for it, or it
+    was asked about often enough.
     """
     times = dict(due)
     used_up = []

@@ -38,7 +38,7 @@ _LOCKED = lock(
 
 
 def lock_rate_limiter(tx: Tx, source: str) -> Any:
-    """Lock the limiter's row, before any job: it says when the next call may be made, and at which rate."""
+    """Lock the limiter's row, before any job: it holds the time of the next call and the rate."""
     row = tx.execute(_LOCKED, {"source": source}).one_or_none()
     if row is None:
         fresh = {"rate_factor": 1.0, "last_owner": "", "next_call_at": 0, "slowed_at": 0, "failed_at": 0}
@@ -87,7 +87,7 @@ def wants_news(row: Any, now: Micros) -> bool:
 
 
 def answered(tx: Tx, source: str, now: Micros) -> None:
-    """The source has answered: whatever was wrong is over. Written at most every few seconds."""
+    """Note that the source answers again or still; written at most every few seconds."""
     stale = Upstream.answered_at.is_(None) | (Upstream.answered_at < now - ANSWERED_EVERY)
     slowed = (Upstream.rate_factor < 1) & (Upstream.slowed_at < now - ANSWERED_EVERY) & stale
     raised = case((Upstream.rate_factor < 1 - RATE_STEP, Upstream.rate_factor + RATE_STEP), else_=1.0)
@@ -112,7 +112,7 @@ def answered(tx: Tx, source: str, now: Micros) -> None:
 def throttled(
     tx: Tx, source: str, now: Micros, *, asked_at: Micros, code: str, detail: str, wait: Micros
 ) -> None:
-    """The source wants fewer calls, and none for `wait`: half the rate from now on, for the whole fleet.
+    """Halve the fleet's rate, and make no call for `wait`, as the source wants fewer calls.
 
     A call that was made before the rate was last halved does not halve it again.
     """
@@ -142,7 +142,7 @@ def failed(
     detail: str,
     hold: Callable[[int], Micros],
 ) -> None:
-    """The source did not answer: the fleet's calls wait as long as `hold` says of the failures in a row.
+    """Make no call for as long as `hold` says of the failures in a row, as no answer came.
 
     Calls that were under way when the last failure was noted belong to it: they lengthen no run.
     """
@@ -166,7 +166,7 @@ def failed(
 
 
 def not_asked(tx: Tx, source: str, now: Micros, *, code: str, detail: str) -> None:
-    """One poller can't ask the source: that is shown until an answer comes, and holds back nobody."""
+    """Show until an answer comes that a poller can't ask the source; the others go on."""
     lock_rate_limiter(tx, source)
     down_since = func.coalesce(Upstream.down_since, now)
     tx.execute(

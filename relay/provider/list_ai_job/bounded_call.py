@@ -3,7 +3,7 @@
 `requests` bounds each read, not the call, so a peer that drips a byte now and then would hold it
 for ever. Hence each call runs on a thread of its own; when its time is up it is abandoned and its
 connection is cut, which ends the thread too. (A name lookup can't be cut: such a thread ends with
-the system's own time-out, and finds its line closed.)
+the system's own time-out, and finds its session cut.)
 """
 
 from concurrent.futures import Future
@@ -18,7 +18,7 @@ from relay.provider.list_ai_job.session import CancellableSession, Request, Resp
 def fetch(
     session: CancellableSession, request: Request, *, seconds: float, max_bytes: int, thread_name: str
 ) -> Response:
-    """Do a call on a line, which is cut where the call fails.
+    """Do a call in a session, which is cut where the call fails.
 
     Raises `TimeoutError` when `seconds` are over, or what `requests` raised (`what_failed` puts it
     in words).
@@ -40,7 +40,7 @@ def fetch(
 
 
 def what_failed(error: requests.RequestException) -> str:
-    """Say what went wrong; never the exception's own text, which holds the URL with its signature."""
+    """Say what went wrong, without the exception's text: it holds the URL with its signature."""
     causes: list[BaseException | None] = [error]
     while (cause := causes[-1]) is not None:
         causes.append(cause.__context__)

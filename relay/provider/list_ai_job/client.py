@@ -1,4 +1,4 @@
-"""Asks ListAIJob about up to ten jobs: signs, sends within bounds, and reads what comes as an outcome."""
+"""The client of ListAIJob: signs a call, sends it within bounds, and reads the response."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -28,10 +28,9 @@ class ListAIJob:
     """A client of one ListAIJob endpoint; threads may share it.
 
     `url` is the endpoint's scheme and host (a path in it is not used), `timeout` the seconds of a
-    whole `ask`, `max_bytes` the longest body, decompressed. `clock` tells the wall time and `nonce`
-    makes an id for one signature; both are there to be scripted. `on_clock_skew` is told by how
-    many seconds the provider's clock is ahead, when it finds our time wrong. Raises `ValueError`
-    for a `url` that is none.
+    whole `ask`, `max_bytes` the longest body, decompressed. Tests script `clock` (the wall time)
+    and `nonce` (an id for one signature). `on_clock_skew` is called with the seconds by which the
+    provider's clock is ahead, when it finds our time wrong. Raises `ValueError` for a bad `url`.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class ListAIJob:
         """How far the provider's clock was ahead of ours when it last found our time wrong."""
 
     def ask(self, job_ids: Sequence[str]) -> Outcome:
-        """Ask once about 1 to 10 ids; where the signature was stale, sign anew and ask once more."""
+        """Ask about 1 to 10 ids; where the signature was stale, sign and ask once more."""
         if not 1 <= len(job_ids) <= IDS_PER_CALL:
             raise ValueError(f"One call asks about 1 to {IDS_PER_CALL} ids, not {len(job_ids)}.")
         deadline = time.monotonic() + self._timeout
@@ -71,7 +70,7 @@ class ListAIJob:
         return outcome
 
     def why_not(self) -> str | None:
-        """Why no call can be made now: a sentence where there are no valid credentials, else None."""
+        """Why no call can be made now: a sentence without valid credentials, else None."""
         credentials = self._credentials()
         return credentials.reason if isinstance(credentials, NotGiven) else None
 
@@ -139,7 +138,7 @@ class ListAIJob:
 
     def _idle_session(self) -> CancellableSession | None:
         try:
-            return self._idle.pop()  # the one used last: the others may grow old and be closed by the peer
+            return self._idle.pop()  # the latest: the peer may have closed older ones
         except IndexError:
             return None
 

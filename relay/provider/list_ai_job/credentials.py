@@ -1,8 +1,8 @@
-"""Where the provider's credentials come from: a callable that is asked anew for every signature.
+"""Provides the provider's credentials: a callable that is called anew for every signature.
 
-Static ones stay. Temporary ones (`roles` fetches them) are renewed well before they end, on a
-thread of their own: nobody who signs ever waits. A renewal that fails is tried again, and keeps the
-old ones while they are valid.
+Temporary credentials (`roles` fetches them) are renewed well before they end, on a thread of their
+own: no signature ever waits. A renewal that fails is tried again, and keeps the old credentials
+while they are valid.
 """
 
 import time
@@ -44,7 +44,7 @@ Fetch = Callable[[], Temporary | NotGiven]
 def static(
     access_key_id: str, access_key_secret: str, security_token: str | None = None
 ) -> CredentialsProvider:
-    """Return always the same: an access key of the settings, or STS credentials that someone else renews."""
+    """Always the same: an access key of the settings, or STS credentials renewed elsewhere."""
     credentials = Credentials(access_key_id, access_key_secret, security_token)
     return lambda: credentials
 
@@ -52,24 +52,24 @@ def static(
 class Renewal:
     """A CredentialsProvider of temporary credentials, once started.
 
-    `on_renewed` is told for how many seconds the new ones are good; `on_failed` why there are none,
-    for how many seconds the old ones still are, and in how many it is tried again. `dice` are
-    numbers in [0, 1).
+    `on_renewed` is called with the seconds that the new ones are good for; `on_failed` with a
+    reason, the seconds that the old ones are still good for, and those until the next try. `jitter`
+    makes random numbers in [0, 1).
     """
 
     def __init__(
         self,
         fetch: Fetch,
-        rng: Callable[[], float],
+        jitter: Callable[[], float],
         *,
         on_renewed: Callable[[float], None] = lambda _seconds: None,
         on_failed: Callable[[str, float, float], None] = lambda _reason, _left, _retry_in: None,
     ) -> None:
         self._fetch = fetch
-        self._rng = rng
+        self._jitter = jitter
         self._on_renewed = on_renewed
         self._on_failed = on_failed
-        self._held: tuple[Credentials, float] | None = None  # and until when, on the monotonic clock
+        self._held: tuple[Credentials, float] | None = None  # and their end, on the monotonic clock
         self._reason = "The first credentials have not come yet."
         self._failures = 0
         self._stop = Event()
@@ -115,13 +115,13 @@ class Renewal:
         self._held = (fresh.credentials, time.monotonic() + good_for)
         self._failures = 0
         self._on_renewed(good_for)
-        return good_for * (RENEW_AFTER + RENEW_JITTER * self._rng())
+        return good_for * (RENEW_AFTER + RENEW_JITTER * self._jitter())
 
     def _go_without(self, reason: str) -> float:
         """Keep what there is; returns the seconds until the next try."""
         self._reason = reason
         self._failures += 1
-        pause = min(2.0 ** min(self._failures - 1, 10), LONGEST_PAUSE) * (0.5 + self._rng())
+        pause = min(2.0 ** min(self._failures - 1, 10), LONGEST_PAUSE) * (0.5 + self._jitter())
         left = 0.0 if self._held is None else max(self._held[1] - time.monotonic(), 0.0)
         self._on_failed(reason, left, pause)
         return pause

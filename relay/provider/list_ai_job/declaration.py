@@ -1,4 +1,4 @@
-"""Declares ListAIJob of Alibaba Cloud VOD as a source of jobs. Importing this loads no HTTP client."""
+"""Declares ListAIJob of Alibaba Cloud VOD as a source; importing this loads no HTTP client."""
 
 from relay.common.events import EventType
 from relay.common.states import WatchStatus

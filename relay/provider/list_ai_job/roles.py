@@ -1,8 +1,9 @@
-"""Asks for temporary credentials of a RAM role: at STS with a pod's token (RRSA), or at the ECS metadata.
+"""Fetches temporary credentials of a RAM role.
 
-    oidc_role  AssumeRoleWithOIDC at STS; the token's file is read at each call, as the kubelet exchanges it
-    ecs_role   the instance's metadata service, in session-token mode only: the older mode, without a token,
-               can be abused through a server that is talked into fetching a URL
+    oidc_role  AssumeRoleWithOIDC at STS with a pod's token (RRSA); its file is read at each call,
+               as the kubelet replaces it
+    ecs_role   the instance's metadata service, in session-token mode only: the older mode, without
+               a token, can be abused through a server that can be made to fetch a URL
 
 When they end is judged by the answer's own `Date`, so that a wrong clock here costs nothing.
 Reasons quote nothing of an answer but its error code, when it looks like one.
@@ -48,7 +49,7 @@ def oidc_role(
     session_name: str,
     timeout: float = TIMEOUT,
 ) -> Fetch:
-    """Make a fetcher that takes a role at STS with the pod's token; `url` is STS's scheme and host."""
+    """Make a fetcher that takes a role at STS with a pod's token; `url` is its scheme and host."""
 
     def ask() -> Temporary | NotGiven:
         try:
@@ -63,7 +64,7 @@ def oidc_role(
 
 
 def _assume_role(url: str, role_arn: str, provider_arn: str, token: str, session_name: str) -> Request:
-    """AssumeRoleWithOIDC: it needs no signature, the token proves who asks. So the token goes in the body."""
+    """AssumeRoleWithOIDC: the token stands for a signature, and is sent in the body."""
     common = {
         "Action": "AssumeRoleWithOIDC",
         "Version": "2015-04-01",
@@ -82,7 +83,7 @@ def _assume_role(url: str, role_arn: str, provider_arn: str, token: str, session
 
 
 def ecs_role(role: str | None, *, url: str = METADATA_URL, timeout: float = TIMEOUT) -> Fetch:
-    """Make a fetcher of the instance's credentials; without a role's name, the metadata service tells it."""
+    """Make a fetcher of the instance's credentials; without a name, the service is asked for it."""
     place = f"{url}/latest/meta-data/ram/security-credentials/"
 
     def ask() -> Temporary | NotGiven:
@@ -157,7 +158,7 @@ def _document(answer: Response) -> Mapping[str, object]:
 
 
 def _read(answer: Response, who: str, member: str | None) -> Temporary | NotGiven:
-    """Read credentials and their end from an answer, where they stand in a member of it or by themselves."""
+    """Read credentials and their end from an answer, or from a member of it."""
     document = _document(answer)
     holder = document if member is None else document.get(member)
     if not isinstance(holder, dict):

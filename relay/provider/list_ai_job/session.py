@@ -1,4 +1,4 @@
-"""A `requests` session with one kept-alive connection that another thread can cut in the middle of anything.
+"""A `requests` session with one kept-alive connection that another thread can cut at any moment.
 
 The handle is a duplicate of the socket, made before TLS: shutting it down ends handshake, headers
 and body alike, whatever object of `ssl`, `http.client` or `urllib3` is reading at that moment.
@@ -31,7 +31,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A whole response, its header names in lower case; `body` is None where it was longer than allowed."""
+    """A whole response, header names in lower case; `body` is None if it was too long."""
 
     status: int
     headers: dict[str, str]
@@ -39,7 +39,7 @@ class Response:
 
 
 class CancellableSession:
-    """One session: no environment (proxies, netrc), no redirects, no retries, at most one connection."""
+    """A session without environment (proxies, netrc), redirects, retries or a second connection."""
 
     def __init__(self) -> None:
         self._session = requests.Session()
@@ -52,7 +52,7 @@ class CancellableSession:
             self._session.mount(scheme, _Adapter(self))
 
     def fetch(self, request: Request, *, seconds: float, max_bytes: int) -> Response:
-        """Send a request and take the whole response; each single step, not the whole, may take `seconds`.
+        """Send a request and read the whole response; `seconds` bounds each read, not the whole.
 
         Raises `requests.RequestException`; so does a fetch that is cut.
         """
@@ -71,7 +71,7 @@ class CancellableSession:
         return Response(response.status_code, lowered, body)
 
     def hold(self, connection: HTTPConnection, sock: socket.socket) -> None:
-        """Keep a handle on a socket just connected; on a line already cut, refuse it."""
+        """Keep a handle on a socket just connected; in a session already cut, refuse it."""
         with self._lock:
             if self._is_cut:
                 sock.close()
@@ -80,7 +80,7 @@ class CancellableSession:
             self._connection, self._handle = connection, sock.dup()
 
     def cut(self) -> None:
-        """End whatever the line is doing, and the line."""
+        """End the call that is under way, and the session."""
         with self._lock:
             self._is_cut = True
             if self._handle is not None:
@@ -111,7 +111,7 @@ def _take(response: requests.Response, max_bytes: int) -> bytes | None:
 
 
 class _Adapter(HTTPAdapter):
-    """Makes connections that put themselves on the line."""
+    """Makes connections that hand their sockets to the session."""
 
     def __init__(self, session: CancellableSession) -> None:
         self._session = session
@@ -123,7 +123,7 @@ class _Adapter(HTTPAdapter):
 
 
 def _pool_classes(session: CancellableSession) -> dict[str, type[HTTPConnectionPool]]:
-    """The pools of `urllib3`, whose connections announce their sockets to the line."""
+    """The pools of `urllib3`, whose connections hand their sockets to the session."""
 
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:

@@ -17,11 +17,11 @@ CHUNK = 500  # jobs of one statement: few enough parameters for every database
 
 
 def delete(tx: Tx, subscriber_id: str, endpoint_id: str, now: Micros) -> None:
-    """Delete an endpoint: its watches that wait and what it is still owed are cancelled, history stays.
+    """Delete an endpoint: its waiting watches and pending deliveries are cancelled, history stays.
 
-    What is in flight finishes and is then not sent again. Of a long backlog the first part is
-    cancelled here, the rest by the tidier, and all of it reads as cancelled. A watch that is being
-    registered at this very moment is cancelled when its job ends.
+    An attempt in flight finishes and is not made again. Of a long backlog the first part is
+    cancelled here and the rest by housekeeping; all of it reads as cancelled. A watch that is being
+    registered at this moment is cancelled when its job ends.
 
     Raises:
         NotFound: the endpoint is not the subscriber's.

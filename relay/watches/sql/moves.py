@@ -20,7 +20,7 @@ CHUNK = 500  # rows of one statement: few enough parameters for every database
 
 
 def insert_waiting(tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert new watches, which wait until they expire; equal ones are refused by the UNIQUE key."""
+    """Insert new watches, which wait until they expire; the UNIQUE key refuses equal ones."""
     insert_rows(
         tx, Watch, [{**row, "status": WatchStatus.WAITING, "due_at": row["expires_at"]} for row in rows]
     )

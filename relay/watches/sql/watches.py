@@ -1,4 +1,4 @@
-"""Watches in SQL. Whoever changes a job's watches holds the job's lock, so none is missed while it ends."""
+"""Finds and ends watches. Their job is locked first, so that none is missed while it ends."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from relay.watches.sql.moves import CHUNK
 
 
 def waiting_key(job: int, endpoint_id: str, query: str | None, events: str, metadata: str) -> str:
-    """The hash of what makes two watches equal; the order of the metadata's members does not count."""
+    """The hash of what makes two watches equal, whatever the order of the metadata's members."""
     canonical = json.dumps(json.loads(metadata), sort_keys=True)
     parts = json.dumps([job, endpoint_id, query, events, canonical])
     return hashlib.sha256(parts.encode()).hexdigest()
@@ -74,7 +74,7 @@ def waiting_for(tx: Tx, jobs: Sequence[int]) -> list[Any]:
 
 
 def waited_in_vain(tx: Tx, jobs: Sequence[int], *, registered_before: Micros, polls: int) -> list[Any]:
-    """Those of the watches on these jobs for which the provider has denied the job often and long enough."""
+    """The watches on these jobs whose source has denied the job often and long enough."""
     return list(
         tx.execute(
             select(*_COLUMNS)
@@ -98,7 +98,7 @@ def overdue(tx: Tx, now: Micros, limit: int) -> list[Any]:
 
 
 def still_waiting(tx: Tx, ids: Sequence[str]) -> list[Any]:
-    """Those of these watches that still wait; their jobs are locked."""
+    """The watches of these ids that still wait; their jobs are locked."""
     if not ids:
         return []
     return list(
@@ -117,7 +117,7 @@ def next_deadline(tx: Tx) -> Micros | None:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Watches that end alike, and the event that tells of it; None where nobody is notified."""
+    """Watches that end alike, and the event of that end; None where nobody is notified."""
 
     rows: Sequence[Any]
     status: WatchStatus
@@ -157,7 +157,10 @@ def notify(
     *,
     data_bytes: Mapping[int, int] | None = None,
 ) -> None:
-    """Enqueue a delivery for each of these watches that asked for the event; their endpoints are locked."""
+    """Enqueue a delivery for each of these watches that asked for the event.
+
+    Their endpoints are locked.
+    """
     asked = [row for row in rows if event in row.events.split(",")]
     sizes = data_bytes or {}
     deliveries.enqueue(tx, [_delivery_of(row, event, sizes, now, new_id) for row in asked], now)

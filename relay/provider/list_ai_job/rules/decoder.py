@@ -1,7 +1,7 @@
-"""Reads what the provider sends, JSON or XML, into plain dicts, lists and texts, and judges its `Data` texts.
+"""Decodes bodies, JSON or XML, into plain dicts, lists and texts, and checks `Data` texts.
 
-Nothing here knows what an answer means (`verdict` does). Whatever the bytes are, reading ends in a
-value or in `UnreadableAnswer`.
+Nothing here knows the meaning of an answer (`response_parser` does). Whatever the bytes are,
+decoding ends in a value or in `UnreadableAnswer`.
 """
 
 import json
@@ -24,7 +24,7 @@ _ESCAPE = re.compile(
 
 
 def read_document(content_type: str | None, body: bytes) -> object:
-    """Read a body by its content type, or by its first byte where the type names neither JSON nor XML.
+    """Decode a body by its content type, or by its first byte where that names neither format.
 
     An XML element becomes a text, or a dict of its children where it has any, and a list where a
     name comes again; the root's own name is dropped. Raises `UnreadableAnswer`.
@@ -38,7 +38,7 @@ def clean(text: str) -> str:
 
 
 def data_is_json(text: str) -> bool:
-    """Whether a text is strict JSON (RFC 8259) no deeper than 200 levels, whose texts all encode as UTF-8.
+    """Whether a text is strict JSON (RFC 8259), at most 200 levels deep, all of it valid UTF-8.
 
     Names may come twice and numbers may be of any length: the text is spliced, never written anew.
     """
@@ -81,7 +81,7 @@ _STRICT = json.JSONDecoder(
 
 
 def _is_within(depth: int, value: object) -> bool:
-    """Whether a tree of lists is at most so deep; level by level, so that no depth can exhaust the stack."""
+    """Whether a tree of lists is at most so deep, without recursion, which depth could exhaust."""
     level: list[list[Any]] = _lists([value])
     for _ in range(depth):
         if not level:
@@ -117,7 +117,7 @@ def _refuse_doctype(*_declaration: object) -> NoReturn:
 
 
 class _Tree:
-    """Builds the tree from the parser's events: on the stack, an element's children by name and its text."""
+    """Builds the tree from the parser's events; the stack has an element's children and text."""
 
     def __init__(self) -> None:
         self.root: object = None

@@ -18,9 +18,9 @@ MOST_JOBS = 10  # that one body can name: an event names one, a call asks about 
 def is_signed(
     callback_url: str, keys: Sequence[str], *, timestamp: str | None, signature: str | None, now: Micros
 ) -> bool:
-    """Whether X-VOD-TIMESTAMP and X-VOD-SIGNATURE were made with one of the keys within five minutes of now.
+    """Whether the two headers were made with one of the keys within five minutes of now.
 
-    The signature is hex MD5 of `CallbackURL|X-VOD-TIMESTAMP|AuthKey`, in any letter case;
+    X-VOD-SIGNATURE is hex MD5 of `CallbackURL|X-VOD-TIMESTAMP|AuthKey`, in any letter case;
     `callback_url` is the text configured at the provider, not the request's URL. Each key is
     compared, in constant time.
     """
@@ -29,12 +29,12 @@ def is_signed(
     given = signature.lower().encode("utf-8", "surrogatepass")
     matches = [
         hmac.compare_digest(sign(callback_url, key, timestamp).encode(), given) for key in keys
-    ]  # a list: every key is compared, so that the time taken tells nothing of which it was
+    ]  # a list: every key is compared, so that the time taken does not depend on which it was
     return any(matches) and abs(now - int(timestamp) * US_PER_SECOND) <= TOLERANCE * US_PER_SECOND
 
 
 def sign(callback_url: str, key: str, timestamp: str) -> str:
-    """The signature of a notification, as the provider makes it: the algorithm is not ours to choose."""
+    """The signature of a notification; the provider has chosen the algorithm."""
     text = f"{callback_url}|{timestamp}|{key}".encode()
     return hashlib.md5(text, usedforsecurity=False).hexdigest()
 
@@ -43,11 +43,11 @@ _JOB_ID = re.compile(rb'"JobId"\s*:\s*"([A-Za-z0-9_-]{1,64})"')
 
 
 def job_ids(body: bytes) -> list[str]:
-    """The jobs that a body names, in its order, at most ten; none where it is nothing that can be read.
+    """The jobs that a body names, in its order, at most ten.
 
     The text is searched, not parsed: this takes every shape, a broken one too, in one pass without
     recursion (8 MiB in some milliseconds). `Data`'s own text can't match, as its quotes are
-    escaped; and what is found wrongly only costs a place in a poll.
+    escaped; and a wrong match only costs a place in a poll.
     """
     found: dict[str, None] = {}
     for match in _JOB_ID.finditer(body):

@@ -1,8 +1,8 @@
-"""Reads what ListAIJob said: an answer about jobs, or a refusal and what to do about it.
+"""Parses responses of ListAIJob: an answer about jobs, or a refusal and its kind.
 
-Only what was asked for becomes truth. An id that the answer leaves out, names twice with different
-words, or calls both existing and not, is in no result: the job is asked about again. Shapes and
-codes are those of the provider's page, its SDKs and its error tables.
+Only jobs that were asked about are reported. An id that the answer leaves out, names twice with
+different words, or calls both existing and not, is in no result: the job is asked about again.
+Shapes and codes are those of the provider's page, its SDKs and its error tables.
 """
 
 import json
@@ -17,13 +17,13 @@ from relay.provider.source import Answer, JobReport, RefusalKind, Refused
 
 
 def read_answer(content_type: str | None, body: bytes, asked: Collection[str]) -> Answer:
-    """Read the body of a 200 about the `asked` ids; raises `UnreadableAnswer`, and nothing else, ever."""
+    """Read the body of a 200 about the `asked` ids; raises `UnreadableAnswer` and nothing else."""
     document = read_document(content_type, body)
     if not isinstance(document, dict) or not document.keys() & {"AIJobList", "NonExistAIJobIds"}:
         raise UnreadableAnswer("The answer names neither AIJobList nor NonExistAIJobIds.")
-    wanted = frozenset(asked)
-    reports = _reports(_items(document.get("AIJobList"), "AIJob"), wanted)
-    missing = wanted & set(_ids(_items(document.get("NonExistAIJobIds"), "String"), wanted))
+    ids = frozenset(asked)
+    reports = _reports(_items(document.get("AIJobList"), "AIJob"), ids)
+    missing = ids & set(_ids(_items(document.get("NonExistAIJobIds"), "String"), ids))
     return Answer(
         reports={
             job_id: found.pop()
@@ -36,25 +36,25 @@ def read_answer(content_type: str | None, body: bytes, asked: Collection[str]) -
 
 
 def _items(holder: object, name: str) -> list[object]:
-    """The things in `{name: [...]}`, also written as a bare list, as one thing alone, or left out."""
-    things = holder.get(name) if isinstance(holder, dict) else holder
-    match things:
+    """The items in `{name: [...]}`, which may be a bare list, one item alone, or absent."""
+    items = holder.get(name) if isinstance(holder, dict) else holder
+    match items:
         case None | "":
             return []
         case list():
-            return things
+            return items
         case dict() | str():
-            return [things]
+            return [items]
         case _:
             raise UnreadableAnswer(f"The answer's list of {name} is no list.")
 
 
-def _reports(items: list[object], wanted: frozenset[str]) -> dict[str, set[JobReport]]:
-    """What is said of each wanted id: one report, or several that disagree."""
+def _reports(items: list[object], asked: frozenset[str]) -> dict[str, set[JobReport]]:
+    """The reports of each id that was asked about: one, or several that disagree."""
     reports: dict[str, set[JobReport]] = {}
     for item in items:
         job_id = _text(item.get("JobId")) if isinstance(item, dict) else None
-        if isinstance(item, dict) and job_id in wanted:
+        if isinstance(item, dict) and job_id in asked:
             reports.setdefault(job_id, set()).add(_report(job_id, item))
     return reports
 
@@ -76,7 +76,7 @@ def _report(job_id: str, item: dict[str, object]) -> JobReport:
 
 
 def _status(value: object) -> JobStatus:
-    """Only `success` and `fail`, in any letter case, end a job; `init` and words still unknown don't."""
+    """Only `success` and `fail`, in any letter case, end a job; no other word does."""
     match (_text(value) or "").strip().lower():
         case "success":
             return JobStatus.SUCCESS
@@ -107,13 +107,13 @@ def _data(value: object) -> str | None:
         raise UnreadableAnswer("The answer nests a job's Data too deep.") from None
 
 
-def _ids(items: list[object], wanted: frozenset[str]) -> Iterator[str]:
-    """The ids of a list whose items are one id, several joined by commas, or a JSON list (as on the page)."""
+def _ids(items: list[object], asked: frozenset[str]) -> Iterator[str]:
+    """The ids in items that are an id, several joined by commas, or a JSON list (as on the page)."""
     for item in items:
         text = _text(item)
         if text is None:
             continue
-        if text in wanted:
+        if text in asked:
             yield text
         elif text.lstrip().startswith("["):
             yield from _json_ids(text)
@@ -173,7 +173,7 @@ _KINDS: tuple[tuple[RefusalKind, tuple[str, ...]], ...] = (
 
 
 def _refusal_kind(http_status: int, code: str | None) -> RefusalKind:
-    """Decide on the code; documents disagree on statuses, so 429 counts only where no code was given."""
+    """Decide by the code: documents disagree on statuses, so 429 counts only without a code."""
     if code is None:
         return RefusalKind.THROTTLED if http_status == 429 else RefusalKind.TRANSIENT
     lowered = code.lower()
@@ -185,17 +185,15 @@ _MESSAGE_LENGTH = 500  # a sentence for people; the provider's own are shorter
 
 
 def _without_echo(message: str | None) -> str | None:
-    """Cut off the string to sign, with its key id and STS token, that a mismatch is explained with."""
+    """Cut off the string to sign, with its key id and STS token, which explains a mismatch."""
     return None if message is None else _ECHO.sub("", message)[:_MESSAGE_LENGTH]
 
 
-_LONGEST_WAIT: Micros = (
-    600 * US_PER_SECOND
-)  # no limit of the provider lasts longer; a wild value must not stop us
+_LONGEST_WAIT: Micros = 600 * US_PER_SECOND  # no limit of the provider lasts longer
 
 
 def _retry_after(header: str) -> Micros | None:
-    """Read `x-acs-retry-after`, milliseconds; nonsense and zero are no wait, as for the official client."""
+    """Read `x-acs-retry-after` in milliseconds; zero and nonsense are no wait."""
     digits = header.strip()
     if not re.fullmatch(r"[0-9]{1,18}", digits) or int(digits) == 0:
         return None

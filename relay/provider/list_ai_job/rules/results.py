@@ -1,15 +1,13 @@
-"""Typed views of a job's result, for readers who want names and numbers instead of the provider's `Data`.
+"""Typed views of a job's result: names and numbers instead of the provider's `Data`.
 
-    AIVideoTag  {"kind": "video_tags", "tags": {"person": [{"tag", "times_ms", "face_url"}], "time":
-    …,
-                 "location": …, "keyword": …, "category": …}, "speech": {"duration_ms", "lines":
-                 [{"start_ms", "end_ms", "text", "channel", "rate"}]} or null}
+    AIVideoTag  {"kind": "video_tags", "tags": {"person": [{"tag", "times_ms", "face_url"}],
+                 "time": …, "location": …, "keyword": …, "category": …}, "speech": {"duration_ms",
+                 "lines": [{"start_ms", "end_ms", "text", "channel", "rate"}]} or null}
     AIMediaDNA  {"kind": "media_dna", "matches": [{"media_id", "similarity", "parts": [{"input":
-    {"start_ms",
-                 "duration_ms"}, "match": {"start_ms", "duration_ms"}}]}]}
+                 {"start_ms", "duration_ms"}, "match": {"start_ms", "duration_ms"}}]}]}
 
 The provider writes numbers as numbers or as texts; tags and speech count milliseconds, DNA counts
-seconds. What it leaves out is empty or null here. A `Data` of any other shape, or of more than 8 Mi
+seconds. An absent member is empty or null here. A `Data` of any other shape, or of more than 8 Mi
 characters, has no view; the verbatim text stays.
 """
 
@@ -24,13 +22,13 @@ T = TypeVar("T")
 Document = dict[str, Any]
 
 LONGEST = 8 << 20  # characters of `Data`: as long as the provider itself sends; more would hold up a reader
-LARGEST = 1 << 53  # whole numbers beyond this are not the same to every reader of JSON
+LARGEST = 1 << 53  # whole numbers beyond this differ between readers of JSON
 
 TAG_GROUPS = ("Person", "Time", "Location", "Keyword", "Category")
 
 
 def view(job_type: str | None, data: str | None) -> Document | None:
-    """The view of a job's `Data` text, by the job's type; None for another type or shape. Never raises."""
+    """The view of a job's `Data` by its type; None for other types and shapes. Never raises."""
     types = {name.strip().lower() for name in (job_type or "").split(",")}
     readers = [reader for name, reader in _READERS.items() if name in types]
     if not readers or data is None or len(data) > LONGEST:
@@ -124,7 +122,7 @@ def _stretch(value: object) -> Document | None:
 _READERS = {"aivideotag": _video_tags, "aimediadna": _media_dna}
 
 
-# The parts that shapes are made of. What is absent is None, or an empty list.
+# The parts of shapes. An absent part is None, or an empty list.
 
 
 def _object(value: object) -> Document:

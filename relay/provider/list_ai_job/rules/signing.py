@@ -20,7 +20,7 @@ V3_ALGORITHM = "ACS3-HMAC-SHA256"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An access key and, for temporary credentials, its STS token; only the key's id shows in the repr."""
+    """An access key, with its STS token if it is temporary; the repr shows only the key's id."""
 
     access_key_id: str
     access_key_secret: str = field(repr=False)
@@ -54,7 +54,7 @@ def sign_v3(
     time: Micros,
     body: bytes = b"",
 ) -> dict[str, str]:
-    """Return the headers that sign a V3 request of `/?{canonical_query(params)}`, `Authorization` included.
+    """All headers that sign a V3 request of `/?{canonical_query(params)}`.
 
     `host` is sent as the Host header exactly as given, with its port where the URL has one.
     """
