@@ -4,8 +4,8 @@
 
 Three parts: a simulated provider with a clock of its own, against polling at a fixed interval with
 the same calls and against the theoretical optimum; the real poller against the sandbox, against the
-simulation of the same jobs; what a poll pass costs the database with 1,000 and with 100,000 jobs
-that wait.
+simulation of the same jobs; the cost of a poll pass to the database with 1,000 and with 100,000
+waiting jobs.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", choices=("simulation", "poller", "passes"))
-    parser.add_argument("--quick", action="store_true", help="shorter, for a look")
+    parser.add_argument("--quick", action="store_true", help="shorter, for a first impression")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
@@ -111,10 +111,10 @@ def show_poller(arguments: argparse.Namespace) -> None:
 
 
 def poller_row(kind: str, run: Run, expected: Run) -> list[str]:
-    found, wanted = figures(run), figures(expected)
+    found, simulated_figures = figures(run), figures(expected)
     return [
         kind,
-        *(f"{value / other:.2f}" for value, other in zip(found, wanted, strict=True)),
+        *(f"{value / other:.2f}" for value, other in zip(found, simulated_figures, strict=True)),
         f"{run.core:.1%}",
         *(f"{value:.2f}" for value in found),
         f"{run.calls_per_second:.2f}",
@@ -132,7 +132,7 @@ def figures(run: Run) -> tuple[float, float, float]:
 def show_passes(arguments: argparse.Namespace) -> None:
     many = MANY // 10 if arguments.quick else MANY
     rows = passes(arguments.rounds, many)
-    print(f"\n## A poll pass (claim and settle of 10 calls), {many:,} jobs waiting over 1,000\n")
+    print(f"\n## A poll pass (claim and record 10 calls), {many:,} jobs waiting over 1,000\n")
     head = ["database", "ratio", "ms at 1,000", f"ms at {many:,}", "refresh ms at 1,000"]
     print(table([*head, f"refresh ms at {many:,}"], rows))
     print("\nBar: ratio ≤ 1.5. The refresh of the policy is made once in ten seconds, by one poller.")

@@ -1,7 +1,7 @@
 """A simulated provider and a simulated relay, with a clock of their own.
 
 The policy is the product's own (`relay.polling.rules.poll_policy`,
-`relay.polling.rules.durations`); what is simulated is the provider's jobs, the call budget and the
+`relay.polling.rules.durations`); what is simulated is the provider's jobs, the rate limiter and the
 queue of jobs, in the order in which the store claims them. Seconds.
 """
 
@@ -87,7 +87,7 @@ class Job:
 
 
 def steady_jobs(mix: Sequence[Kind], in_flight: int, seconds: float, rng: random.Random) -> Iterator[Job]:
-    """Jobs by time of registration: those in flight at 0 as in a long run, then as many as end, at random.
+    """Jobs by time of registration: those in flight at 0 as in a long run, then as many as end.
 
     Each new job is of each type with the same chance.
     """
@@ -95,16 +95,16 @@ def steady_jobs(mix: Sequence[Kind], in_flight: int, seconds: float, rng: random
     for kind in rng.choices(mix, weights, k=in_flight):
         duration = kind.draw_running(rng)
         yield Job(kind.name, -rng.random() * duration, duration, 0.0)
-    health = in_flight / mean_duration(mix)
-    now = rng.expovariate(health)
+    rate = in_flight / mean_duration(mix)
+    now = rng.expovariate(rate)
     while now < seconds:
         kind = rng.choice(mix)
         yield Job(kind.name, now, kind.draw(rng), now)
-        now += rng.expovariate(health)
+        now += rng.expovariate(rate)
 
 
 def fresh_jobs(mix: Sequence[Kind], in_flight: int, seconds: float, rng: random.Random) -> Iterator[Job]:
-    """The same load, but those in flight at 0 begin then and take what they had left: none has a past."""
+    """The same load, but jobs in flight at 0 begin then, with the time that they had left."""
     for job in steady_jobs(mix, in_flight, seconds, rng):
         left = job.ended - job.registered
         yield Job(job.kind, job.registered, left, job.registered)
@@ -130,9 +130,9 @@ class Learned:
 
 
 class Simulation:
-    """The relay over a stream of jobs: claims ten at a time at the pace of the budget.
+    """The relay over a stream of jobs: claims ten at a time, at the rate of calls.
 
-    `outage` is a span in which calls bring no answer, and are made once a minute.
+    `outage` is a span in which calls bring no answer and are made once a minute.
     """
 
     def __init__(
@@ -191,7 +191,7 @@ class Simulation:
         heapq.heappush(self._due, (due, self._ticket, job))
 
     def _claim(self, now: float) -> tuple[list[Job], float]:
-        """Ten that are due or may be topped up with; none and the time to look again."""
+        """Ten that are due or fill up the call; or none, and the time of the next try."""
         if not self._due or self._due[0][0] > now:
             return [], min(self._due[0][0] if self._due else math.inf, self._next_event(now))
         chosen: list[Job] = []

@@ -1,4 +1,4 @@
-"""What a poll pass costs the database: ten claims and ten settles, with few and with many jobs that wait."""
+"""The cost of a poll pass to the database: ten claims and results, few and many waiting jobs."""
 
 import secrets
 import tempfile
@@ -44,8 +44,8 @@ class Waiting:
                 connection.execute(text("VACUUM ANALYZE"))
         self._plan = Plan({owner: Quota(EVENLY, count / 100) for owner in self._owners()})
 
-    def a_pass(self) -> float:
-        """Seconds of a pass: the calls' claims and settles, ten jobs each, all of them still open."""
+    def run_pass(self) -> float:
+        """Seconds of a pass: the calls' claims and results, ten jobs each, all still open."""
         began = time.perf_counter()
         for _ in range(CALLS):
             self.world.later(0.1)
@@ -73,7 +73,7 @@ class Waiting:
             )
         return time.perf_counter() - began
 
-    def a_refresh(self) -> float:
+    def run_refresh(self) -> float:
         """Seconds of a refresh of the policy, which the fleet makes every ten."""
         policy = Policy(self.store, LIST_AI_JOB, US_PER_SECOND // 10)
         self.world.now += REFRESH
@@ -87,7 +87,7 @@ class Waiting:
 
 
 def passes(rounds: int, many: int = MANY) -> list[list[str]]:
-    """Of each database the ratio of many to few, and the milliseconds of both: a pass, and a refresh."""
+    """For each database the ratio of many to few, and their milliseconds."""
     rows = []
     for kind in KINDS:
         with ExitStack() as stack:
@@ -98,7 +98,7 @@ def passes(rounds: int, many: int = MANY) -> list[list[str]]:
                 stack.callback(sizes[-1].store.close)
                 say(f"{kind}: {count:,} jobs wait")
             few, more = _interleaved(sizes, rounds)
-            refreshes = [size.a_refresh() * 1000 for size in sizes]
+            refreshes = [size.run_refresh() * 1000 for size in sizes]
         rows.append(
             [kind, f"{more / few:.2f}", f"{few * 1000:.0f}", f"{more * 1000:.0f}"]
             + [f"{refresh:.0f}" for refresh in refreshes]
@@ -108,5 +108,5 @@ def passes(rounds: int, many: int = MANY) -> list[list[str]]:
 
 def _interleaved(sizes: list[Waiting], rounds: int) -> list[float]:
     """The median seconds of a pass of each, after one that warms up."""
-    spent = [[size.a_pass() for size in sizes] for _ in range(rounds + 1)][1:]
+    spent = [[size.run_pass() for size in sizes] for _ in range(rounds + 1)][1:]
     return [median(column) for column in zip(*spent, strict=True)]

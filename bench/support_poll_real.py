@@ -24,13 +24,13 @@ from tests.support.processes import Relay, free_port
 
 RATE, IN_FLIGHT = 10, 1_000
 MIX = MIXES["two types"]  # the only ones that the sandbox knows
-STEP = 0.1  # seconds between two lots of new jobs
+PAUSE = 0.1  # seconds between two lots of new jobs
 AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run found between its warm-up and its end: delays in seconds, calls, and the poller's load."""
+    """A run between its warm-up and its end: delays in seconds, calls, and the poller's load."""
 
     delays: list[float]
     calls_per_second: float
@@ -124,7 +124,7 @@ class Drive:
             if ready:
                 self._make(ready)
             else:
-                time.sleep(STEP)
+                time.sleep(PAUSE)
 
     def _make(self, ready: Sequence[Job]) -> None:
         names = [f"job-{self._made + number}" for number in range(len(ready))]
@@ -145,5 +145,7 @@ class Drive:
         found = self._world.store.read(lambda tx: tx.execute(query).all())
         times = {row.job_id: row.finished_at / US_PER_SECOND for row in found}
         return [
-            max(at - self._ends[name], 0.0) for name, at in times.items() if start <= at - self._began <= end
+            max(noticed - self._ends[name], 0.0)
+            for name, noticed in times.items()
+            if start <= noticed - self._began <= end
         ]

@@ -1,8 +1,8 @@
-"""What the poll policy is measured by: polling at a fixed interval, and the theoretical optimum.
+"""What the poll policy is compared with: polling at a fixed interval, and the optimum in theory.
 
 Both ask each job once when it is registered, as the relay does: its type is not known before, and
-it may have ended long ago. Both are given what no real poller has: a budget that may be used at any
-moment and an answer that takes no time; the optimum also knows every type and its distribution.
+it may have ended long ago. Both have more than a real poller: calls at any moment, and answers that
+take no time; the optimum also knows every type and its distribution.
 """
 
 import math
@@ -13,13 +13,13 @@ from bench.support_poll import Job, Kind, mean_duration
 from relay.polling.rules.poll_policy import CLOSEST
 
 EXACT_UP_TO = 12  # polls of a job: with more of them the continuous solution is as good, and much faster
-STEP = 20  # parts of the even gap, for the exact solution
-LONGEST_GAP = 90  # such parts
+PARTS = 20  # of the even interval, for the exact solution
+LONGEST = 90  # such parts
 TAIL = 3.5  # standard deviations beyond which nothing is left to save
 
 
 def even_polling(jobs: Sequence[Job], running_time: float, polls_per_job: float) -> tuple[float, list[float]]:
-    """The fixed interval that costs as many polls a job, at least the closest allowed, and each job's delay.
+    """The fixed interval that costs as many polls a job, and each job's delay by it.
 
     `running_time` is the mean time a job runs after its registration. A job costs the first poll,
     one for each interval it runs, and half of one more: n = 1 + time / interval + 1/2.
@@ -35,12 +35,12 @@ def optimal_delay(mix: Sequence[Kind], polls_per_job: float) -> float:
     if polls_per_job > EXACT_UP_TO:
         tables = [_table(kind) for kind in mix]
         return _bisect(lambda price: _continuous(tables, price), polls)
-    step = mean_duration(mix) / max(polls - 0.5, 0.5) / STEP
-    return _bisect(lambda price: _exact(mix, step, price), polls)
+    width = mean_duration(mix) / max(polls - 0.5, 0.5) / PARTS
+    return _bisect(lambda price: _exact(mix, width, price), polls)
 
 
 def _bisect(cost: Callable[[float], tuple[float, float]], polls: float) -> float:
-    """The delay at the price of a poll at which so many are bought; `cost(price)` gives delay and polls."""
+    """The delay at the price at which so many polls are bought; `cost` gives delay and polls."""
     low, high = 1e-6, 1e6
     delay = math.nan
     for _ in range(26):
@@ -72,34 +72,36 @@ def _table(kind: Kind) -> list[tuple[float, float, float]]:
 
 
 def _continuous(tables: Sequence[list[tuple[float, float, float]]], price: float) -> tuple[float, float]:
-    """Keller's solution, h·g² = 2·price at every age, with gaps no closer than allowed."""
+    """Keller's solution, h·g² = 2·price at every age, with intervals as long as they must be."""
     delay = polls = 0.0
     for table in tables:
         for alive, density, width in table:
-            gap = max(math.sqrt(2 * price * alive / density), CLOSEST) if density > 0 else math.inf
-            if math.isfinite(gap):
-                delay += density * gap / 2 * width
-                polls += alive / gap * width
+            interval = max(math.sqrt(2 * price * alive / density), CLOSEST) if density > 0 else math.inf
+            if math.isfinite(interval):
+                delay += density * interval / 2 * width
+                polls += alive / interval * width
     return delay / len(tables), polls / len(tables)
 
 
-def _exact(mix: Sequence[Kind], step: float, price: float) -> tuple[float, float]:
-    parts = [_best_schedule(kind, step, price) for kind in mix]
+def _exact(mix: Sequence[Kind], width: float, price: float) -> tuple[float, float]:
+    parts = [_best_schedule(kind, width, price) for kind in mix]
     return sum(delay for delay, _ in parts) / len(mix), sum(polls for _, polls in parts) / len(mix)
 
 
-def _best_schedule(kind: Kind, step: float, price: float) -> tuple[float, float]:
-    """Delay and polls of the best schedule on a grid of ages, from the last back (dynamic programming)."""
-    count = int(kind.median * math.exp(TAIL * kind.sigma) / step) + 1
-    alive = [_survival(kind, index * step) for index in range(count + LONGEST_GAP + 1)]
+def _best_schedule(kind: Kind, width: float, price: float) -> tuple[float, float]:
+    """Delay and polls of the best schedule on a grid of ages, from the last back."""
+    count = int(kind.median * math.exp(TAIL * kind.sigma) / width) + 1
+    alive = [_survival(kind, index * width) for index in range(count + LONGEST + 1)]
     area = [0.0]
-    for index in range(count + LONGEST_GAP):
-        area.append(area[-1] + (alive[index] + alive[index + 1]) / 2 * step)
+    for index in range(count + LONGEST):
+        area.append(area[-1] + (alive[index] + alive[index + 1]) / 2 * width)
     delay, polls = [0.0] * len(alive), [0.0] * len(alive)
-    shortest = max(math.ceil(CLOSEST / step), 1)
+    shortest = max(math.ceil(CLOSEST / width), 1)
     for index in range(count - 1, -1, -1):
-        ways = range(index + shortest, index + LONGEST_GAP)
-        waits = [alive[index] * (way - index) * step - (area[way] - area[index]) + delay[way] for way in ways]
+        ways = range(index + shortest, index + LONGEST)
+        waits = [
+            alive[index] * (way - index) * width - (area[way] - area[index]) + delay[way] for way in ways
+        ]
         best = min(range(len(ways)), key=lambda way: waits[way] + price * polls[ways[way]])
         delay[index] = waits[best]
         polls[index] = alive[index] + polls[ways[best]]

@@ -33,7 +33,7 @@ class BatchSplitter:
         return outcome if codes == [outcome.code] * len(job_ids) else parts
 
     def _split(self, job_ids: Sequence[str], refused: Refused) -> Outcome:
-        """Answers for the good ids of a refused batch, and the refusal as the end of the bad ones."""
+        """Answers for the good ids of a refused batch, the refusal as the end of the bad ones."""
         if len(job_ids) == 1:
             report = report_of_refused(job_ids[0], refused)
             return Answered(Answer({job_ids[0]: report}, frozenset(), None), 0)

@@ -89,8 +89,7 @@ def register(
         endpoints.lock_in_order(tx, (row["endpoint_id"] for row in rows.values()))
     moves.insert_waiting(tx, list(rows.values()))
     _end_or_activate(tx, subscriber_id, list(rows.values()), known, now, new_id)
-    made = {key: row["id"] for key, row in rows.items()}
-    return [Registered(standing.get(key) or made[key], key in made) for key in keys]
+    return [Registered(standing.get(key) or rows[key]["id"], key in rows) for key in keys]
 
 
 def cancel(tx: Tx, subscriber_id: str, watch_id: str, now: Micros) -> None:
@@ -121,8 +120,8 @@ def _targets(
     if faults:
         raise Invalid(faults)
     urls = [request.endpoint_url for request in requests if request.endpoint_url is not None]
-    by_url, made = endpoints.find_or_make(tx, subscriber_id, urls, now, new_id)
-    if made:
+    by_url, created = endpoints.find_or_make(tx, subscriber_id, urls, now, new_id)
+    if created:
         check_endpoint_quota(tx, subscriber_id)
     return [request.endpoint_id or by_url[str(request.endpoint_url)] for request in requests]
 

@@ -1,4 +1,4 @@
-"""The poll policy: what is learned of durations, what a poll is worth, and how the budget is shared."""
+"""The poll policy: learned durations, the utility of a poll, and quotas of the rate."""
 
 import math
 import random
@@ -44,7 +44,7 @@ from relay.polling.rules.poll_policy import (
 NOW: Micros = 1_767_323_045 * US_PER_SECOND  # 2026-01-02T03:04:05Z
 DURATIONS = st.lists(st.floats(0.1, LONGEST), max_size=200)
 AGES = st.floats(0, LONGEST)
-GAINS = st.floats(0, 1e6)
+THRESHOLDS = st.floats(0, 1e6)
 
 
 def lognormal(median: float, sigma: float, count: int = KEPT, seed: int = 1) -> list[float]:
@@ -131,7 +131,7 @@ def test_types_too_strange_to_be_kept_apart_are_one() -> None:
 # What a poll is worth.
 
 
-@given(age=AGES, threshold=GAINS, more=GAINS, longest=st.floats(CLOSEST, 1e6), durations=DURATIONS)
+@given(age=AGES, threshold=THRESHOLDS, more=THRESHOLDS, longest=st.floats(CLOSEST, 1e6), durations=DURATIONS)
 def test_a_gap_keeps_its_bounds_and_grows_with_the_gain(
     age: float, threshold: float, more: float, longest: float, durations: list[float]
 ) -> None:
@@ -170,11 +170,11 @@ def test_for_jobs_without_memory_the_worth_gives_the_cheapest_gap(price: float) 
     assert utility(cheapest, hazard * cheapest) == pytest.approx(price, rel=0.01)
 
 
-# How the budget is shared.
+# Quotas of the rate.
 
 
 @given(jobs=st.dictionaries(st.text(max_size=3), st.integers(1, 10**6), max_size=20), polls=st.floats(1, 1e4))
-def test_shares_are_max_min_fair(jobs: dict[str, int], polls: float) -> None:
+def test_quotas_are_max_min_fair(jobs: dict[str, int], polls: float) -> None:
     quotas = crowded(jobs, polls)
     used = sum(quotas.get(owner, count / CLOSEST) for owner, count in jobs.items())
     assert used <= polls * FILL * 1.000001
@@ -190,7 +190,7 @@ def test_who_has_plenty_is_polled_as_often_as_is_allowed() -> None:
 
 
 @pytest.mark.parametrize("count", [300, 3_000, 100_000])
-def test_a_gain_is_set_so_that_just_the_budget_is_used(count: int) -> None:
+def test_a_threshold_is_set_so_that_just_the_rate_is_used(count: int) -> None:
     curves = {"x": learn(lognormal(60, 0.3)), "y": learn(lognormal(600, 1.0))}
     rng = random.Random(1)
     samples = [Sample(rng.choice("xyz"), rng.expovariate(1 / 300)) for _ in range(300)]
@@ -210,7 +210,7 @@ def test_jobs_of_which_nothing_is_known_are_polled_evenly() -> None:
     assert interval(PRIOR, quota, 5) == 10
 
 
-def test_new_jobs_come_out_of_the_budget_but_leave_a_tenth() -> None:
+def test_new_jobs_take_from_the_rate_but_leave_a_tenth() -> None:
     assert polls_to_plan(10, 10, 30) == 70
     assert polls_to_plan(10, 10, 500) == 10
 
@@ -219,25 +219,25 @@ def test_new_jobs_come_out_of_the_budget_but_leave_a_tenth() -> None:
 
 
 @given(deadline=st.integers(-(10**9), 10**9), seconds=st.floats(0, 60))
-def test_a_poll_comes_after_the_gap_or_for_a_last_look_and_never_too_soon(
+def test_a_poll_comes_after_the_interval_or_just_before_a_deadline_and_never_too_soon(
     deadline: int, seconds: float
 ) -> None:
-    at = next_poll(NOW, NOW + deadline, seconds)
-    gap_ = round(seconds * US_PER_SECOND)
-    assert NOW + CLOSEST_POLLS <= at <= NOW + max(gap_, CLOSEST_POLLS)
+    due_at = next_poll(NOW, NOW + deadline, seconds)
+    regular = NOW + round(seconds * US_PER_SECOND)
+    assert NOW + CLOSEST_POLLS <= due_at <= max(regular, NOW + CLOSEST_POLLS)
     last_poll = NOW + deadline - LAST_POLL_BEFORE
-    if NOW + CLOSEST_POLLS <= last_poll <= NOW + gap_:
-        assert at == last_poll
-    elif last_poll > NOW + gap_:
-        assert at == max(NOW + gap_, NOW + CLOSEST_POLLS)
+    if NOW + CLOSEST_POLLS <= last_poll <= regular:
+        assert due_at == last_poll
+    elif last_poll > regular:
+        assert due_at == max(regular, NOW + CLOSEST_POLLS)
 
 
-@given(streak=st.integers(1, 10_000), rng=st.floats(0, 1, exclude_max=True))
+@given(streak=st.integers(1, 10_000), jitter=st.floats(0, 1, exclude_max=True))
 def test_the_fleet_holds_back_from_one_second_up_to_a_minute_give_or_take_half(
-    streak: int, rng: float
+    streak: int, jitter: float
 ) -> None:
     middle = min(2 ** (min(streak, 10) - 1), 60) * US_PER_SECOND
-    assert middle // 2 <= upstream_backoff(streak, rng) <= middle * 3 // 2
+    assert middle // 2 <= upstream_backoff(streak, jitter) <= middle * 3 // 2
 
 
 def test_the_fleets_wait_doubles() -> None:
@@ -265,7 +265,7 @@ def test_it_notices_sooner_than_a_fixed_interval_with_the_same_calls(mix: str, m
     assert simulation.ids / simulation.calls >= 9.9
 
 
-def test_an_outage_of_two_hours_loses_nothing_and_is_worked_off_at_the_full_budget() -> None:
+def test_an_outage_of_two_hours_loses_nothing_and_is_worked_off_at_the_full_rate() -> None:
     hour = 3_600.0
     made: list[Job] = []
 

@@ -77,7 +77,9 @@ def test_a_watch_that_does_not_want_the_event_gets_no_delivery(world: World, pro
     assert world.rows(Delivery) == []
 
 
-def test_a_watch_on_a_job_that_has_ended_already_is_owed_at_once(world: World, provider: Provider) -> None:
+def test_a_watch_on_a_job_that_has_ended_already_gets_its_delivery_at_once(
+    world: World, provider: Provider
+) -> None:
     (job_id,) = provider.make_jobs({"type": "AIVideoTag", "outcome": "success", "seconds": 0})
     world.watch(job_id, "https://a.example/hook")
     poll_once(world, provider.client().ask)
@@ -137,7 +139,7 @@ def test_fewer_than_ten_jobs_do_not_wait_for_more(world: World, provider: Provid
     assert provider.calls()["ids_per_call"] == [1] * 9
 
 
-def test_the_budget_is_shared_by_all_pollers(world: World, provider: Provider) -> None:
+def test_all_pollers_keep_to_one_rate_limiter(world: World, provider: Provider) -> None:
     ids = provider.make_jobs(
         *({"type": "AIVideoTag", "outcome": "success", "seconds": 3600} for _ in range(30))
     )
@@ -177,7 +179,7 @@ def test_a_job_whose_polls_are_lost_goes_alone_and_is_given_up_in_the_end(world:
     row = world.rows(Watch, Watch.id == watch_id)[0]
     assert row.status == WatchStatus.FAIL
     assert world.rows(Job, Job.job_id == "poison")[0].code == "Relay.PollLost"
-    assert {world.rows(Watch, Watch.id == one)[0].status for one in others} == {"waiting"}
+    assert {world.rows(Watch, Watch.id == other)[0].status for other in others} == {"waiting"}
 
 
 def test_a_failed_call_gives_the_jobs_back_and_holds_the_fleet(world: World) -> None:
@@ -302,7 +304,7 @@ def test_equal_watches_that_wait_are_one_and_keep_their_deadline(world: World) -
     assert other.created
 
 
-def test_a_fan_out_of_many_watches_settles_in_one_poll(world: World, provider: Provider) -> None:
+def test_a_fan_out_of_many_watches_ends_in_one_poll(world: World, provider: Provider) -> None:
     (job_id,) = provider.make_jobs({"type": "AIVideoTag", "outcome": "success", "seconds": 0})
     world.register(*(world.request(job_id, metadata=f'{{"n":{n}}}') for n in range(1200)))
     poll_once(world, provider.client().ask)

@@ -1,4 +1,4 @@
-"""Hints: whose word they are, which jobs they name, and what they do to the polls of those jobs."""
+"""Provider events: their signatures, the jobs that they name, and the polls of those jobs."""
 
 import json
 import time
@@ -32,15 +32,15 @@ from tests.support.flow import LEASE, World, fresh_job_id
 from tests.support.polling import claim, poll_once, record_open
 from tests.support.provider import Provider, running_provider
 
-# The provider's own example (upstream.md, section 6).
+# The provider's own example (docs/provider.md).
 URL, KEY = "https://www.example.com/your/callback", "Test123"
 TIMESTAMP, SIGNATURE = "1519375990", "c587b80d2d0ede300e8967937da7219b"
 THEN = 1_519_375_990 * US_PER_SECOND
 
 
 def signed(**changes: Any) -> bool:
-    told: dict[str, Any] = {"timestamp": TIMESTAMP, "signature": SIGNATURE, "now": THEN} | changes
-    return is_signed(told.pop("url", URL), told.pop("keys", [KEY]), **told)
+    given: dict[str, Any] = {"timestamp": TIMESTAMP, "signature": SIGNATURE, "now": THEN} | changes
+    return is_signed(given.pop("url", URL), given.pop("keys", [KEY]), **given)
 
 
 # Signatures.
@@ -151,11 +151,11 @@ def test_the_job_is_found_in_every_shape(body: str) -> None:
         json.dumps({"Data": json.dumps(event())}).encode(),
     ],
 )
-def test_a_body_that_names_no_job_hints_at_none(body: bytes) -> None:
+def test_a_body_without_a_job_names_none(body: bytes) -> None:
     assert job_ids(body) == []
 
 
-def test_a_body_hints_at_ten_jobs_at_most() -> None:
+def test_a_body_names_ten_jobs_at_most() -> None:
     body = json.dumps([event(f"job-{n}") for n in range(50)]).encode()
     assert job_ids(body) == [f"job-{n}" for n in range(MOST_JOBS)]
 
@@ -177,25 +177,25 @@ def test_the_largest_body_is_read_at_once(filling: bytes) -> None:
 # When to ask again.
 
 
-def test_a_hinted_job_that_is_still_open_is_asked_again_after_1_2_and_4_seconds() -> None:
+def test_a_named_job_that_is_still_open_is_asked_about_again_after_1_2_and_4_seconds() -> None:
     assert [ask_again_at(100 * US_PER_SECOND, polls, 0) for polls in (1, 2, 3)] == [
         100 * US_PER_SECOND + pause for pause in ASK_AGAIN
     ]
     assert ask_again_at(100 * US_PER_SECOND, 4, 0) is None
 
 
-def test_an_answer_older_than_the_hint_counts_for_nothing() -> None:
+def test_an_answer_older_than_the_event_counts_for_nothing() -> None:
     assert ask_again_at(100 * US_PER_SECOND, 0, 0) == 100 * US_PER_SECOND
 
 
 @given(st.integers(0, 3), st.integers(0, 10**16), st.integers(0, 10**16))
 def test_never_before_the_job_may_be_asked(polls: int, now: int, earliest: int) -> None:
-    at = ask_again_at(now, polls, earliest)
-    assert at is not None
-    assert at >= max(now, earliest)
+    time_us = ask_again_at(now, polls, earliest)
+    assert time_us is not None
+    assert time_us >= max(now, earliest)
 
 
-# In the store and the flow.
+# In the database and the flow.
 
 
 @pytest.fixture
@@ -231,27 +231,27 @@ def polled(world: World, job_id: str) -> Any:
     return job(world, job_id)
 
 
-def test_a_hinted_job_is_asked_in_the_next_call_before_all_that_are_due(world: World) -> None:
-    polled(world, "hinted")
+def test_a_named_job_is_asked_about_in_the_next_call_before_all_that_are_due(world: World) -> None:
+    polled(world, "named")
     world.register(*(world.request(fresh_job_id()) for _ in range(30)))
     world.later(3)
-    world.store.write(lambda tx: tx.execute(update(Job).where(Job.job_id != "hinted").values(due_at=1)))
-    assert notify(world, "hinted") == 1
-    assert claim(world).jobs[0].job_id == "hinted"
+    world.store.write(lambda tx: tx.execute(update(Job).where(Job.job_id != "named").values(due_at=1)))
+    assert notify(world, "named") == 1
+    assert claim(world).jobs[0].job_id == "named"
 
 
-def test_a_hint_waits_until_its_job_may_be_asked(world: World) -> None:
-    asked_at = polled(world, "hinted").polled_at
+def test_an_event_waits_until_its_job_may_be_asked_about(world: World) -> None:
+    asked_at = polled(world, "named").polled_at
     world.later(0.5)
-    notify(world, "hinted")
-    assert job(world, "hinted").due_at == asked_at + CLOSEST_POLLS
+    notify(world, "named")
+    assert job(world, "named").due_at == asked_at + CLOSEST_POLLS
     world.later(1.4)
     assert claim(world).jobs == ()
     world.later(0.1)
-    assert [one.job_id for one in claim(world).jobs] == ["hinted"]
+    assert [job.job_id for job in claim(world).jobs] == ["named"]
 
 
-def test_a_hint_never_puts_a_job_off(world: World) -> None:
+def test_an_event_never_makes_a_job_due_later(world: World) -> None:
     world.watch("new")
     due_at = job(world, "new").due_at
     world.later(5)
@@ -259,7 +259,7 @@ def test_a_hint_never_puts_a_job_off(world: World) -> None:
     assert job(world, "new").due_at == due_at
 
 
-def test_only_open_jobs_that_somebody_waits_for_are_hinted(world: World) -> None:
+def test_only_open_jobs_that_somebody_waits_for_are_marked(world: World) -> None:
     watch_id = world.watch("cancelled")
     world.store.write(registration.cancel, world.subscriber_id, watch_id, world.now)
     world.end_job(world.watch("ended"))
@@ -269,15 +269,15 @@ def test_only_open_jobs_that_somebody_waits_for_are_hinted(world: World) -> None
     assert {row.job_id for row in world.rows(Job, Job.provider_event_at.is_not(None))} == {"waiting"}
 
 
-def test_a_hint_that_comes_while_the_job_is_claimed_is_not_lost(world: World) -> None:
-    world.watch("hinted")
+def test_an_event_that_comes_while_the_job_is_claimed_is_not_lost(world: World) -> None:
+    world.watch("named")
     claimed = claim(world)
     world.later(0.3)
-    assert notify(world, "hinted") == 1
-    assert job(world, "hinted").due_at == claimed_until(world)
+    assert notify(world, "named") == 1
+    assert job(world, "named").due_at == claimed_until(world)
     world.later(0.1)
     still_open(world, claimed)
-    row = job(world, "hinted")
+    row = job(world, "named")
     assert row.due_at == row.polled_at + CLOSEST_POLLS
     assert row.provider_event_polls == 0
 
@@ -286,47 +286,49 @@ def claimed_until(world: World) -> int:
     return round(world.now - 0.3 * US_PER_SECOND) + LEASE
 
 
-def test_while_it_is_still_open_a_hinted_job_is_asked_again_and_never_twice_in_2_seconds(
+def test_while_it_is_still_open_a_named_job_is_asked_about_again_and_never_twice_in_2_seconds(
     world: World,
 ) -> None:
-    polled(world, "hinted")
+    polled(world, "named")
     world.later(2.5)
-    notify(world, "hinted")
-    gaps, last = [], world.now
+    notify(world, "named")
+    intervals, last = [], world.now
     for _ in range(6):
         claimed = claim(world)
         assert len(claimed.jobs) == 1
         world.later(0.2)
         still_open(world, claimed)
-        due_at = job(world, "hinted").due_at
-        gaps.append((due_at - last) / US_PER_SECOND)
+        due_at = job(world, "named").due_at
+        intervals.append((due_at - last) / US_PER_SECOND)
         last = world.now = due_at
-    assert gaps == [2, 2.2, 4.2, 60.2, 60.2, 60.2]  # at least 2 s apart, then the usual gap again
-    assert job(world, "hinted").provider_event_at is None
+    assert intervals == [2, 2.2, 4.2, 60.2, 60.2, 60.2]  # at least 2 s, then the usual one again
+    assert job(world, "named").provider_event_at is None
 
 
-def test_a_second_hint_begins_anew(world: World) -> None:
-    polled(world, "hinted")
+def test_a_second_event_begins_anew(world: World) -> None:
+    polled(world, "named")
     world.later(3)
-    notify(world, "hinted")
+    notify(world, "named")
     still_open(world, claim(world))
-    assert job(world, "hinted").provider_event_polls == 1
-    notify(world, "hinted")
-    assert job(world, "hinted").provider_event_polls == 0
+    assert job(world, "named").provider_event_polls == 1
+    notify(world, "named")
+    assert job(world, "named").provider_event_polls == 0
 
 
-def test_a_poll_that_failed_does_not_use_up_the_hint(world: World) -> None:
-    polled(world, "hinted")
+def test_a_poll_that_failed_does_not_use_up_the_event(world: World) -> None:
+    polled(world, "named")
     world.later(3)
-    notify(world, "hinted")
+    notify(world, "named")
     for _ in range(5):
         claimed = claim(world)
         world.store.write(give_back, claimed, world.now)
         world.later(2)
-    assert job(world, "hinted").provider_event_polls == 0
+    assert job(world, "named").provider_event_polls == 0
 
 
-def test_a_hint_ends_with_its_job_or_with_the_last_who_waits(world: World, provider: Provider) -> None:
+def test_an_event_ends_with_its_job_or_with_the_last_watch_that_waits(
+    world: World, provider: Provider
+) -> None:
     (job_id,) = provider.make_jobs({"type": "AIVideoTag", "outcome": "success", "seconds": 0})
     world.watch(job_id)
     notify(world, job_id)
@@ -338,20 +340,20 @@ def test_a_hint_ends_with_its_job_or_with_the_last_who_waits(world: World, provi
     assert [row.event for row in world.rows(Delivery)] == ["ai_job.success"]
 
 
-def test_a_hinted_job_whose_watch_was_cancelled_meanwhile_rests(world: World) -> None:
-    watch_id = world.watch("hinted")
+def test_a_named_job_whose_watch_was_cancelled_meanwhile_is_suspended(world: World) -> None:
+    watch_id = world.watch("named")
     claimed = claim(world)
-    notify(world, "hinted")
+    notify(world, "named")
     world.store.write(registration.cancel, world.subscriber_id, watch_id, world.now)
     still_open(world, claimed)
-    row = job(world, "hinted")
+    row = job(world, "named")
     assert (row.due_at, row.provider_event_at, row.provider_event_polls) == (None, None, None)
 
 
 def test_an_event_that_precedes_the_providers_knowledge_still_brings_the_webhook_soon(
     world: World, provider: Provider
 ) -> None:
-    """The hint comes, ListAIJob says `processing` once more, and the job has ended by the second look."""
+    """After the event ListAIJob says `processing` once more; by the second poll it has ended."""
     (job_id,) = provider.make_jobs({"type": "AIVideoTag", "outcome": "success", "seconds": 0})
     watch_id = polled_watch(world, job_id)
     world.later(3)
@@ -371,19 +373,19 @@ def polled_watch(world: World, job_id: str) -> str:
 
 
 def test_what_an_event_says_is_never_believed(world: World) -> None:
-    world.watch("hinted")
-    notify(world, *job_ids(json.dumps(event("hinted", Status="success")).encode()))
+    world.watch("named")
+    notify(world, *job_ids(json.dumps(event("named", Status="success")).encode()))
     poll_once(
         world,
         lambda ids: Answered(Answer({i: JobReport(i, JobStatus.OPEN) for i in ids}, frozenset(), None), 0),
     )
-    assert job(world, "hinted").status == JobStatus.OPEN
+    assert job(world, "named").status == JobStatus.OPEN
     assert world.rows(Delivery) == []
 
 
-def test_a_hinted_job_that_is_refused_for_its_id_ends(world: World) -> None:
-    watch_id = world.watch("hinted")
-    notify(world, "hinted")
+def test_a_named_job_that_is_refused_for_its_id_ends(world: World) -> None:
+    watch_id = world.watch("named")
+    notify(world, "named")
     poll_once(world, lambda _ids: Refused(RefusalKind.BAD_IDS, "InvalidJobId", "bad", None, None, 400))
     assert world.rows(Watch, Watch.id == watch_id)[0].status == "fail"
-    assert job(world, "hinted").provider_event_at is None
+    assert job(world, "named").provider_event_at is None

@@ -1,4 +1,4 @@
-"""The provider's own page, served as it stands: its examples lead to the right webhook with every field."""
+"""The provider's own page: its examples lead to the right webhook with every field."""
 
 import json
 from collections.abc import Iterator

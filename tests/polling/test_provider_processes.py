@@ -1,4 +1,4 @@
-"""The real processes beside a provider that notifies, hangs, denies or gives no credentials (C13, I5)."""
+"""The real processes beside a provider that notifies, hangs, denies or gives no credentials."""
 
 import json
 import socket
@@ -61,8 +61,8 @@ def notify(relay: Relay, job_id: str) -> None:
 
 
 def last_polled(relay: Relay, job_id: str) -> float:
-    at = relay.call("GET", f"/v1/jobs/{job_id}").json()["polled_at"]
-    return datetime.fromisoformat(at).timestamp() if at else 0.0
+    polled_at = relay.call("GET", f"/v1/jobs/{job_id}").json()["polled_at"]
+    return datetime.fromisoformat(polled_at).timestamp() if polled_at else 0.0
 
 
 def has_ended(provider: Provider, job_id: str) -> bool:
@@ -70,7 +70,7 @@ def has_ended(provider: Provider, job_id: str) -> bool:
     return bool(shown["Status"] == "success")
 
 
-def test_a_hint_brings_the_webhook_within_a_second_of_when_the_job_may_be_asked(
+def test_an_event_brings_the_webhook_within_a_second_of_when_the_job_may_be_asked_about(
     relay: Relay, provider: Provider
 ) -> None:
     relay.start()
@@ -95,7 +95,7 @@ def test_I5_a_hanging_listaijob_stops_no_delivery(relay: Relay, provider: Provid
     relay.start("web", "poller")
     with Receiver(secret=relay.secret) as receiver:
         watch(relay, done, f"{receiver.url}/done")
-        wait_until(lambda: relay.all("/v1/deliveries"), 10, "a delivery is owed")
+        wait_until(lambda: relay.all("/v1/deliveries"), 10, "a delivery is pending")
         provider.fault("slow", seconds=60)
         asked = provider.calls()["calls"]
         watch(relay, "sandbox-tag-success-0s-hangs", f"{receiver.url}/hangs")
@@ -103,7 +103,7 @@ def test_I5_a_hanging_listaijob_stops_no_delivery(relay: Relay, provider: Provid
         relay.start("dispatcher")
         assert [one.path for one in receiver.wait_for(1, 5)] == ["/done"]
         late = f"{receiver.url}/late"
-        watch(relay, done, late)  # the job is known to have ended: this one is owed at once
+        watch(relay, done, late)  # the job is known to have ended: this delivery is due at once
         assert len(receiver.wait_for(2, 5)) == 2
         provider.clear_faults()
         assert len(receiver.wait_for(3, 40)) == 3
@@ -181,18 +181,18 @@ def end_leases(fleet: Fleet) -> None:
     fleet.store.write(lambda tx: tx.execute(past))
 
 
-def test_C13_pollers_killed_before_and_after_the_answer_lose_nothing_and_owe_nothing_twice(
+def test_C13_pollers_killed_before_and_after_the_answer_lose_nothing_and_deliver_nothing_twice(
     own_database_url: str, tmp_path: Path
 ) -> None:
-    """The first is killed while it waits, the second with the answer in hand; the third one settles it."""
+    """The first is killed while it waits, the second with the answer read; the third records it."""
     go, answered, asked = threading.Event(), threading.Event(), threading.Semaphore(0)
 
     def script(connection: socket.socket, _head: bytes) -> None:
-        turn = len(server.requests)
+        number = len(server.requests)
         asked.release()
         go.wait(30)
         connection.sendall(reply("200 OK", {"Content-Type": "application/json"}, ENDED))
-        if turn == 2:
+        if number == 2:
             answered.set()
 
     with scripted_server(script) as server, running_fleet(own_database_url, tmp_path) as fleet:
@@ -206,7 +206,7 @@ def test_C13_pollers_killed_before_and_after_the_answer_lose_nothing_and_owe_not
         pollers[1].start("poller")
         assert asked.acquire(timeout=20)
         with fleet.store.engine.connect() as locker:
-            locker.execute(lock(select(Job.id)))  # now nothing can be settled
+            locker.execute(lock(select(Job.id)))  # now nothing can be recorded
             go.set()
             assert answered.wait(10)
             pollers[1].kill("poller")

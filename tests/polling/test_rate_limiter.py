@@ -1,4 +1,4 @@
-"""The budget of calls: one for the whole fleet, shared fairly, halved by throttling, held by failures."""
+"""The rate limiter: one for the fleet, divided fairly, halved by throttling, held by failures."""
 
 import threading
 import time
@@ -111,7 +111,7 @@ def test_calls_that_were_under_way_when_the_rate_was_halved_do_not_halve_it_agai
     assert state(world).rate_factor == LEAST_RATE
 
 
-def test_the_rate_comes_back_step_by_step(world: World) -> None:
+def test_the_rate_comes_back_little_by_little(world: World) -> None:
     take(world)
     throttle(world, asked_at=world.later(1))
     factors = []
@@ -131,7 +131,7 @@ def test_the_wait_that_throttling_asks_for_is_honoured(world: World) -> None:
     assert take(world) == world.now + 45 * US_PER_SECOND
 
 
-def test_throttling_is_told_until_the_next_answer(world: World) -> None:
+def test_throttling_is_shown_until_the_next_answer(world: World) -> None:
     take(world)
     throttle(world, asked_at=world.later(1))
     assert (state(world).error_code, state(world).down_since) == ("Throttling.User", world.now)
@@ -196,11 +196,11 @@ def test_a_denied_fleet_makes_one_call_a_minute(world: World) -> None:
     assert len(calls) == 3
 
 
-# The pace.
+# The rate.
 
 
 def test_a_call_whose_moment_has_passed_takes_another(world: World, provider: Provider) -> None:
-    """A process that stood still between the claim and the call does not add to what others have sent."""
+    """A process that stood still between claim and call does not add to the calls of others."""
     world.watch()
     stale = claim(world, INTERVAL)
     world.later(5)
@@ -288,12 +288,12 @@ def owners_of(world: World, claimed: PollClaim) -> list[str]:
 
 def test_subscribers_take_turns_for_the_places_of_a_call(world: World) -> None:
     many, few = owned_by(world, 100), owned_by(world, 7)
-    shares = []
+    places = []
     for _ in range(3):
         owners = owners_of(world, claim(world))
-        shares.append((owners.count(many), owners.count(few)))
+        places.append((owners.count(many), owners.count(few)))
         world.later(0.1)
-    assert shares == [(5, 5), (8, 2), (10, 0)]
+    assert places == [(5, 5), (8, 2), (10, 0)]
 
 
 def test_with_more_subscribers_than_places_each_has_its_turn(world: World) -> None:
@@ -353,11 +353,11 @@ def poll_for(world: World, seconds: float, policy: Policy) -> dict[str, list[Mic
     return asked
 
 
-def mean_gap(asked: dict[str, list[Micros]], job_ids: list[str]) -> float:
-    gaps = [
+def mean_interval(asked: dict[str, list[Micros]], job_ids: list[str]) -> float:
+    intervals = [
         (after - before) / US_PER_SECOND for job_id in job_ids for before, after in pairwise(asked[job_id])
     ]
-    return sum(gaps) / len(gaps)
+    return sum(intervals) / len(intervals)
 
 
 def test_ten_jobs_beside_thousands_wait_at_most_twice_as_long_as_alone(world: World) -> None:
@@ -365,13 +365,13 @@ def test_ten_jobs_beside_thousands_wait_at_most_twice_as_long_as_alone(world: Wo
     ours = [fresh_job_id() for _ in range(10)]
     world.subscriber_id = world.new_subscriber()
     world.register(*(world.request(job_id) for job_id in ours))
-    alone = mean_gap(poll_for(world, 12, policy), ours)
+    alone = mean_interval(poll_for(world, 12, policy), ours)
     many = owned_by(world, 3_000)
     beside = poll_for(world, 25, policy)
-    assert mean_gap(beside, ours) <= 2 * alone
+    assert mean_interval(beside, ours) <= 2 * alone
     assert alone == pytest.approx(CLOSEST, abs=0.1)
     assert policy.plan.quotas.keys() == {many}
-    assert sum(map(len, beside.values())) >= 0.99 * 25 * 100  # the rest of the budget is used too
+    assert sum(map(len, beside.values())) >= 0.99 * 25 * 100  # the remaining calls are used too
 
 
 # The policy, kept in SQL.
@@ -416,7 +416,7 @@ def test_what_took_how_long_is_learned_by_the_whole_fleet(world: World) -> None:
     assert one.plan.curves == other.plan.curves
 
 
-def test_a_settle_learns_the_providers_durations(world: World) -> None:
+def test_a_result_teaches_the_providers_durations(world: World) -> None:
     world.watch("a-job")
     claimed = claim(world)
     complete = "2023-11-14T22:13:15Z"
@@ -442,7 +442,9 @@ def test_a_throttled_fleet_plans_with_the_rate_that_it_has(world: World) -> None
 # After an outage.
 
 
-def test_an_outage_loses_no_job_and_its_end_is_used_at_full_budget(world: World, provider: Provider) -> None:
+def test_an_outage_loses_no_job_and_its_end_is_used_at_the_full_rate(
+    world: World, provider: Provider
+) -> None:
     ids = provider.make_jobs(*({"type": "AIVideoTag", "outcome": "success", "seconds": 0} for _ in range(60)))
     world.register(*(world.request(job_id) for job_id in ids))
     calls = []

@@ -1,4 +1,4 @@
-"""The client against the sandbox, and against servers that drip, hang, flood, redirect, lie and hang up."""
+"""The client against the sandbox, and servers that drip, hang, flood, redirect, lie and hang up."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""Temporary credentials: fetched from STS and the metadata service, renewed in time, never shown."""
+"""Temporary credentials: fetched from STS or the metadata service, renewed in time, never shown."""
 
 import json
 import logging
@@ -151,9 +151,9 @@ def test_a_refusal_is_a_reason_that_shows_nothing_secret(
     stand: Stand, token_file: Path, role: str, failure: Any, says: str
 ) -> None:
     stand.failure = failure
-    told = reason(fetcher(role, stand.url, token_file)())
-    assert says in told
-    assert "hush" not in told
+    given = reason(fetcher(role, stand.url, token_file)())
+    assert says in given
+    assert "hush" not in given
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -168,8 +168,8 @@ def test_credentials_without_a_readable_end_are_not_taken(
 
 def test_a_token_that_sts_refuses_is_not_quoted(stand: Stand, token_file: Path) -> None:
     token_file.write_text("hush-old-token")
-    told = reason(of_pod(stand.url, token_file)())
-    assert told == "STS refused with HTTP 400 (AuthenticationFail.OIDCToken.Invalid)."
+    given = reason(of_pod(stand.url, token_file)())
+    assert given == "STS refused with HTTP 400 (AuthenticationFail.OIDCToken.Invalid)."
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
@@ -219,8 +219,8 @@ def test_sts_is_asked_where_the_official_clients_ask(region: str | None, vpc: bo
 # Renewing.
 
 
-class Told:
-    """What a renewal told of."""
+class Calls:
+    """The calls that a renewal made."""
 
     def __init__(self) -> None:
         self.renewed: list[float] = []
@@ -236,8 +236,8 @@ class Told:
 
 
 @pytest.fixture
-def told() -> Told:
-    return Told()
+def calls() -> Calls:
+    return Calls()
 
 
 def key_id(provider: CredentialsProvider) -> str | None:
@@ -246,7 +246,7 @@ def key_id(provider: CredentialsProvider) -> str | None:
 
 
 def in_turn(*answers: Temporary | NotGiven | Exception) -> tuple[Callable[[], Temporary | NotGiven], Event]:
-    """A fetch that gives these answers one by one, and an event set when the last one was asked for."""
+    """A fetch that gives these answers one by one, and an event set at the last of them."""
     left, last = list(answers), Event()
 
     def fetch() -> Temporary | NotGiven:
@@ -264,9 +264,9 @@ def temporary(name: str, seconds: float) -> Temporary:
     return Temporary(Credentials(name, "s", "t"), seconds)
 
 
-def test_before_the_first_credentials_came_there_are_none(stand: Stand, told: Told) -> None:
+def test_before_the_first_credentials_came_there_are_none(stand: Stand, calls: Calls) -> None:
     stand.open.clear()
-    renewal = told.renewal(ecs_role(ROLE_NAME, url=stand.url))
+    renewal = calls.renewal(ecs_role(ROLE_NAME, url=stand.url))
     renewal.start()
     assert renewal() == NotGiven("The first credentials have not come yet.")
     stand.open.set()
@@ -274,9 +274,9 @@ def test_before_the_first_credentials_came_there_are_none(stand: Stand, told: To
     renewal.close()
 
 
-def test_credentials_are_renewed_ahead_of_their_end_and_never_missed(told: Told) -> None:
+def test_credentials_are_renewed_ahead_of_their_end_and_never_missed(calls: Calls) -> None:
     fetch, last = in_turn(temporary("one", 1), temporary("two", 1), temporary("three", 3600))
-    renewal = told.renewal(fetch)
+    renewal = calls.renewal(fetch)
     renewal.start()
     assert eventually(lambda: key_id(renewal) is not None)
     seen = set()
@@ -285,35 +285,35 @@ def test_credentials_are_renewed_ahead_of_their_end_and_never_missed(told: Told)
         time.sleep(0.005)
     assert seen == {"one", "two"}
     assert eventually(lambda: key_id(renewal) == "three")
-    assert told.renewed == [0.9, 0.9, 3590]
+    assert calls.renewed == [0.9, 0.9, 3590]
     renewal.close()
 
 
-def test_a_renewal_that_fails_keeps_the_old_ones_while_they_are_valid(told: Told) -> None:
+def test_a_renewal_that_fails_keeps_the_old_ones_while_they_are_valid(calls: Calls) -> None:
     fetch, _ = in_turn(temporary("one", 1), NotGiven("STS is away."))
-    renewal = told.renewal(fetch)
+    renewal = calls.renewal(fetch)
     renewal.start()
-    assert eventually(lambda: bool(told.failed))
+    assert eventually(lambda: bool(calls.failed))
     assert key_id(renewal) == "one"
-    said, left, retry_in = told.failed[0]
+    said, left, retry_in = calls.failed[0]
     assert (said, retry_in) == ("STS is away.", 0.5)
     assert 0 < left < 0.5
     assert eventually(lambda: renewal() == NotGiven("STS is away."))
     renewal.close()
 
 
-def test_renewals_that_fail_come_less_often_and_recover_by_themselves(told: Told) -> None:
+def test_renewals_that_fail_come_less_often_and_recover_by_themselves(calls: Calls) -> None:
     fetch, _ = in_turn(NotGiven("no"), ValueError("hush"), temporary("dead", 0), temporary("one", 10**9))
-    renewal = told.renewal(fetch)
+    renewal = calls.renewal(fetch)
     renewal.start()
     assert eventually(lambda: key_id(renewal) == "one")
-    assert [pause for _, _, pause in told.failed] == [0.5, 1, 2]
-    assert [said for said, _, _ in told.failed] == [
+    assert [pause for _, _, pause in calls.failed] == [0.5, 1, 2]
+    assert [said for said, _, _ in calls.failed] == [
         "no",
         "Fetching them failed unexpectedly with ValueError.",
         "The credentials that came had already ended.",
     ]
-    assert told.renewed == [43_190]
+    assert calls.renewed == [43_190]
     renewal.close()
 
 

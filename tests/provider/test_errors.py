@@ -1,4 +1,4 @@
-"""What the relay does about each refusal, fault and strange answer of the provider, through the real client.
+"""The relay's reaction to each refusal, fault and strange answer, through the real client.
 
 The rows are those of the table of errors in the design (upstream.md, section 4), and of the shapes
 in its section 1. Nothing of it may crash, end a job wrongly, or lose one.
@@ -278,7 +278,7 @@ def test_a_poisonous_id_is_found_and_ends_alone_with_the_providers_code(
     client = provider.client()
 
     def ask(job_ids: object) -> Outcome:
-        world.later(1)  # the calls of a split wait for the budget, and this clock moves only when told
+        world.later(1)  # the calls of a split wait for the rate limiter, and this clock moves only by hand
         return client.ask(job_ids)  # type: ignore[arg-type]
 
     poll_once(world, ask)
@@ -345,7 +345,7 @@ def test_every_spelling_of_a_missing_job_is_read(
     assert counted == ({0} if shape == "missing_absent" else {1})
 
 
-# The budget, as the provider sees it.
+# The rate limit, as the provider sees it.
 
 
 def test_calls_in_any_second_stay_within_the_rate(own_store: Store, provider: Provider) -> None:

@@ -1,4 +1,4 @@
-"""Reading ListAIJob's answers and refusals: the page's examples, every awkward shape, any bytes at all."""
+"""Parsing answers and refusals: the page's examples, every awkward shape, any bytes at all."""
 
 import json
 import sys

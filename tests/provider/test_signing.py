@@ -1,4 +1,4 @@
-"""The signatures: every vector of the provider's pages and SDKs, and its own signers on random parameters."""
+"""The signatures: vectors of the provider's pages and SDKs, and its signers on random input."""
 
 from datetime import UTC, datetime
 from hashlib import sha256

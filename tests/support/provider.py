@@ -1,4 +1,4 @@
-"""Starts the local ListAIJob inside the test process, and servers that answer whatever a test scripts."""
+"""Starts the local ListAIJob inside the test process, and servers that answer as scripted."""
 
 import socket
 import ssl
@@ -23,7 +23,7 @@ START: Micros = 1_782_000_000 * US_PER_SECOND
 
 @dataclass
 class Clock:
-    """A clock that goes only when told."""
+    """A clock that goes only by hand."""
 
     now: Micros = START
 
@@ -87,8 +87,8 @@ def running_provider(
 
 
 Script = Callable[[socket.socket, bytes], None]
-"""Gets a connection and the head of its next request; the connection closes when the script returns None
-and the peer sends no other request."""
+"""Gets a connection and the head of its next request; the connection closes once the peer sends no
+other."""
 
 
 @dataclass

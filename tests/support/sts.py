@@ -1,4 +1,4 @@
-"""Stand-ins for STS and the ECS metadata service on one real socket, which answer as the provider's do."""
+"""Stand-ins for STS and the ECS metadata service on one real socket."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

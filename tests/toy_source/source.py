@@ -1,4 +1,4 @@
-"""A toy source of jobs: renders of a farm in memory, 20 ids a call, with its own events and results."""
+"""A toy source: renders of a farm in memory, 20 ids a call, its own events and results."""
 
 import json
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ STARTED = EventType("render.started", "the farm has begun with the render")
 
 @dataclass
 class Farm:
-    """The provider, and a client of it: `renders` are the ended ones, by their frames (0: it crashed)."""
+    """The provider and its client; `renders` are the ended ones, by frames (0: it crashed)."""
 
     renders: dict[str, int] = field(default_factory=dict)
     is_closed: bool = False

@@ -1,4 +1,4 @@
-"""A second source is a folder and a registration: from there to the webhook nothing else knows of it."""
+"""A second source is a folder and a registration: nothing else knows of it up to the webhook."""
 
 import json
 import threading
@@ -35,7 +35,7 @@ TOY = "render_farm"
 
 @pytest.fixture
 def farm(monkeypatch: pytest.MonkeyPatch) -> Farm:
-    """The toy's provider, once the toy is registered: this line is all that the house is changed by."""
+    """The toy's provider; the registration is the only change outside the toy's folder."""
     farm = Farm()
     monkeypatch.setitem(registry.SOURCES, TOY, toy_source(farm))
     registry.check(registry.SOURCES)
@@ -44,7 +44,7 @@ def farm(monkeypatch: pytest.MonkeyPatch) -> Farm:
 
 @dataclass
 class House:
-    """An API, a poller for each source, and on demand a dispatcher: all in this process but the sender."""
+    """An API, pollers and, on demand, a dispatcher: all in this process but the sender."""
 
     base: Base
     provider: Provider

@@ -22,7 +22,7 @@ TYPE_LENGTH = 64
 
 # Ages at which a curve is drawn besides its own quantiles: 1 s to 30 days, half as much again each
 # time.
-_GRID = tuple(1.5**step for step in range(37))
+_GRID = tuple(1.5**number for number in range(37))
 
 
 @dataclass(frozen=True, slots=True)

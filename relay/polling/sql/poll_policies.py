@@ -98,18 +98,18 @@ def record(tx: Tx, source: str, learned: Iterable[tuple[str, float]]) -> None:
     insert_if_absent(tx, JobType, [{"source": source, "name": name, "durations": "[]"} for name in fresh])
     for name in sorted({*fresh, *known} & by_type.keys()):
         durations = remember(json.loads(known.get(name, "[]")), by_type[name])
-        here = (JobType.source == source) & (JobType.name == name)
-        tx.execute(update(JobType).where(here).values(durations=json.dumps(durations)))
+        this_type = (JobType.source == source) & (JobType.name == name)
+        tx.execute(update(JobType).where(this_type).values(durations=json.dumps(durations)))
 
 
 def claim_refresh(tx: Tx, source: str, now: Micros) -> bool:
     """Whether the policy is to be refreshed now, and by the caller."""
-    here = PollPolicy.source == source
-    if tx.scalar(select(PollPolicy.refreshed_at).where(here)) is None:
+    own = PollPolicy.source == source
+    if tx.scalar(select(PollPolicy.refreshed_at).where(own)) is None:
         fresh = {"source": source, "refreshed_at": 0, "newest_job": 0, "new_jobs": 0.0, "quotas": "{}"}
         insert_if_absent(tx, PollPolicy, [fresh])
     stale = PollPolicy.refreshed_at <= now - REFRESH
-    return tx.execute(update(PollPolicy).where(here, stale).values(refreshed_at=now)).rowcount == 1
+    return tx.execute(update(PollPolicy).where(own, stale).values(refreshed_at=now)).rowcount == 1
 
 
 def survey(tx: Tx, source: JobSource, now: Micros, calls_per_second: float) -> Survey:
@@ -154,12 +154,12 @@ def _arrivals(tx: Tx, source: str, most: float) -> tuple[int, float, float]:
 
 def _sample(tx: Tx, source: str, owner: str, count: int, now: Micros) -> list[Sample]:
     """Every nth of an owner's jobs that were asked about: numbers do not depend on ages."""
-    step = max(count // SAMPLE, 1)
+    stride = max(count // SAMPLE, 1)
     rows = select(Job.type, Job.creation_time, Job.created_at, Job.polled_at).where(
         Job.source == source,
         Job.owner == owner,
         Job.polled_at.is_not(None),
-        Job.id % step == now // REFRESH % step,
+        Job.id % stride == now // REFRESH % stride,
     )
     return [
         Sample(type_key(row.type), age_of(row.creation_time, row.created_at, row.polled_at))

@@ -60,54 +60,33 @@ _COLUMNS = (
 )
 
 
+_WAITING = select(*_COLUMNS).where(Watch.due_at.is_not(None)).order_by(Watch.id)
+
+
 def waiting_for(tx: Tx, jobs: Sequence[int]) -> list[Any]:
     """Every watch that waits for these jobs, which are locked."""
-    if not jobs:
-        return []
-    return list(
-        tx.execute(
-            select(*_COLUMNS)
-            .where(among(tx, Watch.job, sorted(jobs)), Watch.due_at.is_not(None))
-            .order_by(Watch.id)
-        )
-    )
-
-
-def waited_in_vain(tx: Tx, jobs: Sequence[int], *, registered_before: Micros, polls: int) -> list[Any]:
-    """The watches on these jobs whose source has denied the job often and long enough."""
-    return list(
-        tx.execute(
-            select(*_COLUMNS)
-            .join(Job, Job.id == Watch.job)
-            .where(
-                among(tx, Watch.job, jobs),
-                Watch.due_at.is_not(None),
-                Watch.created_at <= registered_before,
-                Job.missing_count - Watch.missing_base >= polls,
-            )
-            .order_by(Watch.id)
-        )
-    )
-
-
-def overdue(tx: Tx, now: Micros, limit: int) -> list[Any]:
-    """Watches past their deadline, oldest first: id and job."""
-    return list(
-        tx.execute(select(Watch.id, Watch.job).where(Watch.due_at <= now).order_by(Watch.due_at).limit(limit))
-    )
+    return list(tx.execute(_WAITING.where(among(tx, Watch.job, sorted(jobs))))) if jobs else []
 
 
 def still_waiting(tx: Tx, ids: Sequence[str]) -> list[Any]:
     """The watches of these ids that still wait; their jobs are locked."""
-    if not ids:
-        return []
-    return list(
-        tx.execute(
-            select(*_COLUMNS)
-            .where(among(tx, Watch.id, sorted(ids)), Watch.due_at.is_not(None))
-            .order_by(Watch.id)
-        )
+    return list(tx.execute(_WAITING.where(among(tx, Watch.id, sorted(ids))))) if ids else []
+
+
+def waited_in_vain(tx: Tx, jobs: Sequence[int], *, registered_before: Micros, polls: int) -> list[Any]:
+    """The watches on these jobs whose source has denied the job often and long enough."""
+    denied = _WAITING.join(Job, Job.id == Watch.job).where(
+        among(tx, Watch.job, jobs),
+        Watch.created_at <= registered_before,
+        Job.missing_count - Watch.missing_base >= polls,
     )
+    return list(tx.execute(denied))
+
+
+def overdue(tx: Tx, now: Micros, limit: int) -> list[Any]:
+    """Watches past their deadline, oldest first: id and job."""
+    due = select(Watch.id, Watch.job).where(Watch.due_at <= now).order_by(Watch.due_at)
+    return list(tx.execute(due.limit(limit)))
 
 
 def next_deadline(tx: Tx) -> Micros | None:

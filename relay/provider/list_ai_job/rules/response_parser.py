@@ -108,7 +108,7 @@ def _data(value: object) -> str | None:
 
 
 def _ids(items: list[object], asked: frozenset[str]) -> Iterator[str]:
-    """The ids in items that are an id, several joined by commas, or a JSON list (as on the page)."""
+    """The ids in items that are an id, ids joined by commas, or a JSON list (as on the page)."""
     for item in items:
         text = _text(item)
         if text is None:
