@@ -11,14 +11,14 @@ import pytest
 from alembic import command
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, event, func, inspect, select, text
+from sqlalchemy import Connection, event, func, inspect, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from relay.db import migrate
 from relay.db.engine import Store
-from relay.db.tables import Base, Delivery, Listing
+from relay.db.tables import Base, Delivery, Listing, Watch
 from tests.support.database import KINDS, empty_database
-from tests.support.flow import World
+from tests.support.flow import ALL_EVENTS, World
 
 PROCESSES = 4
 
@@ -174,6 +174,31 @@ def test_an_open_circuit_has_blocked_since_it_opened_and_a_cut_off_upgrade_can_b
     ]
     with pytest.raises(DBAPIError):  # the table that SQLite made anew has its rules still
         world.set_endpoint("https://open.example/hook", concurrency_limit=0)
+    store.close()
+
+
+def test_a_new_event_needs_no_migration_and_a_cut_off_upgrade_can_be_begun_anew(empty_url: str) -> None:
+    """With rows in the tables: before 0006 a CHECK listed the events, and 100 characters held a watch's."""
+    migrate.upgrade(empty_url)
+    store = Store(empty_url)
+    world = filled(store)
+    before = counts(store)
+    with migrate._alone(empty_url) as connection:
+        command.downgrade(migrate._config(connection), "0005")
+    assert counts(store) == before
+    with pytest.raises(DBAPIError, match="ck_deliveries_event"):
+        store.write(lambda tx: tx.execute(update(Delivery).values(event="ai_job.progress")))
+    with migrate._alone(empty_url) as connection:  # cut off: one index is there, the revision is not
+        connection.execute(text("CREATE INDEX ix_jobs_provider_event ON jobs (source, provider_event_at)"))
+        connection.execute(
+            text("DROP INDEX ix_jobs_hinted" + " ON jobs" * (connection.dialect.name == "mysql"))
+        )
+    with migrate._alone(empty_url) as connection:
+        command.upgrade(migrate._config(connection), "head")
+    assert counts(store) == before
+    store.write(lambda tx: tx.execute(update(Delivery).values(event="ai_job.progress")))
+    world.watch(events=",".join(["ai_job.success"] * 60))
+    assert {len(row.events) for row in world.rows(Watch)} == {len(ALL_EVENTS), 899}
     store.close()
 
 

@@ -29,4 +29,4 @@ def test_rows_inserted_together_hold_what_they_were_given(store: Store) -> None:
 def test_a_claimed_row_tells_of_its_job_in_the_order_of_the_message() -> None:
     first, last = ClaimedDelivery._fields.index("job_id"), ClaimedDelivery._fields.index("rotations")
     told = [name.removeprefix("job_") for name in ClaimedDelivery._fields[first + 1 : last]]
-    assert ["job_id", *told] == list(Ended._fields[4:])
+    assert ["job_id", *told, "job_query"] == list(Ended._fields[4:])
