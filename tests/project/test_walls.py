@@ -77,7 +77,7 @@ def test_every_contract_of_the_project_is_tried_here() -> None:
         ("relay.api.app", "relay.bootstrap", ROOMS),
         # SQL outside `db` and `sql`: also in a new file, and in a worker beside the room's SQL.
         ("relay.deliveries.claimer", "sqlalchemy", SQL),
-        ("relay.api.watches", "sqlalchemy", SQL),
+        ("relay.api.v1.watches", "sqlalchemy", SQL),
         ("relay.endpoints.rules.circuit_breaker", "sqlalchemy", SQL),
         ("relay.jobs.new_module", "sqlalchemy", SQL),
         ("relay.housekeeping.sql.prune", "sqlite3", SQL),
