@@ -1,6 +1,7 @@
 """Trying Relay on one machine: a receiver, a stand-in for the provider, the demo, all at once."""
 
 import argparse
+import importlib
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from relay.cli.parsers import Commands, add_command
+from relay.provider.registry import DEFAULT_SOURCE, SOURCES
 from relay.settings.types import Number, WholeNumber
 
 
@@ -39,6 +41,8 @@ def add_to(commands: Commands) -> None:
     )
     playing.add_argument("--host", default="127.0.0.1")
     playing.add_argument("--port", type=PORT, default=8090)
+    playable = [name for name, source in SOURCES.items() if source.sandbox is not None]
+    playing.add_argument("--source", choices=playable, default=DEFAULT_SOURCE, help="the source to play")
     add_command(commands, "demo", run_demo, "show the whole relay at work on this machine")
     add_command(commands, "run", run_all, "run every process on this machine (what ./dev run does)")
 
@@ -75,9 +79,9 @@ def listen(arguments: argparse.Namespace) -> int:
 
 def serve_sandbox(arguments: argparse.Namespace) -> int:
     """Play the provider until interrupted."""
-    from relay.sandbox import listaijob  # noqa: PLC0415 - large: see relay.cli
-
-    listaijob.serve(arguments.host, arguments.port)
+    module = SOURCES[arguments.source].sandbox
+    assert module is not None, "the option takes only sources that have one"
+    importlib.import_module(module).serve(arguments.host, arguments.port)
     return 0
 
 

@@ -119,7 +119,8 @@ class JobSource:
 
     `name` is what every column called `source` stores. `connect` makes a client from the settings,
     and raises SettingsError where they do not allow it. `calls_per_second` is its rate limit for
-    the whole fleet.
+    the whole fleet. `sandbox` names the module of its stand-in on this machine, which has
+    `serve(host, port)`; a name, as the sandbox stands above the sources.
     """
 
     name: str
@@ -128,6 +129,7 @@ class JobSource:
     connect: Callable[[Settings], SourceClient]
     calls_per_second: Callable[[Settings], float]
     typed_result: TypedResult = lambda _type, _data: None
+    sandbox: str | None = None
 
     @property
     def watchable(self) -> list[str]:

@@ -39,7 +39,10 @@ BIG = {"endpoints", "deliveries", "jobs", "watches", "attempts"}
 
 @pytest.fixture
 def world(database_url: str, tmp_path: Path) -> Iterator[World]:
-    """A relay that has done much and has little open: 10 deliveries, 10 jobs, 10 watches."""
+    """A relay with a long history and little open: 10 deliveries, 10 jobs, 10 watches.
+
+    Another source of jobs has a backlog of thousands.
+    """
     with fresh_store(database_url.partition(":")[0], tmp_path) as store:
         world = World(store)
         store.write(add_history, world, world.new_subscriber())
@@ -68,6 +71,14 @@ def add_history(tx: Tx, world: World, subscriber_id: str) -> None:
     job = ended | {"source": "default", "status": "success"}
     tx.execute(insert(Job), [job | {"job_id": f"old{number}"} for number in range(JOBS)])
     keys = list(tx.scalars(select(Job.id)))
+    waiting = {
+        "source": "other",
+        "status": "open",
+        "created_at": now,
+        "due_at": now - 1,
+        "owner": subscriber_id,
+    }
+    tx.execute(insert(Job), [waiting | {"job_id": f"due{number}"} for number in range(JOBS)])
     watch = ended | {"subscriber_id": subscriber_id, "status": "success", "expires_at": now}
     watch |= {"events": ALL_EVENTS, "user_metadata": "{}", "missing_base": 0}
     told = [(world.new_id("wat"), key, owners[number % ENDPOINTS]) for number, key in enumerate(keys)]

@@ -28,6 +28,7 @@ class Farm:
 
     renders: dict[str, int] = field(default_factory=dict)
     is_closed: bool = False
+    is_given_up: bool = False
     calls: list[int] = field(default_factory=list)
 
     def ask(self, job_ids: Sequence[str]) -> Outcome:
@@ -48,7 +49,7 @@ class Farm:
         return None
 
     def close(self) -> None:
-        pass
+        self.is_given_up = True
 
 
 def frame_count(_type: str | None, data: str) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from relay import bootstrap
 from relay.api import AppContext
-from relay.bootstrap import Base
+from relay.bootstrap import Base, processes
 from relay.common.states import JobStatus
 from relay.common.time import US_PER_SECOND
 from relay.db.clock import Clock
@@ -26,7 +26,7 @@ from relay.settings import load
 from relay.watches.sql import watches
 from tests.support.api import Caller, new_caller, serving
 from tests.support.database import id_maker
-from tests.support.processes import MASTER_KEY
+from tests.support.processes import MASTER_KEY, wait_until
 from tests.support.provider import Provider, running_provider
 from tests.toy_source.source import Farm, toy_source
 
@@ -87,6 +87,9 @@ class House:
         assert all(one.problem is None for one in received)
         return [json.loads(one.body) for one in received]
 
+    def status(self, watch_id: str) -> str:
+        return str(self.caller.get(f"/v1/watches/{watch_id}").json["status"])
+
     def rows(self, table: Any) -> list[Any]:
         return self.store.read(lambda tx: list(tx.execute(select(table.__table__))))
 
@@ -119,7 +122,7 @@ def test_a_job_of_the_toy_goes_from_its_registration_to_a_verified_webhook(house
         assert done["source"] == TOY
         assert done["events"] == ["render.done", "render.broken", "watch.expired"]
         house.poll()
-        assert house.caller.get(f"/v1/watches/{done['id']}").json["status"] == "waiting"
+        assert house.status(done["id"]) == "waiting"
         farm.renders |= {"film": 3, "short": 0}
         house.store.write(lambda tx: tx.execute(update(Job).values(due_at=0, polled_at=0)))
         house.poll()
@@ -134,6 +137,26 @@ def test_a_job_of_the_toy_goes_from_its_registration_to_a_verified_webhook(house
     assert shown["result"] == {"kind": "render", "frame_count": 3}
     late = house.watch("film", "https://late.example/a")  # its job is known to have ended
     assert late["status"] == "success"
+
+
+def test_one_process_polls_both_sources(house: House, farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    (job_id,) = house.provider.make_jobs({"type": "AIVideoTag", "outcome": "success", "seconds": 0})
+    farm.renders["film"] = 1
+    ids = [house.watch("film")["id"], house.caller.watch(job_id=job_id).json["id"]]
+    stop = threading.Event()
+    monkeypatch.setattr(processes, "_stop_on_signals", lambda: stop)
+    pollers, tidying = bootstrap.build_pollers(house.base), bootstrap.build_housekeeper(house.base)
+    store = Store(house.base.settings.database_url.get_secret_value())
+    base = replace(house.base, store=store)  # the process closes it in the end
+    process = threading.Thread(target=processes.run_poller, args=(pollers, tidying, base))
+    process.start()
+    try:
+        for watch_id in ids:
+            wait_until(lambda: house.status(watch_id) == "success", 30, "the watch has ended")  # noqa: B023 - at once
+    finally:
+        stop.set()
+        process.join()
+    assert farm.is_given_up
 
 
 def test_data_that_no_webhook_can_hold_is_found_at_the_jobs_own_source(house: House, farm: Farm) -> None:
@@ -182,8 +205,8 @@ def test_the_same_id_at_two_sources_is_two_jobs(house: House, farm: Farm) -> Non
     other = house.caller.watch(job_id=job_id).json
     assert "source" not in other
     house.poll()
-    assert house.caller.get(f"/v1/watches/{ours['id']}").json["status"] == "success"
-    assert house.caller.get(f"/v1/watches/{other['id']}").json["status"] == "fail"
+    assert house.status(ours["id"]) == "success"
+    assert house.status(other["id"]) == "fail"
     assert {row["id"] for row in house.caller.get(f"/v1/watches?job_id={job_id}").json["data"]} == {
         ours["id"],
         other["id"],
@@ -211,7 +234,7 @@ def test_a_watch_of_the_toy_expires_with_the_relays_own_event(house: House) -> N
     later = house.clock.now() + 61 * US_PER_SECOND
     overdue = house.store.read(watches.overdue, later, 10)
     house.store.write(housekeeper.expire, overdue, later, id_maker(lambda: later))
-    assert house.caller.get(f"/v1/watches/{watch['id']}").json["status"] == "expired"
+    assert house.status(watch["id"]) == "expired"
     assert [row["event"] for row in house.caller.get("/v1/deliveries").json["data"]] == ["watch.expired"]
 
 

@@ -28,4 +28,5 @@ LIST_AI_JOB = JobSource(
     connect=_connect,
     calls_per_second=lambda settings: settings.upstream_rate,
     typed_result=results.view,
+    sandbox="relay.sandbox.listaijob",
 )
