@@ -27,7 +27,7 @@ from relay.provider.list_ai_job.declaration import LIST_AI_JOB
 from relay.sandbox.demo_cases import FLAKY, FOREVER, Case, Result, batch_cases, single_cases
 from relay.sandbox.processes import Screen
 from relay.sandbox.receiver import Answer, Received, verified
-from relay.sandbox.stack import CHECK_EVERY, Api, RelayStack
+from relay.sandbox.stack import CHECK_EVERY, Api, RelayStack, running_stack
 from relay.watches.registration import WatchRequest, register
 
 DONE_WITHIN = 45.0  # seconds from the last watch to the last webhook; about 17 on an idle machine
@@ -84,7 +84,7 @@ class Printer:
 def play(folder: Path, printer: Printer) -> list[str]:
     """Start a relay, register watches, wait for their ends; returns the problems."""
     printer.say("Starting a sandbox in the provider's place, web, poller, dispatcher and a receiver.")
-    with RelayStack(folder, answer=printer.answer) as stack:
+    with running_stack(folder, answer=printer.answer) as stack:
         printer.say(f"They are up: the API at {stack.base}/v1, the receiver at {stack.receiver.url}.")
         api = Api(stack.base, stack.subscriber["api_key"])
         watches = register_all(stack, api, printer)

@@ -6,6 +6,7 @@
 
     {"kind": "error", "code", "status"?, "message"?, "retry_after_ms"?}   any error document of the provider:
                           throttling, denied credentials, internal errors, stale signatures
+    {"kind": "raw", "body", "content_type"?, "status"?}   exactly this body
     {"kind": "gateway", "status"}       an HTML page, as a gateway before the provider writes it
     {"kind": "slow", "seconds"}         the answer comes so much later
     {"kind": "drip", "seconds"?}        the answer's body comes byte by byte, for so long
@@ -71,6 +72,16 @@ class _ErrorDocument(_Fault):
         document = {"RequestId": "R", "Code": self.code, "Message": self.message}
         headers = {"x-acs-retry-after": str(self.retry_after_ms)}
         return Response(json.dumps(document), self.status, headers, content_type="application/json")
+
+
+class _RawAnswer(_Fault):
+    kind: Literal["raw"]
+    body: str
+    content_type: str = "application/json"
+    status: Status = 200
+
+    def answer(self) -> Response:
+        return Response(self.body, self.status, content_type=self.content_type)
 
 
 class _Gateway(_Fault):
@@ -144,6 +155,7 @@ class _StrangeResponse(_Fault):
 
 Fault = (
     _ErrorDocument
+    | _RawAnswer
     | _Gateway
     | _Slow
     | _Drip

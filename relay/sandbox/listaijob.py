@@ -6,7 +6,6 @@
     GET  /sandbox/jobs/ID  the job as it is now, and its timetable
     GET  /sandbox/calls    all calls so far → {"calls", "ids", "ids_per_call", "at"}: for each of the last
                            10,000 its number of ids and when it came, in seconds of a monotonic clock
-    POST /sandbox/raw      {"body", "content_type", "status"?, "times"?}: the next calls answer exactly this
     POST /sandbox/faults   faults on demand; GET shows, DELETE clears them: see `faults`
 
 An id like `sandbox-tag-success-20s-anything` needs no control API: its time starts when it is first
@@ -60,7 +59,6 @@ def build(
     app.add_url_rule("/sandbox/jobs", view_func=sandbox.make_jobs, methods=["POST"])
     app.add_url_rule("/sandbox/jobs/<job_id>", view_func=sandbox.show_job)
     app.add_url_rule("/sandbox/calls", view_func=sandbox.show_calls)
-    app.add_url_rule("/sandbox/raw", view_func=sandbox.answer_raw, methods=["POST"])
     app.add_url_rule("/sandbox/faults", view_func=sandbox.change_faults, methods=["GET", "POST", "DELETE"])
     app.register_error_handler(ValidationError, _invalid)
 
@@ -91,16 +89,6 @@ class _JobsOrder(BaseModel):
     jobs: list[_JobOrder]
 
 
-class _RawOrder(BaseModel):
-    """The body of `POST /sandbox/raw`."""
-
-    model_config = ConfigDict(extra="forbid")
-    body: str
-    content_type: str
-    status: int = Field(default=200, ge=200, le=599)
-    times: int = Field(default=1, ge=1, le=1_000_000)
-
-
 class _Sandbox:
     """The views, over shared state."""
 
@@ -116,8 +104,6 @@ class _Sandbox:
         self._call_count = self._id_count = 0
         self._ids_per_call: deque[int] = deque(maxlen=REMEMBERED)
         self._at: deque[float] = deque(maxlen=REMEMBERED)
-        self._raw: _RawOrder | None = None
-        self._raw_left = 0
 
     def now(self) -> Micros:
         """The time that timestamps are checked against: the clock's, plus the ordered faults of it."""
@@ -129,7 +115,7 @@ class _Sandbox:
         self._count(call)
         taken = self._faults.take(call)
         faults.wait_out(taken)
-        return self._raw_answer() or self._fail(call, taken) or self._refuse(call) or self._list(call, taken)
+        return self._fail(call, taken) or self._refuse(call) or self._list(call, taken)
 
     def _count(self, call: Call) -> None:
         with self._lock:
@@ -137,12 +123,6 @@ class _Sandbox:
             self._id_count += len(call.job_ids)
             self._ids_per_call.append(len(call.job_ids))
             self._at.append(time.monotonic())
-
-    def _raw_answer(self) -> Response | None:
-        with self._lock:
-            raw = self._raw if self._raw_left else None
-            self._raw_left -= 1 if raw else 0
-        return Response(raw.body, status=raw.status, content_type=raw.content_type) if raw else None
 
     def _fail(self, call: Call, taken: Sequence[Fault]) -> Response | None:
         answer = next((answer for fault in taken if (answer := fault.answer()) is not None), None)
@@ -212,13 +192,6 @@ class _Sandbox:
         if request.method == "DELETE":
             self._faults.clear()
         return {"faults": self._faults.shown()}, 201 if request.method == "POST" else 200
-
-    def answer_raw(self) -> ResponseReturnValue:
-        """Have the next calls answered with a fixed body."""
-        order = _RawOrder.model_validate_json(request.get_data())
-        with self._lock:
-            self._raw, self._raw_left = order, order.times
-        return {"times": order.times}
 
 
 def _received() -> Call:

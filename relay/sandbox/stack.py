@@ -9,11 +9,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any, Self
+from typing import Any
 
 import requests
 
@@ -38,90 +39,76 @@ class StackFailed(RelayError):
     """A part of the stack failed; the sentence says which."""
 
 
+@dataclass(frozen=True, slots=True)
 class RelayStack:
-    """Sandbox, web, poller, dispatcher, a subscriber and a receiver, from `with` to its end.
+    """A running relay: where its API and its sandbox are, and the receiver of its webhooks."""
+
+    base: str
+    sandbox_url: str
+    database_url: str
+    subscriber: dict[str, str]
+    receiver: Receiver
+
+
+@contextmanager
+def running_stack(
+    folder: Path,
+    *,
+    answer: Callable[[Received], Answer] = verified,
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[RelayStack]:
+    """Run sandbox, web, poller, dispatcher and a receiver, with one subscriber.
 
     Args:
         folder: where the database, its master key and a log file for each process go.
         answer: what the receiver answers; it verifies with the subscriber's secret.
         settings: environment variables for the processes, over the stack's own.
+
+    Raises:
+        StackFailed: it did not start.
     """
+    web, sandbox = run.free_port(), run.free_port()
+    base, database_url = f"http://127.0.0.1:{web}", f"sqlite:///{folder / 'relay.db'}"
+    own = SETTINGS | {"DATABASE_URL": database_url} | dict(settings or {})
+    environ = run.environment(without_settings(os.environ) | own, web, sandbox)
+    _relay(environ, "migrate")
+    subscriber = json.loads(_relay(environ, "subscriber", "add", "demo"))
+    commands = read_procfile(Path("Procfile").read_text(encoding="utf-8"))
+    del commands["release"]
+    commands["sandbox"] = [sys.executable, "-m", "relay", "sandbox", "--port", str(sandbox)]
+    with (
+        Receiver(secret=subscriber["secret"], answer=answer) as receiver,
+        _running(commands, environ, LogFiles(folder)),
+    ):
+        wait_until(lambda: run.status_of(f"{base}/readyz") == 200, READY_WITHIN, "the web to be ready")
+        yield RelayStack(base, f"http://127.0.0.1:{sandbox}", database_url, subscriber, receiver)
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        answer: Callable[[Received], Answer] = verified,
-        settings: Mapping[str, str] | None = None,
-    ) -> None:
-        web, sandbox = run.free_port(), run.free_port()
-        self.database_url = f"sqlite:///{folder / 'relay.db'}"
-        self.base = f"http://127.0.0.1:{web}"
-        self.sandbox_url = f"http://127.0.0.1:{sandbox}"
-        self.subscriber: dict[str, str] = {}
-        self._answer = answer
-        own = SETTINGS | {"DATABASE_URL": self.database_url} | dict(settings or {})
-        self._environ = run.environment(without_settings(os.environ) | own, web, sandbox)
-        commands = read_procfile(Path("Procfile").read_text(encoding="utf-8"))
-        del commands["release"]
-        commands["sandbox"] = [sys.executable, "-m", "relay", "sandbox", "--port", str(sandbox)]
-        logs = LogFiles(folder)
-        self._processes = [Process(name, line, self._environ, logs) for name, line in commands.items()]
-        self._running: list[Process] = []
-        self._receiver: Receiver | None = None
 
-    @property
-    def receiver(self) -> Receiver:
-        """The receiver of the webhooks."""
-        assert self._receiver is not None, "the receiver listens from `with` to its end"
-        return self._receiver
+def _relay(environ: Mapping[str, str], *arguments: str) -> str:
+    """Run one command of the relay's command line and return its output."""
+    command = [sys.executable, "-m", "relay", *arguments]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    if done.returncode:
+        raise StackFailed(f"`relay {' '.join(arguments)}` failed: {done.stderr.strip()}")
+    return done.stdout
 
-    @property
-    def names(self) -> list[str]:
-        """The processes."""
-        return [process.name for process in self._processes]
 
-    def __enter__(self) -> Self:
+@contextmanager
+def _running(
+    commands: Mapping[str, Sequence[str]], environ: Mapping[str, str], screen: Screen
+) -> Iterator[None]:
+    processes: list[Process] = []
+    try:
+        for name, command in commands.items():
+            processes.append(Process(name, command, environ, screen))
+            processes[-1].start()
+        yield
+    finally:
         try:
-            self._start()
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._stop()
-
-    def relay(self, *arguments: str) -> str:
-        """Run one command of the relay's command line and return what it prints.
-
-        Raises:
-            StackFailed: it exited with another code than 0.
-        """
-        command = [sys.executable, "-m", "relay", *arguments]
-        done = subprocess.run(command, env=self._environ, capture_output=True, text=True, check=False)  # noqa: S603 - ours
-        if done.returncode:
-            raise StackFailed(f"`relay {' '.join(arguments)}` failed: {done.stderr.strip()}")
-        return done.stdout
-
-    def _start(self) -> None:
-        self.relay("migrate")
-        self.subscriber = json.loads(self.relay("subscriber", "add", "demo"))
-        for process in self._processes:
-            process.start()
-            self._running.append(process)
-        self._receiver = Receiver(secret=self.subscriber["secret"], answer=self._answer).start()
-        ready = f"{self.base}/readyz"
-        wait_until(lambda: run.status_of(ready) == 200, READY_WITHIN, "the web to be ready")
-
-    def _stop(self) -> None:
-        try:
-            stop_all(self._running, STOP_WITHIN)
+            stop_all(processes, STOP_WITHIN)
         finally:
-            for process in self._running:
+            for process in processes:
                 process.kill()
-            if self._receiver is not None:
-                self._receiver.stop()
 
 
 class LogFiles(Screen):

@@ -23,7 +23,7 @@ from relay.common.states import JobStatus
 from relay.db.engine import Store
 from relay.provider.registry import all_events
 from relay.provider.source import JobReport
-from relay.sandbox.stack import RelayStack
+from relay.sandbox.stack import running_stack
 from relay.sending.rules import signature, webhook
 from relay.sending.rules.webhook import Ended, Notice
 from relay.settings import describe, load
@@ -95,7 +95,7 @@ def test_the_session_with_curl_is_answered_as_shown(tmp_path: Path) -> None:
     ids: dict[str, str] = {}
     retry_delays = curls()
     assert len(retry_delays) >= 4
-    with RelayStack(tmp_path) as stack:
+    with running_stack(tmp_path) as stack:
         place = stack.receiver.url.removeprefix("http://")
         environ = {
             "RELAY": stack.base,

@@ -14,7 +14,7 @@ import pytest
 from relay.common.states import WatchStatus
 from relay.sandbox.demo_cases import Case, Result
 from relay.sandbox.receiver import Received
-from relay.sandbox.stack import RelayStack, StackFailed, without_settings
+from relay.sandbox.stack import StackFailed, running_stack, without_settings
 from tests.support.interruptible import interrupt, interruptible
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,7 +87,7 @@ def test_ctrl_c_stops_and_cleans(tmp_path: Path) -> None:
 def test_a_stack_that_can_not_start_says_why(tmp_path: Path) -> None:
     with (
         pytest.raises(StackFailed, match="RELAY_UPSTREAM_RATE must be"),
-        RelayStack(tmp_path, settings={"RELAY_UPSTREAM_RATE": "much"}),
+        running_stack(tmp_path, settings={"RELAY_UPSTREAM_RATE": "much"}),
     ):
         pytest.fail("it started")
 

@@ -49,8 +49,7 @@ class Provider:
     def answer_raw(
         self, body: str, *, content_type: str = "application/json", status: int = 200, times: int = 1
     ) -> None:
-        order = {"body": body, "content_type": content_type, "status": status, "times": times}
-        requests.post(f"{self.url}/sandbox/raw", json=order, timeout=10).raise_for_status()
+        self.fault("raw", body=body, content_type=content_type, status=status, times=times)
 
     def fault(self, kind: str, **order: Any) -> None:
         """Let a fault stand for `times` calls, or until cleared."""
