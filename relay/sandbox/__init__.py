@@ -1,1 +1,1 @@
-"""The local provider and receiver, and `./dev run` and `./dev demo`, which run a whole relay with them."""
+"""The local provider and receiver; `./dev run` and `./dev demo` run a whole relay with them."""

@@ -1,4 +1,4 @@
-"""Refuses the calls that the provider would refuse: wrong action, key, time, signature, nonce or ids.
+"""Refuses the calls that the provider would refuse, by action, key, time, signature, nonce and ids.
 
 Codes and their order follow the provider's gateway. A nonce is remembered for as long as its
 timestamp is valid.
@@ -142,7 +142,7 @@ class AuthCheck:
         return None
 
     def _forget_old_nonces(self) -> None:
-        # A timestamp may be ahead by the tolerance when it comes, and is valid until it is behind by it.
+        # A timestamp may be ahead by the tolerance at first, and is valid until it is behind by it.
         oldest_valid = self._clock() - 2 * TOLERANCE
         while self._nonces and self._nonces[first := next(iter(self._nonces))] < oldest_valid:
             del self._nonces[first]

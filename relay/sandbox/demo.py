@@ -1,7 +1,8 @@
-"""What `./dev demo` does: runs the whole relay on one machine in under a minute, and checks every outcome.
+"""What `./dev demo` does: runs a whole relay for under a minute, and checks every outcome.
 
-Watches that end in every way there is, each step printed as it happens, then a table of all watches.
-Everything lives in a folder that is removed at the end; it stays, for its logs, if a check failed.
+It registers watches that end in every way there is, prints each step as it happens, and then a
+table. Everything lives in a folder that is removed at the end; it stays, for its logs, if a check
+failed.
 """
 
 import os
@@ -73,7 +74,7 @@ class Printer:
         self._screen.show(printable(line))
 
     def answer(self, received: Received) -> Answer:
-        """Answer the first POST to the flaky endpoint 500, verify all others, and print the answer."""
+        """Answer 500 to the first POST of the flaky endpoint, verify all others; print it."""
         answer = Answer(500) if received.path == FLAKY and received.repeats == 0 else verified(received)
         webhook = loads(received.body)
         self.say(f"<- {received.id}  {webhook['type']}: {webhook['data']['job']['job_id']}")
@@ -137,7 +138,7 @@ def body_of(case: Case, stack: RelayStack) -> dict[str, object]:
 
 
 def register_below_the_api(stack: RelayStack, case: Case) -> str:
-    """Register with a timeout that the API refuses, as its own code does; returns the watch's id."""
+    """Register with a timeout that the API refuses; returns the watch's id."""
     request = WatchRequest(
         job_id=case.job_id,
         endpoint_id=None,
@@ -163,7 +164,7 @@ def register_below_the_api(stack: RelayStack, case: Case) -> str:
 
 
 def wait_for_the_end(stack: RelayStack, api: Api, watches: dict[str, Case]) -> list[Result]:
-    """Wait for the webhooks, then until no watch and no delivery can change any more, or time is up."""
+    """Wait for the webhooks, then for the final states of all watches, or until time is up."""
     give_up_at = time.monotonic() + DONE_WITHIN
     with suppress(TimeoutError):  # the table shows better which webhooks did not come
         stack.receiver.wait_for(sum(case.attempts for case in watches.values()), DONE_WITHIN)

@@ -26,7 +26,7 @@ class Case:
 
     @property
     def job_type(self) -> str:
-        """The provider's name of the type that the job's id stands for; "-" for a job that never existed."""
+        """The provider's name of the type in the job's id; "-" for a job that never existed."""
         return {"tag": "AIVideoTag", "dna": "AIMediaDNA"}.get(self.job_id.split("-")[1], "-")
 
 

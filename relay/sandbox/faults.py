@@ -1,11 +1,12 @@
-"""Faults of the local ListAIJob, on demand: each stays for so many calls (`times`) or until it is cleared.
+"""Faults of the local ListAIJob: each stays for so many calls (`times`) or until it is cleared.
 
     POST   /sandbox/faults  one of the orders below → 201 {"faults": [those that stay]}
     GET    /sandbox/faults  → {"faults": [...]}
     DELETE /sandbox/faults  clears all
 
-    {"kind": "error", "code", "status"?, "message"?, "retry_after_ms"?}   any error document of the provider:
-                          throttling, denied credentials, internal errors, stale signatures
+    {"kind": "error", "code", "status"?, "message"?, "retry_after_ms"?}
+                          any error document of the provider: throttling, denied credentials,
+                          internal errors, stale signatures
     {"kind": "raw", "body", "content_type"?, "status"?}   exactly this body
     {"kind": "gateway", "status"}       an HTML page, as a gateway before the provider writes it
     {"kind": "slow", "seconds"}         the answer comes so much later
@@ -13,8 +14,9 @@
     {"kind": "broken"}                  the body ends before the length that was announced
     {"kind": "redirect", "location"}    302
     {"kind": "clock", "seconds"}        the provider's clock is so far ahead (negative: behind)
-    {"kind": "poison", "job_id", "code"?, "status"?}   calls that name this id are refused as a whole
-    {"kind": "shape", "name"}           the true answer as a strange response, by its name in `responses`
+    {"kind": "poison", "job_id", "code"?, "status"?}
+                          calls that name this id are refused as a whole
+    {"kind": "shape", "name"}           the answer as a strange response, by its name in `responses`
 
 Several may stay at once; of those that answer by themselves the first ordered wins.
 """
@@ -55,7 +57,7 @@ class _Fault(BaseModel):
         return True
 
     def answer(self) -> Response | Failure | None:
-        """The whole answer, or a failure to be written in the call's format; None: as without the fault."""
+        """The answer, or a failure in the call's format; None: as without the fault."""
         return None
 
 

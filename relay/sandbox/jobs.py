@@ -20,7 +20,7 @@ JobOutcome = Literal["success", "fail"]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job and its timetable: `init` until `processing_at`, then `processing` until `ended_at`."""
+    """A job and its timetable: `init` until `processing_at`, `processing` until `ended_at`."""
 
     job_id: str
     type: JobType
@@ -55,7 +55,7 @@ class Job:
         return report
 
 
-# The first call for such an id creates its job, so that a pasted command works with nothing set up before.
+# The first call for such an id creates its job, so that a pasted command works at once.
 _SELF_DESCRIBING = re.compile(
     r"sandbox-(?P<type>tag|dna)-(?P<outcome>success|fail)-(?P<seconds>[0-9]{1,6})s-.+", re.DOTALL
 )

@@ -1,11 +1,12 @@
 """A local ListAIJob over HTTP, which answers and refuses as the provider does, and its control API.
 
     GET, POST /            ListAIJob, signed with V3 or V1, in JSON or XML
-    POST /sandbox/jobs     {"jobs": [{"type", "outcome", "seconds", "init_seconds"?, "job_id"?, "data"?}]}
+    POST /sandbox/jobs     {"jobs": [order]}, an order being
+                           {"type", "outcome", "seconds", "init_seconds"?, "job_id"?, "data"?};
                            creates jobs that end after `seconds` → {"job_ids": [...]}
     GET  /sandbox/jobs/ID  the job as it is now, and its timetable
-    GET  /sandbox/calls    all calls so far → {"calls", "ids", "ids_per_call", "at"}: for each of the last
-                           10,000 its number of ids and when it came, in seconds of a monotonic clock
+    GET  /sandbox/calls    all calls so far → {"calls", "ids", "ids_per_call", "at"}: for each of
+                           the last 10,000 its number of ids, and its monotonic time in seconds
     POST /sandbox/faults   faults on demand; GET shows, DELETE clears them: see `faults`
 
 An id like `sandbox-tag-success-20s-anything` needs no control API: its time starts when it is first
@@ -52,7 +53,7 @@ def build(
     clock: Callable[[], Micros] = lambda: time.time_ns() // 1_000,
     make_id: Callable[[], UUID] = uuid4,
 ) -> Flask:
-    """The application, with its own state in memory; the clock drives jobs and checks timestamps."""
+    """The application, with its own state in memory; jobs and timestamps follow the clock."""
     app = Flask("relay.sandbox.listaijob", static_folder=None)
     sandbox = _Sandbox(credentials, clock, make_id)
     app.add_url_rule("/", view_func=sandbox.list_ai_job, methods=["GET", "POST"])
@@ -106,7 +107,7 @@ class _Sandbox:
         self._at: deque[float] = deque(maxlen=REMEMBERED)
 
     def now(self) -> Micros:
-        """The time that timestamps are checked against: the clock's, plus the ordered faults of it."""
+        """The time that timestamps are checked against; a fault can make it wrong."""
         return self._clock() + self._faults.clock_ahead()
 
     def list_ai_job(self) -> Response:
@@ -220,7 +221,7 @@ def _shown(job: Job, now: Micros) -> dict[str, Any]:
 
 
 def _xml(name: str, value: object) -> str:
-    """Write a document as the provider's XML does: an element each, and a list as the same element again."""
+    """Write a document as the provider does: a list is the same element again and again."""
     match value:
         case list():
             return "".join(_xml(name, item) for item in value)

@@ -1,4 +1,4 @@
-"""Keeps the relay's processes running on a developer's machine: starts, restarts, prints and stops them.
+"""Keeps the relay's processes running on a developer's machine, prints their output, stops them.
 
 A real deployment has its platform's process manager for this.
 """

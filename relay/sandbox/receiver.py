@@ -26,7 +26,7 @@ MAX_SHOWN = 4000  # characters of a body that are printed
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One POST: `id` is its `webhook-id` ("" if it has none), `timestamp` when it came, in microseconds.
+    """One POST: its `webhook-id` ("" if it has none) is `id`, its time of arrival `timestamp`.
 
     Header names are in lower case. `problem` says why its signature fails; None if it verifies, or
     if the receiver knows no secret. `repeats` counts how often its id came before.

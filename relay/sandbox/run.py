@@ -1,7 +1,8 @@
-"""What `./dev run` does: runs the relay on one machine, with a sandbox if no provider credentials are set.
+"""What `./dev run` does: runs the relay on one machine.
 
-It migrates, keeps the processes of the Procfile running, creates an API key, prints what to do next,
-and stops all processes at Ctrl-C or SIGTERM.
+It migrates, keeps the processes of the Procfile running, creates an API key, prints what to do
+next, and stops all processes at Ctrl-C or SIGTERM. If no provider credentials are set, a sandbox
+runs in the provider's place.
 """
 
 import json
@@ -147,7 +148,7 @@ def has_credentials(environ: Mapping[str, str]) -> bool:
 
 
 def environment(given: Mapping[str, str], port: int, sandbox_port: int | None) -> dict[str, str]:
-    """Add the defaults for a developer's machine and, if there is a sandbox, its address and key."""
+    """Add the defaults for a developer's machine and, with a sandbox, its address and key."""
     environ = {name: value for name, value in given.items() if value}
     for name, value in DEFAULTS.items():
         if f"{name}_FILE" not in environ:
@@ -167,7 +168,7 @@ def environment(given: Mapping[str, str], port: int, sandbox_port: int | None) -
 
 
 def wait_until_ready(base: str) -> None:
-    """Wait until /readyz answers 200; a slow start gets one note, as the processes' own lines say why."""
+    """Wait until /readyz answers 200; a slow start gets one note."""
     slow_at = time.monotonic() + READY_NOTE
     while status_of(f"{base}/readyz") != 200:
         if time.monotonic() > slow_at:
@@ -186,7 +187,7 @@ def status_of(url: str, api_key: str | None = None) -> int | None:
 
 
 def ensure_key(base: str, environ: Mapping[str, str]) -> dict[str, str]:
-    """The stored subscriber if this database knows its key, else a new one, stored for the next run."""
+    """The stored subscriber if the database knows its key, else a new one, stored from now on."""
     stored = read_key()
     if stored and status_of(f"{base}/v1/watches?limit=1", stored["api_key"]) != 401:
         return stored

@@ -1,4 +1,4 @@
-"""Verifies signed requests as the provider does: V3 (`ACS3-HMAC-SHA256`) and V1 (RPC, `HMAC-SHA1`)."""
+"""Verifies signed requests as the provider does, by V3 and V1; `signing` has the signatures."""
 
 import hmac
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ def verify_v3(
 
 
 def verify_v1(*, method: str, params: Mapping[str, str], secret: str) -> bool:
-    """Whether a received V1 request is signed with `secret`; `params` are all of query and form, decoded."""
+    """Whether a received V1 request is signed with `secret`; `params`: query and form, decoded."""
     signed = {name: value for name, value in params.items() if name != "Signature"}
     return _equal(v1_signature(method, signed, secret), params.get("Signature", ""))
 

@@ -1,4 +1,4 @@
-"""A whole relay on this machine for a while: real processes in a folder of their own, and a receiver.
+"""A whole relay on this machine for a while: real processes in a folder, and a receiver.
 
 The sandbox stands in the provider's place. Nothing of the environment's settings gets in, so that
 it never touches a real database or a real account.

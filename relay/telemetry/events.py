@@ -86,7 +86,7 @@ class PollEnded(Event, name="poll_ended"):
 
 
 class UpstreamDown(Event, name="upstream_down", level=ERROR):
-    """The provider refuses our calls as such, not the jobs: watches wait, and it is probed each minute."""
+    """The provider refuses our calls, not the jobs: watches wait, and it is probed each minute."""
 
     text = "The provider refuses our calls ({code}): {why}"
     code: str
@@ -217,7 +217,7 @@ class PoisonMessageLost(Event, name="suspect_lost", level=ERROR):
 
 
 class DeliveryGivenUp(Event, name="delivery_given_up"):
-    """A delivery ended because its attempts were lost: too often, or once and then it was cancelled."""
+    """A delivery ended because attempts were lost: too many, or one before it was cancelled."""
 
     delivery_id: str
     outcome: DeliveryStatus
@@ -296,7 +296,7 @@ class RequestFailed(Event, name="request_failed", level=ERROR):
 
 
 class RequestRefused(Event, name="request_refused"):
-    """A request was malformed as HTTP. The error's text may quote it, so only its class is logged."""
+    """A request was no HTTP. The error's text may quote it, so only its class is logged."""
 
     text = "A malformed request was answered {status} ({error.__class__.__name__})."
     status: int
@@ -310,7 +310,7 @@ class RequestRefused(Event, name="request_refused"):
 
 
 class IterationFailed(Event, name="pass_failed", level=ERROR):
-    """A loop's iteration failed. Texts of errors may hold secrets, so only classes and places are logged."""
+    """A loop's iteration failed. The error's text may hold secrets, so it is not logged."""
 
     text = "{stage} failed unexpectedly with {error.__class__.__name__}; trying again in {retry_in:g} s."
     stage: str

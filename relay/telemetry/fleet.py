@@ -1,4 +1,4 @@
-"""The metrics of the whole fleet: gauges that the database knows, and the totals of all processes."""
+"""The metrics of the whole fleet: gauges from the database, and the totals of all processes."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ FLEET_CACHE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class FleetNumbers:
-    """One read of the database. Each member but `totals` is a gauge: `relay_` and its name, with its help."""
+    """One read of the database. Each member but `totals` is a gauge, `relay_` and its name."""
 
     deliveries_pending: Annotated[int, "Deliveries that still have to be made, held ones not counted."]
     deliveries_held: Annotated[int, "Deliveries held back by a paused or disabled endpoint."]
@@ -40,7 +40,7 @@ GAUGES: dict[str, str] = {
 
 
 class Fleet(Collector):
-    """The fleet's numbers as metrics, read at most every five seconds; what `read` raises goes on."""
+    """The fleet's numbers as metrics, read at most every five seconds."""
 
     def __init__(self, read: Callable[[], FleetNumbers], clock: Callable[[], float] = time.monotonic) -> None:
         self._read, self._clock = read, clock

@@ -1,4 +1,4 @@
-"""How a log line reads and where it goes: JSON for machines, one readable line for people, both on stderr.
+"""How a log line reads: JSON for machines, or a readable line for people; both go to stderr.
 
 Text that came from elsewhere may hold control characters: JSON escapes them by itself, text does it
 here. Of an exception only classes and places are written, whoever logs it.
@@ -60,9 +60,9 @@ def write(events: Sequence[Event]) -> None:
 
 
 def as_json(ts: str, process: str, line: Line) -> str:
-    """Write one object: `ts` (RFC 3339, UTC), `level`, `process`, `event`, `message`, then the fields.
+    """Write one object: `ts` (RFC 3339, UTC), `level`, `process`, `event`, `message`, the fields.
 
-    No field has a name of those.
+    No field has one of these names.
     """
     level, event, message, fields = line
     head = f'"ts":"{ts}","level":{_json(LEVELS[level])},"process":{_json(process)}'
@@ -80,7 +80,7 @@ def _json(value: Field) -> str:
 
 
 def as_text(ts: str, process: str, line: Line) -> str:
-    """Write one readable line: the sentence says what the fields say, but for the places of an exception."""
+    """Write the sentence, which says what the fields say, and the places of an exception."""
     trace = line.fields.get("trace")
     tail = f" [{trace}]" if trace else ""
     return printable(f"{ts[11:23]} {LEVELS[line.level]:<7} {process}: {line.message}{tail}")
@@ -105,7 +105,7 @@ class LineFormatter(logging.Formatter):
 
 
 def configure(log_format: str, process: str) -> None:
-    """Send every log line of this process to stderr, as "json" or "text"; "auto" is text on a terminal.
+    """Send every log line of this process to stderr: "json", "text", or "auto": text on a terminal.
 
     Libraries are heard from WARNING up; urllib3 only from ERROR up, as its warnings quote URLs.
     """
@@ -127,7 +127,7 @@ class Repeats:
         self._kinds: dict[tuple[str, ...], tuple[float, int]] = {}
 
     def let_through(self, *kind: str) -> int | None:
-        """Return how many of this kind were held back since the last line; None: hold this one back too."""
+        """How many of this kind were held back since the last line; None: this one is, too."""
         with self._lock:
             now = self._clock()
             last, held_back = self._kinds.get(kind, (-REPEAT_EVERY, 0))

@@ -62,7 +62,7 @@ class Total:
 
 
 def render(collector: Collector = registry) -> tuple[bytes, str]:
-    """Write metrics, this process's or the fleet's, in Prometheus' text format, with its content type."""
+    """This process's or the fleet's metrics in Prometheus' text format, and its content type."""
     return generate_latest(collector), CONTENT_TYPE_LATEST
 
 

@@ -1,7 +1,7 @@
 """A port of its own for metrics, on a thread of its own. It asks for no token: bind it in private.
 
-`prometheus_client.start_http_server` would not do: a read that fails it answers with 500 instead of
-503, and prints the error, which may quote the database's URL; so it does for a scraper that hangs up.
+Not `prometheus_client.start_http_server`: it answers a failing read with 500 instead of 503, and
+prints the error, which may quote the database's URL, and a trace for each scraper that hangs up.
 """
 
 import socket

@@ -1,4 +1,4 @@
-"""What ./dev demo promises: every outcome, every webhook verified, an honest exit code, and nothing left."""
+"""./dev demo: every outcome, every webhook verified, an honest exit code, and nothing left."""
 
 import os
 import re

@@ -229,7 +229,7 @@ def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
 
 
 def subscriber_add(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, taken: Sequence[str]) -> Path:
-    """Put a program in place of Python that makes a subscriber unless the name is taken; return its log."""
+    """Replace Python by a program that adds a subscriber unless its name is taken; its log."""
     program, log = tmp_path / "python", tmp_path / "log"
     program.write_text(
         f"#!{sys.executable}\nimport sys\nopen({str(log)!r}, 'a').write(sys.argv[-1] + '\\n')\n"

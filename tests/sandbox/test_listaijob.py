@@ -1,4 +1,4 @@
-"""The local ListAIJob answers as the provider does, so that the official client works with it unchanged."""
+"""The local ListAIJob answers as the provider does: the official client works with it unchanged."""
 
 import json
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def provider(clock: Clock) -> Iterator[Provider]:
 def v1(
     *job_ids: str, method: str = "GET", credentials: Credentials = CREDENTIALS, **changes: str
 ) -> dict[str, str]:
-    """Signed V1 parameters, with changes made before signing; an empty value leaves a parameter out."""
+    """Signed V1 parameters, with changes before signing; "" leaves a parameter out."""
     changed = {"nonce": NONCE, "action": "ListAIJob", "version": "2017-03-21"} | changes
     params = {name: value for name, value in changes.items() if name[0].isupper()}
     return sign_v1(

@@ -1,4 +1,4 @@
-"""`listen` as a rehearsal: answers that a subscriber wants to see the relay cope with, and busy ports."""
+"""`listen` as a rehearsal of trouble at a receiver; busy ports."""
 
 import http.client
 import subprocess

@@ -1,4 +1,4 @@
-"""The sandbox takes what a signer of the provider's protocol signs, and nothing that was changed since."""
+"""The sandbox takes what the provider's protocol signs, and nothing that was changed since."""
 
 from base64 import b64encode
 

@@ -1,4 +1,4 @@
-"""What signed requests of the tests are made of: the provider's examples, and strategies for any other."""
+"""Parts of signed requests: the provider's examples, and strategies for any other."""
 
 from datetime import datetime
 

@@ -1,4 +1,4 @@
-"""Telemetry: lines that machines and terminals can take, metrics that agree with the fleet's totals."""
+"""Log lines that machines and terminals can take, metrics that agree with the fleet's totals."""
 
 import json
 import logging
