@@ -11,6 +11,8 @@ from relay.db.clock import Clock
 from relay.db.engine import Store
 from relay.subscribers.encryption import Encryption
 from tests.support.database import KINDS, Databases, empty, id_maker
+from tests.support.flow import World
+from tests.support.provider import Provider, running_provider
 from tests.support.sender_client import MakeSenderClient, OneByOne, Route, server_context
 
 
@@ -59,6 +61,19 @@ def own_database_url(own_store: Store, emptied_database_url: str) -> str:
     """The database of `own_store`."""
     own_store.close()  # no connection of ours is there while processes have the database to themselves
     return emptied_database_url
+
+
+@pytest.fixture
+def world(own_store: Store) -> World:
+    """A small world, alone in its database."""
+    return World(own_store)
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    """The local ListAIJob."""
+    with running_provider() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

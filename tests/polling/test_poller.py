@@ -1,6 +1,6 @@
 """The poll: claim, ask, record the result, against the sandbox over HTTP and on every database."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -8,7 +8,6 @@ from sqlalchemy import update
 
 from relay.common.states import JobStatus, WatchStatus
 from relay.common.time import US_PER_SECOND
-from relay.db.engine import Store
 from relay.db.leases import GIVE_UP_AFTER
 from relay.db.statements import longest_text
 from relay.db.tables import Delivery, Job, Upstream, Watch
@@ -19,18 +18,7 @@ from relay.watches import registration
 from tests.support.care import housekeeper_of
 from tests.support.flow import World, fresh_job_id
 from tests.support.polling import claim, no_call, poll_once, record
-from tests.support.provider import Provider, running_provider
-
-
-@pytest.fixture
-def world(own_store: Store) -> World:
-    return World(own_store)
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    with running_provider() as running:
-        yield running
+from tests.support.provider import Provider
 
 
 def test_an_ended_job_ends_every_watch_with_one_delivery_each(world: World, provider: Provider) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from sqlalchemy import update
 
 from relay.common.states import JobStatus
 from relay.common.time import US_PER_SECOND
-from relay.db.engine import Store
 from relay.db.tables import Delivery, Job, Watch
 from relay.polling.rules.poll_policy import CLOSEST_POLLS, EVENLY, Plan, Quota
 from relay.polling.rules.provider_events import ASK_AGAIN, ask_again_at
@@ -30,7 +28,7 @@ from relay.provider.source import Answer, Answered, JobReport, RefusalKind, Refu
 from relay.watches import registration
 from tests.support.flow import LEASE, World, fresh_job_id
 from tests.support.polling import claim, poll_once, record_open
-from tests.support.provider import Provider, running_provider
+from tests.support.provider import Provider
 
 # The provider's own example (docs/provider.md).
 URL, KEY = "https://www.example.com/your/callback", "Test123"
@@ -196,17 +194,6 @@ def test_never_before_the_job_may_be_asked(polls: int, now: int, earliest: int) 
 
 
 # In the database and the flow.
-
-
-@pytest.fixture
-def world(own_store: Store) -> World:
-    return World(own_store)
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    with running_provider() as running:
-        yield running
 
 
 def notify(world: World, *ids: str) -> int:

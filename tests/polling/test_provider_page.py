@@ -1,33 +1,20 @@
 """The provider's own page: its examples lead to the right webhook with every field."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from relay.common.time import US_PER_SECOND, rfc3339
-from relay.db.engine import Store
 from relay.db.tables import Delivery, Watch
 from relay.sending.rules import webhook
 from tests.support.flow import World
 from tests.support.polling import poll_once
-from tests.support.provider import Provider, running_provider
+from tests.support.provider import Provider
 
 DATA = Path(__file__).parents[1] / "support" / "data"
 ENDED = "53d4a9c7b00c*****cdcb4b0c2c854c7"  # masked on the page; the API itself takes no asterisks
 UNKNOWN = "aasdcsfg*****782740asd"
-
-
-@pytest.fixture
-def world(own_store: Store) -> World:
-    return World(own_store)
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    with running_provider() as running:
-        yield running
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from relay.provider.list_ai_job.rules.events import sign
 from relay.sandbox.receiver import Answer, Received, Receiver, verified
 from tests.support.dispatch import Fleet, running_fleet
 from tests.support.processes import Relay, wait_until
-from tests.support.provider import Provider, reply, running_provider, scripted_server
+from tests.support.provider import Provider, reply, scripted_server
 
 URL, KEY = "https://relay.example.com/hooks/vod", "hush-key"
 SETTINGS = {
@@ -29,12 +29,6 @@ SETTINGS = {
     "RELAY_VOD_CALLBACK_URL": URL,
     "RELAY_VOD_CALLBACK_KEY": KEY,
 }
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    with running_provider() as running:
-        yield running
 
 
 @pytest.fixture

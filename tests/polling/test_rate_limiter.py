@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -25,22 +24,11 @@ from relay.provider.source import Answer, JobReport, Outcome, RefusalKind, Refus
 from relay.watches import registration
 from tests.support.flow import World, fresh_job_id
 from tests.support.polling import claim, poll_once, poller_config, record, record_open
-from tests.support.provider import Provider, running_provider
+from tests.support.provider import Provider
 
 SOURCE = LIST_AI_JOB.name
 INTERVAL = US_PER_SECOND // 10
 CREATED = "2023-11-14T22:13:00Z"  # 20 s before the world's clock begins
-
-
-@pytest.fixture
-def world(own_store: Store) -> World:
-    return World(own_store)
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    with running_provider() as running:
-        yield running
 
 
 def state(world: World) -> Any:

@@ -5,7 +5,6 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +31,6 @@ from tests.support.provider import (
 
 EMPTY = b'{"RequestId": "R", "NonExistAIJobIds": {"String": ["a"]}}'
 JSON = {"Content-Type": "application/json"}
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    with running_provider() as running:
-        yield running
 
 
 def client_of(server: ScriptedServer, *, timeout: float = 10, max_bytes: int = 1_000_000) -> ListAIJob:

@@ -45,17 +45,6 @@ BAD_IDS = ["MissingJobIds", "InvalidParameter", "InvalidJobId.NotFound", "Missin
 
 
 @pytest.fixture
-def world(own_store: Store) -> World:
-    return World(own_store)
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    with running_provider() as running:
-        yield running
-
-
-@pytest.fixture
 def client(provider: Provider) -> Iterator[ListAIJob]:
     client = provider.client(timeout=2.0)
     yield client
