@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from hashlib import sha256
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from alibabacloud_tea_openapi.utils import Utils
 from hypothesis import given
-from hypothesis import strategies as st
 
 from relay.common.time import US_PER_SECOND, Micros
 from relay.provider.list_ai_job.rules.signing import (
@@ -18,18 +18,7 @@ from relay.provider.list_ai_job.rules.signing import (
     sign_v3,
     timestamp,
 )
-from tests.support.signing import (
-    NOON,
-    V3_NONCE,
-    VOD,
-    all_credentials,
-    all_params,
-    methods,
-    micros,
-    names,
-    texts,
-    times,
-)
+from tests.support.signing import NOON, V3_NONCE, VOD, bodies, micros, names, signer_arguments, texts, times
 
 JOBS = "a718a3a1e8bb42ee3bc88921e94a0001,53d4a9c7b00ccdcb4b0c2c854c7b0002"
 V1_NONCE = "3ee8c1b8-83d3-44af-a94f-4e0ad82fd6cf"
@@ -117,42 +106,16 @@ def test_v1_of_the_providers_page() -> None:
     assert params["Signature"] == "Ibgh7y8Vp47LBuAsf5Xhi1SvDss="
 
 
-@given(
-    method=methods,
-    host=names,
-    params=all_params,
-    credentials=all_credentials,
-    nonce=names,
-    time=times,
-    body=st.binary(max_size=40),
-)
-def test_v3_equals_the_official_signer(
-    *,
-    method: str,
-    host: str,
-    params: dict[str, str],
-    credentials: Credentials,
-    nonce: str,
-    time: Micros,
-    body: bytes,
-) -> None:
-    headers = sign_v3(
-        method=method,
-        host=host,
-        action="ListAIJob",
-        version="2017-03-21",
-        params=params,
-        credentials=credentials,
-        nonce=nonce,
-        time=time,
-        body=body,
-    )
+@given(arguments=signer_arguments, host=names, body=bodies)
+def test_v3_equals_the_official_signer(arguments: dict[str, Any], host: str, body: bytes) -> None:
+    headers = sign_v3(**arguments, host=host, body=body)
     request = SimpleNamespace(
-        method=method,
+        method=arguments["method"],
         pathname="/",
-        query=params,
+        query=arguments["params"],
         headers={name: value for name, value in headers.items() if name != "Authorization"},
     )
+    credentials = arguments["credentials"]
     official = Utils.get_authorization(
         request,
         "ACS3-HMAC-SHA256",
@@ -163,21 +126,12 @@ def test_v3_equals_the_official_signer(
     assert headers["Authorization"] == official
 
 
-@given(methods, all_params, all_credentials, names, times)
-def test_v1_equals_the_official_signer(
-    method: str, params: dict[str, str], credentials: Credentials, nonce: str, time: Micros
-) -> None:
-    signed = sign_v1(
-        method=method,
-        action="ListAIJob",
-        version="2017-03-21",
-        params=params,
-        credentials=credentials,
-        nonce=nonce,
-        time=time,
-    )
+@given(signer_arguments)
+def test_v1_equals_the_official_signer(arguments: dict[str, Any]) -> None:
+    signed = sign_v1(**arguments)
     unsigned = {name: value for name, value in signed.items() if name != "Signature"}
-    assert signed["Signature"] == Utils.get_rpcsignature(unsigned, method, credentials.access_key_secret)
+    secret = arguments["credentials"].access_key_secret
+    assert signed["Signature"] == Utils.get_rpcsignature(unsigned, arguments["method"], secret)
 
 
 @given(texts)

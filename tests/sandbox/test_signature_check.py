@@ -1,82 +1,37 @@
 """The sandbox takes what the provider's protocol signs, and nothing that was changed since."""
 
 from base64 import b64encode
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.common.time import Micros
 from relay.provider.list_ai_job.rules.signing import Credentials, sign_v1, sign_v3
 from relay.sandbox.signature_check import read_v3_authorization, verify_v1, verify_v3
-from tests.support.signing import (
-    NOON,
-    V3_NONCE,
-    VOD,
-    all_credentials,
-    all_params,
-    methods,
-    names,
-    times,
-)
+from tests.support.signing import NOON, V3_NONCE, VOD, bodies, names, signer_arguments
 
 SECRET = "testsecret"
 
 
-@given(
-    method=methods,
-    host=names,
-    params=all_params,
-    credentials=all_credentials,
-    nonce=names,
-    time=times,
-    body=st.binary(max_size=40),
-)
-def test_v3_is_verified_only_as_it_was_signed(
-    *,
-    method: str,
-    host: str,
-    params: dict[str, str],
-    credentials: Credentials,
-    nonce: str,
-    time: Micros,
-    body: bytes,
-) -> None:
-    headers = sign_v3(
-        method=method,
-        host=host,
-        action="ListAIJob",
-        version="2017-03-21",
-        params=params,
-        credentials=credentials,
-        nonce=nonce,
-        time=time,
-        body=body,
-    )
-    received = {name.lower(): value for name, value in headers.items()}
-    secret = credentials.access_key_secret
-    assert verify_v3(method=method, params=params, headers=received, body=body, secret=secret)
-    assert not verify_v3(method=method, params=params, headers=received, body=body + b"x", secret=secret)
-    assert not verify_v3(method=method, params=params, headers=received, body=body, secret=secret + "x")
+@given(arguments=signer_arguments, host=names, body=bodies)
+def test_v3_is_verified_only_as_it_was_signed(arguments: dict[str, Any], host: str, body: bytes) -> None:
+    signed = sign_v3(**arguments, host=host, body=body)
+    method, params = arguments["method"], arguments["params"]
+    headers = {name.lower(): value for name, value in signed.items()}
+    secret = arguments["credentials"].access_key_secret
+    assert verify_v3(method=method, params=params, headers=headers, body=body, secret=secret)
+    assert not verify_v3(method=method, params=params, headers=headers, body=body + b"x", secret=secret)
+    assert not verify_v3(method=method, params=params, headers=headers, body=body, secret=secret + "x")
     assert not verify_v3(
-        method=method, params={**params, "More": ""}, headers=received, body=body, secret=secret
+        method=method, params=params | {"More": ""}, headers=headers, body=body, secret=secret
     )
 
 
-@given(methods, all_params, all_credentials, names, times)
-def test_v1_is_verified_only_as_it_was_signed(
-    method: str, params: dict[str, str], credentials: Credentials, nonce: str, time: Micros
-) -> None:
-    signed = sign_v1(
-        method=method,
-        action="ListAIJob",
-        version="2017-03-21",
-        params=params,
-        credentials=credentials,
-        nonce=nonce,
-        time=time,
-    )
-    secret = credentials.access_key_secret
+@given(signer_arguments)
+def test_v1_is_verified_only_as_it_was_signed(arguments: dict[str, Any]) -> None:
+    signed = sign_v1(**arguments)
+    method, secret = arguments["method"], arguments["credentials"].access_key_secret
     assert verify_v1(method=method, params=signed, secret=secret)
     assert not verify_v1(method=method, params=signed, secret=secret + "x")
     assert not verify_v1(method=method, params={**signed, "More": ""}, secret=secret)

@@ -1,6 +1,7 @@
 """Parts of signed requests: the provider's examples, and strategies for any other."""
 
 from datetime import datetime
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -20,7 +21,16 @@ NOON = micros("2021-07-20T10:12:44Z")
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 names = st.from_regex(r"[A-Za-z][A-Za-z0-9._-]{0,20}", fullmatch=True)
 tokens = st.from_regex(r"[!-~]{1,40}", fullmatch=True)
-all_params = st.dictionaries(names, texts, max_size=6)
-all_credentials = st.builds(Credentials, names, tokens, st.none() | tokens)
-methods = st.sampled_from(["GET", "POST"])
 times = st.integers(0, micros("2100-01-01T00:00:00Z"))
+bodies = st.binary(max_size=40)
+signer_arguments: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(  # of both signatures
+    {
+        "method": st.sampled_from(["GET", "POST"]),
+        "action": st.just("ListAIJob"),
+        "version": st.just("2017-03-21"),
+        "params": st.dictionaries(names, texts, max_size=6),
+        "credentials": st.builds(Credentials, names, tokens, st.none() | tokens),
+        "nonce": names,
+        "time": times,
+    }
+)
