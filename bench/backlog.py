@@ -1,6 +1,6 @@
-"""What a claim costs while another endpoint is blocked with a backlog: none, and up to a million rows.
+"""What a claim costs while another endpoint is blocked, with a backlog of up to a million rows.
 
-Twenty healthy endpoints are claimed from and settled, a hundred deliveries at a time, beside one
+Twenty healthy endpoints are claimed from and recorded, a hundred deliveries at a time, beside one
 endpoint whose circuit is open. The same is measured before and after its backlog is there, on every
 database that TEST_DATABASE_URLS names, and SQLite.
 """
@@ -73,7 +73,7 @@ def measure(kind: str, url: str, count: int, rounds: int) -> tuple[str, str, str
 
 
 def a_pass(world: World, rounds: int) -> float:
-    """The median seconds of a claim and a settle of a hundred healthy deliveries."""
+    """The median seconds to claim and record a hundred healthy deliveries."""
     hooks = [f"https://e{number}.example/{secrets.token_hex(4)}" for number in range(20)]
     for hook in hooks:
         world.enqueue(5 * rounds, hook)

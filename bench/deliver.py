@@ -4,7 +4,7 @@
 
 Each delivery is 2 KB, signed, recorded by an attempt row that keeps the answer; 200 endpoints,
 receivers that answer at once and ones that take 50 ms. Beside the relay, in the same rounds: (a)
-claim and settle alone, (b) libcurl alone, (c) Celery. Then a profile of where a dispatcher's time
+claim and record alone, (b) libcurl alone, (c) Celery. Then a profile of where a dispatcher's time
 goes.
 """
 
@@ -26,14 +26,14 @@ from bench.support_celery import CeleryRival
 from bench.support_database import POSTGRESQL, SQLITE
 from bench.support_dispatcher import Dispatchers
 from bench.support_machine import CHECKOUT, cpu_seconds, facts, say, table, wait_until
-from bench.support_ratios import Bar, Figures, interleave, medians, verdicts
+from bench.support_ratios import Bar, Figures, bars_met, interleave, medians
 from bench.support_receiver import Receiver
 from bench.support_world import World, all_done, recorded, release, span
 from relay.db.engine import Store
 
 ENDPOINTS = 200
 RECEIVERS = {"0": "at once", "50": "50 ms"}
-PATIENCE = 180.0  # seconds for one run
+RUN_TIMEOUT = 180.0  # seconds for one run
 LIBCURL_AT_ONCE = 1000  # transfers, as many as one dispatcher has by default
 CELERY_PROCESSES = {"0": 4, "50": 16}  # the best of 2, 4, 8 and of 2, 16 on two cores
 COLUMNS = {
@@ -79,7 +79,7 @@ QUICK = Sizes(relay=5_000, floor=10_000, libcurl=10_000, celery=500, profile=5_0
 
 
 class Bench:
-    """What the cells share: the receiver, a folder, and the filled databases that each run copies."""
+    """Shared by the cells: the receiver, a folder, and the filled databases that runs copy."""
 
     def __init__(self, sizes: Sizes, folder: Path, receiver: Receiver, stack: ExitStack) -> None:
         self.sizes, self.folder, self.receiver = sizes, folder, receiver
@@ -113,7 +113,7 @@ class Bench:
                 before, warm_cpu = recorded(store), dispatchers.cpu()
                 _wait_for(3 * self.sizes.warm_up, store)
                 middle, warm_cpu = recorded(store) - before, dispatchers.cpu() - warm_cpu
-                wait_until(lambda: all_done(store), PATIENCE, "everything is delivered", every=0.1)
+                wait_until(lambda: all_done(store), RUN_TIMEOUT, "everything is delivered", every=0.1)
                 cpu = dispatchers.cpu() - cpu
                 server = cpu_seconds(database.backends(url)) - server
             count, seconds = span(store)
@@ -150,7 +150,7 @@ class Bench:
             with Dispatchers(url, self.folder, program=program) as dispatchers:
                 dispatchers.processes[0].send_signal(signal.SIGUSR1)
                 release(store)
-                wait_until(lambda: all_done(store), PATIENCE, "everything is delivered", every=0.1)
+                wait_until(lambda: all_done(store), RUN_TIMEOUT, "everything is delivered", every=0.1)
                 dispatchers.processes[0].send_signal(signal.SIGUSR2)
                 wait_until(target.exists, 10, "the profile is written")
             store.close()
@@ -159,21 +159,21 @@ class Bench:
 
 
 def _wait_for(count: int, store: Store) -> None:
-    wait_until(lambda: recorded(store) >= count, PATIENCE, f"{count:,} are recorded", every=0.1)
+    wait_until(lambda: recorded(store) >= count, RUN_TIMEOUT, f"{count:,} are recorded", every=0.1)
 
 
 def _program(module: str, count: int, *arguments: str, stdin: str = "") -> Figures:
     """Run a rival as a process of its own, as the relay's processes are."""
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=CHECKOUT,
         input=stdin,
         stdout=subprocess.PIPE,
         text=True,
         check=True,
-        timeout=PATIENCE,
+        timeout=RUN_TIMEOUT,
     )
-    found = json.loads(told.stdout)
+    found = json.loads(output.stdout)
     return {"rate": count / found["seconds"], "cpu": found["cpu"] / count * 1e6}
 
 
@@ -245,7 +245,7 @@ def main(arguments: list[str]) -> int:
         print(f"## Deliveries, {rounds} rounds\n\n{about}\n")
         if rival.missing:
             print(f"(c) was skipped: {rival.missing}.\n")
-        print(f"{medians(found, COLUMNS)}\n\n{verdicts(found, BARS)}\n")
+        print(f"{medians(found, COLUMNS)}\n\n{bars_met(found, BARS)}\n")
         for kind in kinds:
             if not wanted.only or "profile" in wanted.only:
                 print(f"### Profile, {kind}, one process, at once\n\n{profile_tables(bench.profile(kind))}\n")

@@ -32,7 +32,7 @@ TROUBLES = {
     "hang-one: one hangs, 10,000 queued": Trouble(endpoints=1, queued=10_000, warmed_up=True),
     "hang-many: 1,000 hang": Trouble(endpoints=1000, queued=10),
     "names: 1,000 never resolve": Trouble(endpoints=1000, queued=10, unresolvable=True),
-    "hang-proven: 1,000 hang that were well until now": Trouble(endpoints=1000, queued=10, warmed_up=True),
+    "hang-warm: 1,000 hang that were well until now": Trouble(endpoints=1000, queued=10, warmed_up=True),
 }
 FACTOR, ADDED = 2.0, 100.0  # the bar: p99 below FACTOR times its value alone plus ADDED milliseconds
 
@@ -49,10 +49,13 @@ def isolation(kind: str, wanted: list[str], rounds: int, seconds: float) -> str:
     rows = [
         [
             name,
-            *(f"{median(one[key] for one in figures):.1f}" for key in ("p50", "p99", "worst", "owed late")),
+            *(
+                f"{median(one[key] for one in figures):.1f}"
+                for key in ("p50", "p99", "worst", "enqueued late")
+            ),
             " ".join(f"{one['p99']:.0f}" for one in figures),
             f"{median(one['arrived'] for one in figures):.2f} %",
-            _verdict(name, figures, alone),
+            _outcome(name, figures, alone),
         ]
         for name, figures in found.items()
     ]
@@ -85,7 +88,7 @@ def _isolated(kind: str, trouble: Trouble, seconds: float) -> Figures:
         "p50": outcome.late(0.5),
         "p99": outcome.late(0.99),
         "worst": outcome.late(1.0),
-        "owed late": outcome.owed_late,
+        "enqueued late": outcome.enqueued_late,
         "arrived": outcome.arrived * 100,
     }
 
@@ -94,7 +97,7 @@ def _bar(alone: float) -> float:
     return FACTOR * alone + ADDED
 
 
-def _verdict(name: str, figures: list[Figures], alone: float) -> str:
+def _outcome(name: str, figures: list[Figures], alone: float) -> str:
     if name == ALONE:
         return ""
     all_came = median(one["arrived"] for one in figures) == 100
@@ -129,7 +132,7 @@ def slow(kind: str, count: int) -> str:
 
 
 def _libcurl(urls: list[str], count: int) -> Figures:
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-m", "bench.support_libcurl", str(count), str(SLOW)],
         cwd=CHECKOUT,
         input="\n".join(urls),
@@ -137,7 +140,7 @@ def _libcurl(urls: list[str], count: int) -> Figures:
         text=True,
         check=True,
     )
-    found = json.loads(told.stdout)
+    found = json.loads(output.stdout)
     return {"rate": count / found["seconds"], "mib": found["mib"]}
 
 
@@ -188,7 +191,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="WORD",
-        help="hang-one, hang-many, names, hang-proven, slow, idle",
+        help="hang-one, hang-many, names, hang-warm, slow, idle",
     )
     return parser.parse_args(arguments)
 

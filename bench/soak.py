@@ -1,4 +1,4 @@
-"""Ten minutes of trouble: processes killed and stopped, the database crashed, receivers that misbehave.
+"""Ten minutes of trouble: processes killed and stopped, database crashes, bad receivers.
 
 50,000 deliveries to a hundred endpoints come in while it lasts. In the end every delivery must be
 delivered, failed by its rules, or waiting where its rules say so (held at a disabled endpoint, or
@@ -28,7 +28,7 @@ from sqlalchemy import func, select
 
 from bench.support_chaos import BEHAVIOURS, Chaos
 from bench.support_machine import wait_until
-from bench.support_verdict import ATTEMPT_SECONDS, judge
+from bench.support_soak_rules import ATTEMPT_SECONDS, judge
 from bench.support_world import MASTER_KEY_TEXT, World, now
 from relay.common.errors import StoreUnavailable
 from relay.db.engine import Store
@@ -65,7 +65,7 @@ SETTINGS = {
 POLICY = RetryPolicy(
     tuple(float(delay) for delay in SETTINGS["RELAY_RETRY_SCHEDULE"].split(",")), longest_hold=0
 )
-SETTLE_WITHIN = 240.0  # seconds after the last trouble in which everything that can end has ended
+END_WITHIN = 240.0  # seconds after the last trouble in which everything that can end has ended
 
 
 class Fleet:
@@ -147,7 +147,7 @@ def _database(kind: str, folder: str) -> Iterator[tuple[str, Server | None]]:
 def soak(
     url: str, server: Server | None, seconds: float, count: int, rng: random.Random, folder: Path
 ) -> int:
-    """Make trouble for so many seconds while deliveries come in, wait until all has ended, and judge."""
+    """Make trouble for so many seconds while deliveries come in, wait for their ends, and judge."""
     chaos = Chaos(rng.randrange(1 << 30))
     chaos.start()
     world = World(url)
@@ -161,7 +161,7 @@ def soak(
     while (passed := time.monotonic() - started) < seconds:
         wanted = min(round(count * passed / (seconds * 0.85)), count)
         if wanted > pending:
-            pending += _owe(world, rng.choices(owners, k=min(wanted - pending, 200)))
+            pending += _enqueue(world, rng.choices(owners, k=min(wanted - pending, 200)))
         if time.monotonic() >= trouble_at:
             troubles[_trouble(fleet, server, rng)] += 1
             trouble_at = time.monotonic() + rng.uniform(4, 12)
@@ -180,8 +180,8 @@ def soak(
     return 1 if wrong else 0
 
 
-def _owe(world: World, owners: list[str]) -> int:
-    """Owe each of these a delivery; nothing while the database is away, as a caller gets a 503 then."""
+def _enqueue(world: World, owners: list[str]) -> int:
+    """Enqueue a delivery to each; nothing while the database is away, as callers get a 503 then."""
     try:
         return len(world.enqueue(sorted(owners), now()))
     except StoreUnavailable:
@@ -211,7 +211,7 @@ def _trouble(fleet: Fleet, server: Server | None, rng: random.Random) -> str:
 
 def _wait_until_ended(store: Store) -> dict[str, int]:
     """Wait until nothing is open but what is held or behind an open circuit; what is open then."""
-    give_up_at = time.monotonic() + SETTLE_WITHIN
+    give_up_at = time.monotonic() + END_WITHIN
     while True:
         states = store.read(_open_rows)
         if not states.get("flowing") or time.monotonic() > give_up_at:

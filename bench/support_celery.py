@@ -20,7 +20,7 @@ from bench.support_machine import CHECKOUT, wait_until
 REDIS = ("127.0.0.1", 6379)
 BROKER_URL = "redis://127.0.0.1:6379/15"  # the last database of a default Redis, and a prefix there
 REQUIREMENTS = CHECKOUT / "bench" / "requirements-celery.txt"
-PATIENCE = 120.0  # seconds for one run
+RUN_TIMEOUT = 120.0  # seconds for one run
 TASKS = "bench.support_celery_tasks"
 ATTEMPTS = """CREATE TABLE attempts (
     delivery_id varchar(40) PRIMARY KEY, started_at bigint NOT NULL, ended_at bigint NOT NULL,
@@ -43,9 +43,9 @@ class CeleryRival:
         made = [*uv, "venv", "--quiet", "--python", sys.executable, str(self._python.parents[1])]
         filled = [*uv, "pip", "install", "--quiet", "--python", str(self._python)]
         for command in (made, [*filled, "--require-hashes", "--requirement", str(REQUIREMENTS)]):
-            told = subprocess.run(command, capture_output=True, text=True, check=False)
-            if told.returncode:
-                return f"its packages can't be installed: {told.stderr.strip().splitlines()[-1:]}"
+            output = subprocess.run(command, capture_output=True, text=True, check=False)
+            if output.returncode:
+                return f"its packages can't be installed: {output.stderr.strip().splitlines()[-1:]}"
         return None
 
     def run(self, database_url: str, urls: Sequence[str], count: int, concurrency: int) -> float:
@@ -61,7 +61,7 @@ class CeleryRival:
                     )
                 try:
                     wait_until(
-                        lambda: _count(connection) >= count, PATIENCE, "Celery has delivered", every=0.1
+                        lambda: _count(connection) >= count, RUN_TIMEOUT, "Celery has delivered", every=0.1
                     )
                 finally:
                     worker.terminate()

@@ -17,7 +17,7 @@ from bench.support_world import MASTER_KEY_TEXT
 from tests.support.processes import children
 
 RELAY = ("-m", "relay", "deliver")
-SETTLING_DOWN = 1.0  # seconds after its first line until a process has all it needs and only waits
+WARM_UP_SECONDS = 1.0  # seconds after its first line until a process has all it needs and only waits
 KEPT = ("PATH", "HOME", "LANG")
 
 
@@ -49,7 +49,7 @@ class Dispatchers:
         wait_until(
             lambda: all(self._has_started(index) for index in range(self.number)), 20, "dispatchers started"
         )
-        time.sleep(SETTLING_DOWN)
+        time.sleep(WARM_UP_SECONDS)
         return self
 
     def __exit__(
@@ -85,10 +85,10 @@ class Dispatchers:
     def complaints(self) -> list[str]:
         """What they said at WARNING or above, but for attempts that failed."""
         lines = [line for index in range(self.number) for line in self._log(index).read_text().splitlines()]
-        told = [json.loads(line) for line in lines if line.startswith("{")]
+        output = [json.loads(line) for line in lines if line.startswith("{")]
         return [
             line["message"]
-            for line in told
+            for line in output
             if line["level"] not in {"debug", "info"} and line["event"] != "attempt_ended"
         ]
 

@@ -1,8 +1,8 @@
-"""Rival (a): the least that claim and settle can cost, without HTTP. FROZEN: it is the yardstick.
+"""Rival (a): the least that claiming and recording can cost, without HTTP. FROZEN: it is the yardstick.
 
 What a competent minimal queue on SQL does: claims of 100 by SKIP LOCKED under a lease and a token,
-the 2 KB bodies read in the claim, settles of 100 guarded by the token with an attempt row each. No
-endpoints, no pace, no HTTP. Straight on the drivers. Run as a program: `support_floor URL COUNT`
+the 2 KB bodies read in the claim, results of 100 guarded by the token with an attempt row each. No
+endpoints, no limits, no HTTP. Straight on the drivers. Run as a program: `support_floor URL COUNT`
 makes its tables, works them off and prints JSON: seconds and processor seconds.
 """
 
@@ -43,7 +43,7 @@ CLAIM = """
     WHERE id = ANY(ARRAY(
         SELECT id FROM deliveries WHERE due_at <= %(now)s ORDER BY due_at LIMIT 100 FOR UPDATE SKIP LOCKED))
     RETURNING id, attempt_count, body"""
-SETTLE = """
+RECORD = """
     UPDATE deliveries SET status = 'delivered', due_at = NULL, token = NULL, finished_at = %s
     WHERE id = ANY(%s) AND token = %s RETURNING id"""
 ATTEMPTS = """
@@ -91,7 +91,7 @@ def body(number: int) -> str:
 
 
 def work_off_postgresql(url: str, count: int) -> tuple[float, float]:
-    """Claim and settle `count` deliveries; seconds, and processor seconds of this process."""
+    """Claim and record `count` deliveries; seconds, and processor seconds of this process."""
     with psycopg.connect(url) as connection:
         for statement in TABLES:
             connection.execute(statement)
@@ -115,7 +115,7 @@ def _turn_postgresql(connection: psycopg.Connection) -> int:
     claimed = connection.execute(CLAIM, {"until": at + LEASE, "token": token, "now": at}).fetchall()
     ids = [delivery_id for delivery_id, _, _ in claimed]
     connection.commit()
-    live = {row[0] for row in connection.execute(SETTLE, [now(), ids, token])}
+    live = {row[0] for row in connection.execute(RECORD, [now(), ids, token])}
     attempts = [
         (delivery_id, number, f"att_{delivery_id[4:]}", at, 1000, 200, ANSWER)
         for delivery_id, number, _ in claimed
@@ -127,7 +127,7 @@ def _turn_postgresql(connection: psycopg.Connection) -> int:
 
 
 def work_off_sqlite(url: str, count: int) -> tuple[float, float]:
-    """Claim and settle `count` deliveries; seconds, and processor seconds of this process."""
+    """Claim and record `count` deliveries; seconds, and processor seconds of this process."""
     connection = sqlite3.connect(path_of(url), isolation_level=None)
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")

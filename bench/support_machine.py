@@ -53,10 +53,10 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    told = subprocess.run(
+    output = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=CHECKOUT, capture_output=True, text=True, check=False
     )
-    return told.stdout.strip() or "unknown"
+    return output.stdout.strip() or "unknown"
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
@@ -117,5 +117,5 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def say(text: str) -> None:
-    """Tell of progress on stderr: stdout holds only the report."""
+    """Report progress on stderr: stdout holds only the report."""
     print(text, file=sys.stderr, flush=True)

@@ -28,7 +28,7 @@ from relay import cli
 
 EVERY = 0.005  # seconds between two looks
 OFFER_LOCK_EVERY = 20e-6  # seconds
-THREADS = {"MainThread": "claiming", "settler": "settling"}
+THREADS = {"MainThread": "claiming", "result-writer": "recording"}
 FRAMEWORK = (
     "relay/cli/__init__.py",
     "relay/bootstrap/processes.py",
@@ -55,7 +55,7 @@ class Sampler:
         self.leaves: dict[str, Counter[str]] = {name: Counter() for name in THREADS.values()}
 
     def run(self) -> None:
-        """Look until told to stop."""
+        """Sample until `stop` is set."""
         self.on.wait()
         while not self.off.wait(EVERY):
             names = {thread.ident: THREADS.get(thread.name) for thread in threading.enumerate()}
@@ -88,8 +88,8 @@ def _place(frame: FrameType) -> str:
 def _stage(places: list[str]) -> str:
     """The outermost of our own functions that say what is being done."""
     ours = [place for place in reversed(places) if place.startswith("relay/")]
-    told = [place.split()[1] for place in ours if not place.startswith(FRAMEWORK)]
-    return " > ".join([name for name in told if name not in TURNING][:DEPTH])
+    output = [place.split()[1] for place in ours if not place.startswith(FRAMEWORK)]
+    return " > ".join([name for name in output if name not in TURNING][:DEPTH])
 
 
 class Statements:

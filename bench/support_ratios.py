@@ -61,15 +61,15 @@ def medians(found: Rounds, columns: Mapping[str, str]) -> str:
     return table(["", *columns.values(), "slowest to fastest round"], rows)
 
 
-def verdicts(found: Rounds, bars: Iterable[Bar]) -> str:
+def bars_met(found: Rounds, bars: Iterable[Bar]) -> str:
     """A table of the ratios whose cells were both run."""
     rows = []
     for bar in bars:
         ratios = _ratios(found, bar)
         if ratios:
             middle = median(ratios)
-            verdict = "" if not bar.demand else "met" if bar.is_met(middle) else "**missed**"
-            rows.append([bar.what, f"{middle:.2f}", _spread(ratios, ".2f"), bar.demand, verdict])
+            outcome = "" if not bar.demand else "met" if bar.is_met(middle) else "**missed**"
+            rows.append([bar.what, f"{middle:.2f}", _spread(ratios, ".2f"), bar.demand, outcome])
     return table(["ratio, median of those inside each round", "", "lowest to highest", "bar", ""], rows)
 
 

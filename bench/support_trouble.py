@@ -30,7 +30,7 @@ DOMAIN = "bench.test"
 class Trouble:
     """Endpoints beside the healthy ones: how many, what is queued for each, and what is wrong with them.
 
-    `proven`: they were well until now, so that all their slots are theirs; else they are new.
+    `warmed_up`: they answered until now, so that all their slots are theirs; else they are new.
     """
 
     endpoints: int = 0
@@ -43,13 +43,13 @@ class Trouble:
 class Outcome:
     """Of the healthy endpoints' webhooks: how many were due, and how late those came that came, in ms.
 
-    `owed_late` is the p99 of how late this benchmark itself was to write them down: part of their
+    `enqueued_late` is the p99 of how late this benchmark itself was to enqueue them: part of their
     lateness, but nothing that a dispatcher could change, so a run in which it is large says little.
     """
 
     due: int
     latencies: list[float]
-    owed_late: float
+    enqueued_late: float
 
     @property
     def arrived(self) -> float:
@@ -102,10 +102,10 @@ def _urls(trouble: Trouble, receiver: Receiver) -> list[str]:
 
 
 def _load(world: World, healthy: Sequence[str], seconds: float) -> tuple[dict[str, Micros], list[float]]:
-    """Owe at a steady rate; of those due since the trouble began, id → when; and how late each was owed (ms).
+    """Enqueue at a steady rate; of those due since the trouble began, id → when; and how late each was (ms).
 
     Each is due when the plan says so, also where this loop is late: nobody's delay may hide
-    another's. What has become due meanwhile is owed in one transaction, so that a load that fell
+    another's. What has become due meanwhile is enqueued in one transaction, so that a load that fell
     behind catches up.
     """
     due: dict[str, Micros] = {}

@@ -1,4 +1,4 @@
-"""What a dispatcher finds in its database: endpoints, and deliveries that are owed to them.
+"""What a dispatcher finds in its database: endpoints, and deliveries to them.
 
 Rows go straight into the tables, as the API and the poller would leave them.
 """
@@ -65,7 +65,7 @@ class World:
         secrets.create(tx, self.subscriber_id, None, Encryption([MASTER_KEY]), now(), self.new_id)
 
     def add_endpoints(self, urls: Sequence[str], *, warmed_up: bool, max_in_flight: int = 10) -> list[str]:
-        """New endpoints that wait for `release`; proven ones may use all their slots at once."""
+        """New endpoints that wait for `release`; warmed up ones may use all their slots at once."""
         rows: list[dict[str, Any]] = []
         for url in urls:
             row = endpoints.new_row(
@@ -76,14 +76,14 @@ class World:
         return [row["id"] for row in rows]
 
     def fill(self, endpoint_ids: Sequence[str], count: int) -> None:
-        """Deliveries due now, dealt out to the endpoints in turn, each of a job of its own; wakes nobody."""
+        """Deliveries due now, to each endpoint in turn, each of a job of its own; activates none."""
         for first in range(0, count, ROWS_AT_ONCE):
             numbers = range(first, min(first + ROWS_AT_ONCE, count))
             owners = [endpoint_ids[number % len(endpoint_ids)] for number in numbers]
             self.store.write(self._insert, owners, now(), activate=False)
 
     def enqueue(self, endpoint_ids: Sequence[str], due_at: Micros) -> list[str]:
-        """One delivery to each of these endpoints, in one transaction, as a poll's settle does; their ids."""
+        """One delivery to each of these endpoints, in one transaction, as after a poll; their ids."""
         return self.store.write(self._insert, endpoint_ids, due_at, activate=True)
 
     def _insert(self, tx: Tx, owners: Sequence[str], due_at: Micros, *, activate: bool) -> list[str]:
@@ -170,7 +170,7 @@ def now() -> Micros:
 
 
 def release(store: Store, *, behaviour: str | None = None) -> None:
-    """Let every endpoint that is owed something send from now on; `behaviour` replaces the one in its URL."""
+    """Let endpoints with pending deliveries send now; `behaviour` replaces the one in their URLs."""
     values: dict[str, Any] = {"ready_at": now()}
     if behaviour is not None:
         values["url"] = func.replace(Endpoint.url, "/0/", f"/{behaviour}/")
@@ -178,7 +178,7 @@ def release(store: Store, *, behaviour: str | None = None) -> None:
 
 
 def all_done(store: Store) -> bool:
-    """Whether no endpoint is owed anything: one look into an index, so that watching costs nothing."""
+    """Whether no endpoint has anything pending: one index lookup, so that watching costs nothing."""
     return store.read(
         lambda tx: tx.scalar(select(Endpoint.id).where(Endpoint.ready_at.is_not(None)).limit(1)) is None
     )
@@ -190,7 +190,7 @@ def recorded(store: Store) -> int:
 
 
 def span(store: Store) -> tuple[int, float]:
-    """How many were delivered at the first attempt, and the seconds from the first start to the last settle.
+    """How many were delivered at the first attempt, and the seconds from the first start to the last result.
 
     Raises:
         RuntimeError: something else than one successful attempt of each delivery is on record.

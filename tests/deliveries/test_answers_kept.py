@@ -1,4 +1,4 @@
-"""What receivers answered, from the wire to GET /v1/deliveries/{id}: text that people can read (H6)."""
+"""What receivers answered, from the wire to GET /v1/deliveries/{id}, as readable text (H6)."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 
 from relay.sandbox.receiver import Answer, Received, Receiver
 from tests.support.api import Caller, context_for_tests, serving
-from tests.support.dispatch import VAULT, Fleet, running_fleet
+from tests.support.dispatch import ENCRYPTION, Fleet, running_fleet
 from tests.support.processes import wait_until
 
 KEPT = 16 * 1024
@@ -44,7 +44,7 @@ def fleet(own_database_url: str, tmp_path: Path) -> Iterator[Fleet]:
 
 
 def test_H6_any_bytes_of_an_answer_are_stored_and_shown_as_text(fleet: Fleet) -> None:
-    with Receiver(answer=answer) as receiver, serving(context_for_tests(fleet.store, VAULT)) as port:
+    with Receiver(answer=answer) as receiver, serving(context_for_tests(fleet.store, ENCRYPTION)) as port:
         ids = fleet.enqueue([f"{receiver.url}/{name.replace(' ', '-')}" for name in ANSWERS])
         fleet.dispatcher()
         wait_until(lambda: fleet.errors().total() == len(ANSWERS), 20, "each has been sent once")

@@ -1,4 +1,4 @@
-"""Processes that die, freeze, fail on a row or disagree about the time, on every database (A1, C1 to C10)."""
+"""Processes that die, freeze, fail on a row or have a wrong clock, everywhere (A1, C1 to C10)."""
 
 import os
 import re
@@ -31,7 +31,7 @@ def fleet(own_database_url: str, tmp_path: Path) -> Iterator[Fleet]:
 
 
 class AuthCheck:
-    """Answers the first POST of a delivery once it is opened, with 500; the later ones at once, with 200."""
+    """Answers a delivery's first POST once it is opened, with 500; later ones at once, with 200."""
 
     def __init__(self) -> None:
         self._opened = threading.Event()
@@ -91,7 +91,7 @@ def test_C2_killed_after_the_2xx_and_before_the_commit_there_is_exactly_one_more
         relay = fleet.dispatcher()
         assert came.wait(20)
         with fleet.store.engine.connect() as locker:
-            locker.execute(lock(select(Endpoint.id)))  # now nothing can be settled
+            locker.execute(lock(select(Endpoint.id)))  # now no result can be recorded
             go.set()
             assert answered.wait(10)
             relay.kill("dispatcher")
@@ -129,7 +129,7 @@ def test_a_dispatcher_whose_sender_dies_says_so_and_ends_and_nothing_is_lost(fle
         (good,) = fleet.enqueue([f"{quick.url}/hook"])
         relay = fleet.dispatcher()
         slow.wait_for(1, 20)
-        wait_until(lambda: fleet.attempts(good), 20, "the quick one is settled")
+        wait_until(lambda: fleet.attempts(good), 20, "the quick one is recorded")
         process = relay.running.pop("dispatcher")
         (sender,) = children(process.pid)
         os.kill(sender, signal.SIGKILL)
@@ -168,7 +168,7 @@ def test_an_endpoint_that_somebody_has_locked_holds_up_no_other_and_is_not_sent_
         with fleet.store.engine.begin() as locker:
             locker.execute(lock(select(Endpoint.id).where(Endpoint.url == urls[0])))
             gate.set()
-            wait_until(lambda: fleet.attempts(free), 30, "the other one is settled")
+            wait_until(lambda: fleet.attempts(free), 30, "the other one is recorded")
             assert fleet.attempts(locked) == []
         fleet.wait_until_ended()
         assert relay.stop() == {"dispatcher": 0}
@@ -267,7 +267,7 @@ time.time_ns = lambda: real_time_ns() + int(ahead * 1_000_000_000)
 """
 
 
-def tells_of(relay: Relay, event: str) -> bool:
+def has_logged(relay: Relay, event: str) -> bool:
     return any(line["event"] == event for line in relay.logs("dispatcher"))
 
 
@@ -285,7 +285,7 @@ def test_C10_dispatchers_two_hours_apart_send_nothing_twice_and_stall_nothing(
     with Receiver(secret=fleet.secret, answer=lambda one: Answer(200 if one.repeats else 500)) as receiver:
         for relay in fleet.relays:  # each has asked the database for the time, and says how far off it is
             wait_until(
-                partial(tells_of, relay, "clock_disagrees"), 20, "a machine sees that its clock is wrong"
+                partial(has_logged, relay, "clock_disagrees"), 20, "a machine sees that its clock is wrong"
             )
         ids = fleet.enqueue([f"{receiver.url}/{n % 20}" for n in range(100)])
         fleet.wait_until_ended()

@@ -1,4 +1,4 @@
-"""The claim and the settle of deliveries, on every database."""
+"""Claims and results of deliveries, on every database."""
 
 import threading
 from collections import Counter
@@ -24,7 +24,7 @@ def world(own_store: Store) -> World:
     return World(own_store)
 
 
-def test_an_endpoint_is_first_sent_only_as_many_as_its_first_allowance(world: World) -> None:
+def test_an_endpoint_is_first_sent_only_as_many_as_the_first_concurrency_limit(world: World) -> None:
     world.enqueue(5)
     assert len(world.claim().taken) == FIRST_CONCURRENCY_LIMIT
     assert world.claim().taken == []
@@ -70,7 +70,7 @@ def test_a_failure_halves_what_may_fly_and_is_due_later(world: World) -> None:
     assert world.endpoint().failing_since == world.now
     row = world.delivery(ids[0])
     assert row.status == DeliveryStatus.PENDING
-    assert row.due_at == world.now + 5_000_000  # the dice lie in the middle
+    assert row.due_at == world.now + 5_000_000  # the jitter is in the middle
     assert row.retry_count == 1
     assert world.endpoint().ready_at == row.due_at
 
@@ -103,7 +103,7 @@ def test_the_end_of_the_schedule_is_failed(world: World) -> None:
     assert len(world.attempts(one)) == len(POLICY.delays) + 1
 
 
-def test_C5_a_late_settle_changes_nothing(world: World) -> None:
+def test_C5_a_late_result_changes_nothing(world: World) -> None:
     (one,) = world.enqueue(1)
     late = world.claim().taken
     world.later(LEASE / 1e6 + 1)
@@ -128,7 +128,7 @@ def test_a_lost_attempt_is_recorded_by_whoever_claims_next(world: World) -> None
     assert world.delivery(one).lost_count == 0
 
 
-def test_only_one_suspect_is_claimed_at_a_time_and_it_is_given_up_in_the_end(world: World) -> None:
+def test_only_one_poison_message_is_claimed_at_a_time_and_it_is_given_up_in_the_end(world: World) -> None:
     ids = world.enqueue(2)
     for _ in range(POISON_AFTER):
         world.claim()
@@ -151,7 +151,7 @@ def test_a_blocked_endpoint_keeps_nobody_waiting(world: World) -> None:
     assert [one.id for one in world.claim().taken] == healthy
 
 
-def test_unproven_endpoints_take_only_their_share(world: World) -> None:
+def test_cold_endpoints_take_only_their_quota(world: World) -> None:
     for number in range(6):
         world.enqueue(1, f"https://new{number}.example/hook")
     capacity = ClaimCapacity(slots=100, cold_slots=4, payload_bytes=1 << 20)

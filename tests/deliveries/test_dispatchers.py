@@ -1,4 +1,4 @@
-"""Real dispatchers, on every database: side by side, told to stop, and beside a deletion (C3, C7, C9)."""
+"""Real dispatchers on every database: side by side, stopped, beside a deletion (C3, C7, C9)."""
 
 import re
 import threading
@@ -48,7 +48,7 @@ def test_C3_four_dispatchers_send_ten_thousand_rows_once_each(fleet: Fleet) -> N
     with Chaos(script) as receiver:
         for _ in range(4):
             fleet.dispatcher()
-        fleet.owe_backlog([f"http://127.0.0.1:{receiver.port}/{n}" for n in range(40)], 250)
+        fleet.enqueue_backlog([f"http://127.0.0.1:{receiver.port}/{n}" for n in range(40)], 250)
         wait_until(lambda: all(relay.logs("dispatcher") for relay in fleet.relays), 30, "they all run")
         fleet.start(warmed_up=1, concurrency_limit=10)
         assert fleet.wait_until_ended(60) == {"delivered": 10_000}
@@ -61,7 +61,7 @@ def test_C3_four_dispatchers_send_ten_thousand_rows_once_each(fleet: Fleet) -> N
 
 
 def test_C7_sigterm_with_a_hundred_in_flight_settles_each_and_sends_no_backlog(fleet: Fleet) -> None:
-    """While it is stopped there is always more to do, and a hundred answers that are held until then."""
+    """While it is stopped there is more to do, and a hundred answers are held until then."""
     go = threading.Event()
 
     def answer(_received: Received) -> Answer:

@@ -18,7 +18,7 @@ from tests.support.dns import NameServer, Says
 from tests.support.processes import wait_until
 
 DEADLINE = 3  # seconds of an attempt
-ROUNDS, EVERY = 8, 0.2  # each healthy endpoint is owed one delivery so often, so many seconds apart
+ROUNDS, EVERY = 8, 0.2  # deliveries to each healthy endpoint, and the seconds between them
 HEALTHY = 20
 
 
@@ -64,7 +64,7 @@ class Latency:
         return seconds[len(seconds) * 99 // 100]
 
     def stays_below(self, limit: float) -> bool:
-        """Whether the p99 is below; a busy machine may spoil one measurement, but not three in a row."""
+        """Whether the p99 is below; a busy machine may spoil one measurement, not three."""
         return any(self.p99() < limit for _ in range(3))
 
 
@@ -72,7 +72,7 @@ class Latency:
 def test_I1_I2_I6_endpoints_that_hang_and_names_that_never_resolve_delay_no_other(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One after the other, on top of each other: a long backlog, a thousand that hang, a thousand names."""
+    """One on top of the other: a long backlog, a thousand that hang, a thousand names."""
     monkeypatch.setattr("relay.watches.registration.ENDPOINTS", 10_000)
     with Receiver(secret=fleet.secret) as receiver, silent_listener() as silent:
         relay = fleet.dispatcher()
@@ -81,7 +81,7 @@ def test_I1_I2_I6_endpoints_that_hang_and_names_that_never_resolve_delay_no_othe
         # Other tests use the machine too, so not below a second here: whoever waits for the silent
         # ones waits for many. `./dev bench isolation` holds the bar itself.
         limit = max(2 * latency.p99() + 0.1, 1.0)
-        fleet.owe_backlog([f"{silent}/one"], 10_000)
+        fleet.enqueue_backlog([f"{silent}/one"], 10_000)
         fleet.start()
         assert latency.stays_below(limit)
         fleet.enqueue([f"{silent}/{n}" for n in range(1000)])
@@ -199,7 +199,7 @@ def test_I4_the_circuit_opens_probes_once_and_closes(fleet: Fleet) -> None:
         for probes in (1, 2):
             fleet.bring_forward(url)
             receiver.wait_for(before + probes, 10)
-            wait_until(lambda: fleet.errors()["http_5xx"] == receiver.count, 10, "the probe is settled")
+            wait_until(lambda: fleet.errors()["http_5xx"] == receiver.count, 10, "the probe is recorded")
             assert fleet.world.endpoint(url).probe_count == probes
         assert retries_used(fleet) == retries
         mended.set()

@@ -1,4 +1,4 @@
-"""What waited for too long fails, what a deleted endpoint is owed is cancelled: by tidiers, in batches."""
+"""Housekeeping fails what waited too long, and cancels what deleted endpoints have pending."""
 
 from collections.abc import Callable
 
@@ -123,7 +123,7 @@ def test_what_was_cancelled_while_it_was_lost_reads_cancelled_not_failed(world: 
     assert statuses(world, [one]) == ["cancelled"]
 
 
-def test_a_few_that_are_overdue_do_not_make_the_sweep_begin_anew_at_once(world: World) -> None:
+def test_a_few_overdue_deliveries_do_not_make_the_next_check_come_at_once(world: World) -> None:
     ids = world.enqueue(1)
     open_circuit(world)
     world.later(BLOCKED_AFTER + 1)
@@ -131,7 +131,7 @@ def test_a_few_that_are_overdue_do_not_make_the_sweep_begin_anew_at_once(world: 
     assert statuses(world, ids) == ["failed"]
 
 
-def test_an_endpoint_on_which_the_sweep_fails_stops_no_other(
+def test_an_endpoint_on_which_our_code_fails_stops_no_other(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     urls = [f"https://{name}.example/hook" for name in ("first", "second")]
@@ -216,7 +216,7 @@ def send_again(world: World) -> None:
         (open_circuit, pause),
     ],
 )
-def test_what_was_let_go_between_the_look_and_the_lock_does_not_fail(
+def test_what_was_let_go_between_the_read_and_the_lock_does_not_fail(
     world: World, hold: Callable[[World], None], let_go: Callable[[World], None]
 ) -> None:
     ids = world.enqueue(3)
@@ -241,7 +241,7 @@ def fail(world: World, endpoint_id: str, found: list[str], limit: Limit) -> int:
     )
 
 
-def test_what_is_claimed_between_the_look_and_the_lock_is_left_to_its_settle(world: World) -> None:
+def test_what_is_claimed_between_the_read_and_the_lock_is_left_to_its_result(world: World) -> None:
     first, second = ids = world.enqueue(2)
     open_circuit(world)
     limit = overdue_deliveries.blocked_limit(world.later(1))
@@ -253,8 +253,8 @@ def test_what_is_claimed_between_the_look_and_the_lock_is_left_to_its_settle(wor
     assert statuses(world, [first, second]) == ["pending", "failed"]
 
 
-def test_the_look_for_what_is_overdue_waits_for_no_lock(world: World) -> None:
-    """On SQLite one writer locks all: looking through a long queue must not be a write."""
+def test_the_search_for_overdue_deliveries_waits_for_no_lock(world: World) -> None:
+    """On SQLite one writer locks all: searching a long queue must not be a write."""
     ids = world.enqueue(2)
     pause(world)
     world.set_endpoint(HOOK, held_at=world.now - RETENTION - US_PER_SECOND)
@@ -265,7 +265,7 @@ def test_the_look_for_what_is_overdue_waits_for_no_lock(world: World) -> None:
     assert statuses(world, ids) == ["pending"] * 2
 
 
-def test_a_long_backlog_fails_in_batches_turn_after_turn(
+def test_a_long_backlog_fails_in_batches_one_after_another(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(overdue_deliveries, "BATCH", 10)

@@ -1,4 +1,4 @@
-"""Deliveries with which processes died: sent apart, beside everything else, on every database (C8)."""
+"""Deliveries with which processes died are sent by an isolated sender, on every database (C8)."""
 
 import itertools
 import os
@@ -34,7 +34,7 @@ def world(own_store: Store) -> World:
     return World(own_store)
 
 
-def make_suspect(world: World, ids: Sequence[str]) -> None:
+def make_poison(world: World, ids: Sequence[str]) -> None:
     lost = update(Delivery).where(Delivery.id.in_(ids)).values(lost_count=POISON_AFTER)
     world.store.write(lambda tx: tx.execute(lost))
 
@@ -44,17 +44,19 @@ def held_until(answered: Event, _received: Received) -> Answer:
     return Answer()
 
 
-def test_C8_suspects_that_hang_go_one_at_a_time_and_keep_nobody_waiting(fleet: Fleet) -> None:
+def test_C8_poison_messages_that_hang_go_one_at_a_time_and_keep_nobody_waiting(fleet: Fleet) -> None:
     with Receiver(secret=fleet.secret) as receiver, silent_listener() as silent:
         poison = fleet.enqueue([f"{silent}/{n}" for n in range(3)], started=False)
-        make_suspect(fleet.world, poison)
+        make_poison(fleet.world, poison)
         relay = fleet.dispatcher()
         healthy = f"{receiver.url}/hook"
         fleet.enqueue([healthy])
         receiver.wait_for(1, 20)
         for n in range(3):
             fleet.change(f"{silent}/{n}", ready_at=fleet.clock.now())
-        wait_until(lambda: len(children(relay.running["dispatcher"].pid)) == 2, 10, "a suspect is sent")
+        wait_until(
+            lambda: len(children(relay.running["dispatcher"].pid)) == 2, 10, "a poison message is sent"
+        )
         waited: list[float] = []
         while not fleet.world.rows(Attempt, Attempt.error == "timeout"):
             began = time.monotonic()
@@ -63,7 +65,7 @@ def test_C8_suspects_that_hang_go_one_at_a_time_and_keep_nobody_waiting(fleet: F
             waited.append(time.monotonic() - began)
         wait_until(lambda: len(fleet.world.rows(Attempt, Attempt.error == "timeout")) >= 3, 20, "all three")
         assert relay.stop() == {"dispatcher": 0}
-    assert max(waited) < 1.5, waited  # the suspects take 2 s each
+    assert max(waited) < 1.5, waited  # the poison messages take 2 s each
     flown = sorted(
         (row.started_at, row.started_at + row.duration)
         for row in fleet.world.rows(Attempt, Attempt.error == "timeout", Attempt.number == 1)
@@ -72,17 +74,19 @@ def test_C8_suspects_that_hang_go_one_at_a_time_and_keep_nobody_waiting(fleet: F
     assert all(fleet.world.delivery(one).lost_count == 0 for one in poison)
 
 
-def test_C8_a_suspect_that_kills_its_sender_takes_nothing_with_it_and_is_given_up(fleet: Fleet) -> None:
+def test_C8_a_poison_message_that_kills_its_sender_takes_nothing_with_it_and_is_given_up(
+    fleet: Fleet,
+) -> None:
     answered = Event()
     with Receiver(secret=fleet.secret, answer=partial(held_until, answered)) as slow:
         innocent, poison_message = fleet.enqueue(
-            [f"{slow.url}/innocent", f"{slow.url}/suspect"], started=False
+            [f"{slow.url}/innocent", f"{slow.url}/poison"], started=False
         )
-        make_suspect(fleet.world, [poison_message])
+        make_poison(fleet.world, [poison_message])
         relay = fleet.dispatcher(RELAY_ATTEMPT_TIMEOUT="20", RELAY_LEASE_SECONDS="60")
         fleet.change(f"{slow.url}/innocent", ready_at=fleet.clock.now())
         slow.wait_for(1, 20)
-        fleet.change(f"{slow.url}/suspect", ready_at=fleet.clock.now())
+        fleet.change(f"{slow.url}/poison", ready_at=fleet.clock.now())
         dispatcher = relay.running["dispatcher"].pid
         (sender,) = children(dispatcher)
         for round_ in range(GIVE_UP_AFTER - POISON_AFTER):
@@ -93,7 +97,7 @@ def test_C8_a_suspect_that_kills_its_sender_takes_nothing_with_it_and_is_given_u
             end_lease(fleet, poison_message)
         wait_until(lambda: fleet.world.delivery(poison_message).status == "failed", 20, "it is given up")
         answered.set()
-        wait_until(lambda: fleet.world.delivery(innocent).status == "delivered", 20, "the other is settled")
+        wait_until(lambda: fleet.world.delivery(innocent).status == "delivered", 20, "the other is recorded")
         assert relay.stop() == {"dispatcher": 0}
     assert fleet.attempts(innocent) == [None]
     assert set(fleet.attempts(poison_message)) == {"lost"}
@@ -122,7 +126,7 @@ def test_a_suspect_in_flight_at_sigterm_is_finished_and_settled(fleet: Fleet) ->
     answered = Event()
     with Receiver(secret=fleet.secret, answer=partial(held_until, answered)) as receiver:
         (poison_message,) = fleet.enqueue([f"{receiver.url}/hook"], started=False)
-        make_suspect(fleet.world, [poison_message])
+        make_poison(fleet.world, [poison_message])
         fleet.change(f"{receiver.url}/hook", ready_at=fleet.clock.now())
         relay = fleet.dispatcher(RELAY_ATTEMPT_TIMEOUT="20", RELAY_LEASE_SECONDS="60")
         receiver.wait_for(1, 20)
@@ -134,9 +138,9 @@ def test_a_suspect_in_flight_at_sigterm_is_finished_and_settled(fleet: Fleet) ->
     assert fleet.attempts(poison_message) == [None]
 
 
-def test_while_a_suspect_flies_a_claim_takes_what_lies_behind_others(world: World) -> None:
+def test_while_a_poison_message_is_in_flight_a_claim_takes_what_lies_behind_others(world: World) -> None:
     poison = world.enqueue(12)
-    make_suspect(world, poison)
+    make_poison(world, poison)
     world.later(1)
     good = world.enqueue(3)
     world.set_endpoint("https://example.com/hook", warmed_up=1, concurrency_limit=10)

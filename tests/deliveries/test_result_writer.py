@@ -1,4 +1,4 @@
-"""The settler's last line of defence: what our own code fails on while it settles, on every database (C8)."""
+"""The result writer, when our own code fails on what it records, on every database (C8)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +19,7 @@ from tests.support.flow import LEASE, World
 
 
 class Replies:
-    """A courier that brings what it was given."""
+    """A sender that brings the replies that it was given."""
 
     def __init__(self) -> None:
         self.next: list[Reply] = []
@@ -30,7 +30,7 @@ class Replies:
 
 
 class Bench:
-    """A settler, and what it needs to be told that claimed deliveries were answered."""
+    """A result writer, and replies to claimed deliveries."""
 
     def __init__(self, store: Store) -> None:
         self.world = World(store)
@@ -52,7 +52,7 @@ class Bench:
         self.sender_client.next += [Reply(one.id, 200, None, None, b"ok", 1000) for one in taken]
 
     def run_once(self, most: int = 100) -> int:
-        """Turn until nothing is unsettled, at most so often; how many turns raised."""
+        """Run until everything is recorded, at most so often; how many iterations raised."""
         raised = 0
         for _ in range(most):
             try:
@@ -72,8 +72,8 @@ def bench(own_store: Store) -> Bench:
     return Bench(own_store)
 
 
-def break_settles_of(monkeypatch: pytest.MonkeyPatch, bad: Sequence[str]) -> None:
-    """Have the settle raise what nobody expected, whenever one of these is in the batch."""
+def break_results_of(monkeypatch: pytest.MonkeyPatch, bad: Sequence[str]) -> None:
+    """Have the recording raise an unexpected error whenever one of these is in the batch."""
     record = delivery_results.record
 
     def broken(tx: Tx, batch: Sequence[AttemptResult], **how: Any) -> Any:
@@ -83,13 +83,13 @@ def break_settles_of(monkeypatch: pytest.MonkeyPatch, bad: Sequence[str]) -> Non
     monkeypatch.setattr(delivery_results, "record", broken)
 
 
-def test_C8_a_delivery_that_cannot_be_settled_is_let_go_and_the_others_flow(
+def test_C8_a_delivery_that_cannot_be_recorded_is_let_go_and_the_others_flow(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = [one for n in range(20) for one in bench.world.enqueue(1, f"https://example.com/{n}")]
     taken = bench.world.claim().taken
     bad = taken[7].id
-    break_settles_of(monkeypatch, [bad])
+    break_results_of(monkeypatch, [bad])
     bench.answer(taken)
     assert bench.run_once() == 3  # the whole batch, then it alone, then again, when others had succeeded
     assert bench.statuses([one for one in ids if one != bad]) == {"delivered"}
@@ -99,11 +99,11 @@ def test_C8_a_delivery_that_cannot_be_settled_is_let_go_and_the_others_flow(
     assert bench.world.attempts(bad) == []
 
 
-def test_C8_a_delivery_that_cannot_be_settled_and_flies_alone_does_not_stop_claims(
+def test_C8_a_delivery_that_cannot_be_recorded_and_is_alone_does_not_stop_claims(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (bad,) = bench.world.enqueue()
-    break_settles_of(monkeypatch, [bad])
+    break_results_of(monkeypatch, [bad])
     bench.answer(bench.world.claim().taken, seconds_ago=LEASE / US_PER_SECOND - 5)
     assert bench.run_once(10) > 1
     assert bench.result_writer.unrecorded == 1
@@ -117,19 +117,19 @@ def test_C8_a_delivery_that_cannot_be_settled_and_flies_alone_does_not_stop_clai
 
 def test_C8_it_is_let_go_when_its_lease_has_run_out(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     (bad,) = bench.world.enqueue()
-    break_settles_of(monkeypatch, [bad])
+    break_results_of(monkeypatch, [bad])
     bench.answer(bench.world.claim().taken, seconds_ago=LEASE / US_PER_SECOND + 1)
     assert bench.run_once() == 1
     assert bench.result_writer.unrecorded == 0
     assert bench.world.delivery(bad).status == "pending"
 
 
-def test_while_none_can_be_settled_nothing_is_claimed_and_none_is_let_go(
+def test_while_none_can_be_recorded_nothing_is_claimed_and_none_is_let_go(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = [one for n in range(5) for one in bench.world.enqueue(1, f"https://example.com/{n}")]
     with monkeypatch.context() as patch:
-        break_settles_of(patch, ids)
+        break_results_of(patch, ids)
         bench.answer(bench.world.claim().taken)
         bench.run_once(20)
         assert (bench.registry.results_fail, bench.result_writer.unrecorded) == (True, 5)

@@ -1,4 +1,4 @@
-"""When a webhook that failed is sent again: as its receiver asks, and after an outage (R1 to R3, R5, R6)."""
+"""When a failed webhook is sent again: as receivers ask, after an outage (R1 to R3, R5, R6)."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -90,7 +90,7 @@ def test_R1_R2_R3_webhooks_are_sent_again_when_their_receivers_ask_for_it_within
         ids = fleet.enqueue([f"{receiver.url}/{n}" for n in range(len(asked))])
         relay = fleet.dispatcher()
         receiver.wait_for(len(asked) + len(soon), 30)
-        wait_until(lambda: fleet.errors()[None] == len(soon), 10, "all are settled")
+        wait_until(lambda: fleet.errors()[None] == len(soon), 10, "all are recorded")
         assert relay.stop() == {"dispatcher": 0}
         for case, one in zip(asked, ids, strict=True):
             first, *again = fleet.world.attempts(one)
@@ -108,7 +108,7 @@ def fail_until_open(world: World) -> None:
 
 
 def ramp(world: World) -> list[int]:
-    """How many are claimed at each round trip, all of them answered with 200, until nothing is due."""
+    """How many are claimed at each round trip, all answered with 200, until nothing is due."""
     sizes = []
     while taken := world.claim().taken:
         sizes.append(len(taken))

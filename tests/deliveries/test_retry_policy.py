@@ -1,4 +1,4 @@
-"""The retry policy: what becomes of a delivery, and when it is tried again (R1 to R4). Pure, no waiting."""
+"""The retry policy: what becomes of a delivery, and when it is tried again (R1 to R4)."""
 
 import random
 from collections import Counter
@@ -113,7 +113,7 @@ def test_R3_a_moment_in_the_past_leaves_the_schedules_own_delay(header: str, jit
 
 
 def busiest_to_mean(due: list[Micros]) -> float:
-    """The busiest second of these moments as a multiple of the mean over the seconds that they span."""
+    """The busiest second of these moments as a multiple of the mean of the seconds they span."""
     seconds = Counter(at // US_PER_SECOND for at in due)
     return max(seconds.values()) / (len(due) / (max(seconds) - min(seconds) + 1))
 
@@ -264,7 +264,7 @@ def test_a_probe_waits_as_long_as_it_is_asked_to_within_the_longest_delay(header
 def test_every_decision_is_one_that_the_table_takes(
     row: Row, circuit: CircuitBreaker, *, is_disabled: bool, retry_after: str | None, jitter: float
 ) -> None:
-    """Pending has a time that is not past, an end has none, and a retry is used up only while pending."""
+    """Pending has a time that is not past, an end has none; only pending uses up a retry."""
     decision = decide(row, circuit, is_disabled=is_disabled, retry_after=retry_after, jitter=jitter)
     if decision.status is DeliveryStatus.PENDING:
         assert decision.next_attempt_at is not None

@@ -1,4 +1,4 @@
-"""What dispatchers sign with: rotations and ends of overlaps are noticed at the next claim, at no cost."""
+"""Signing keys of dispatchers: rotations and ends of overlaps count from the next claim on."""
 
 import json
 import threading
@@ -18,7 +18,7 @@ from relay.sending.rules.signature import SIGNATURE_HEADER, TIMESTAMP_HEADER, si
 from relay.subscribers.encryption import Encryption
 from relay.subscribers.rules.secret_texts import parse_secret
 from relay.subscribers.sql import reencryption, secrets
-from tests.support.dispatch import VAULT, Fleet, running_fleet
+from tests.support.dispatch import ENCRYPTION, Fleet, running_fleet
 from tests.support.flow import World
 
 HOOK = "https://example.com/hook"
@@ -39,7 +39,7 @@ def rotate_in(fleet: Fleet, endpoint_id: str | None, overlap: int) -> str:
         secrets.rotate,
         world.subscriber_id,
         endpoint_id,
-        VAULT,
+        ENCRYPTION,
         fleet.clock.now(),
         world.new_id,
         overlap=overlap,
@@ -92,12 +92,12 @@ def world(own_store: Store) -> World:
 
 
 def make_secret(world: World) -> str:
-    return world.store.write(secrets.create, world.subscriber_id, None, VAULT, world.now, world.new_id)
+    return world.store.write(secrets.create, world.subscriber_id, None, ENCRYPTION, world.now, world.new_id)
 
 
 def rotate(world: World, overlap: int = 0) -> str:
     return world.store.write(
-        secrets.rotate, world.subscriber_id, None, VAULT, world.now, world.new_id, overlap=overlap
+        secrets.rotate, world.subscriber_id, None, ENCRYPTION, world.now, world.new_id, overlap=overlap
     )
 
 
@@ -120,7 +120,7 @@ def keys(*texts: str) -> list[bytes]:
 
 
 def test_an_old_secret_signs_until_its_overlap_ends_and_no_longer(world: World) -> None:
-    ring = Keyring(world.store, VAULT)
+    ring = Keyring(world.store, ENCRYPTION)
     (old,) = fetched(ring, world)
     new = rotate(world, overlap=10)
     assert fetched(ring, world) == [*keys(new), old]
@@ -131,7 +131,7 @@ def test_an_old_secret_signs_until_its_overlap_ends_and_no_longer(world: World) 
 
 
 def test_a_test_that_is_claimed_after_a_rotation_is_signed_with_the_new_secret(world: World) -> None:
-    ring = Keyring(world.store, VAULT)
+    ring = Keyring(world.store, ENCRYPTION)
     fetched(ring, world)
     new = rotate(world)
     endpoint_id = world.endpoint().id
@@ -142,7 +142,7 @@ def test_a_test_that_is_claimed_after_a_rotation_is_signed_with_the_new_secret(w
 
 
 def test_secrets_are_read_anew_only_after_a_rotation_or_a_minute(world: World) -> None:
-    ring = Keyring(world.store, VAULT)
+    ring = Keyring(world.store, ENCRYPTION)
     transactions: list[object] = []
     event.listen(world.store.engine, "begin", transactions.append)
 
@@ -184,7 +184,7 @@ def test_headers_that_were_changed_or_sealed_anew_leave_nothing_behind(world: Wo
     ring = Keyring(world.store, between)
     endpoint_id = claim_one(world).endpoint_id
     for number in range(50):
-        sealed = VAULT.seal(endpoint_id, json.dumps({"X-Key": str(number)}))
+        sealed = ENCRYPTION.seal(endpoint_id, json.dumps({"X-Key": str(number)}))
         world.set_endpoint(HOOK, headers_sealed=sealed)
         assert headers_of(ring, world) == {"X-Key": str(number)}
     assert reencryption.reencrypt(world.store, between, reencryption.KINDS[1]).count == 1
@@ -199,11 +199,11 @@ def headers_of(ring: Keyring, world: World) -> dict[str, str]:
 
 
 def test_nothing_is_kept_beyond_a_minute_of_endpoints_that_send_no_more(world: World) -> None:
-    ring = Keyring(world.store, VAULT)
+    ring = Keyring(world.store, ENCRYPTION)
     for number in range(5):
         url = f"{HOOK}/{number}"
         world.enqueue(1, url)
-        world.set_endpoint(url, headers_sealed=VAULT.seal(world.endpoint(url).id, '{"X-Key": "v"}'))
+        world.set_endpoint(url, headers_sealed=ENCRYPTION.seal(world.endpoint(url).id, '{"X-Key": "v"}'))
     taken = world.claim().taken
     ring.fetch(taken, world.now)
     assert [ring.headers(one.endpoint_id, one.headers_sealed) for one in taken] == [(("X-Key", "v"),)] * 5
@@ -217,7 +217,7 @@ def test_beyond_so_many_endpoints_all_is_forgotten_but_what_is_asked_for(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(signing_keys, "MOST", 3)
-    ring = Keyring(world.store, VAULT)
+    ring = Keyring(world.store, ENCRYPTION)
     for number in range(5):
         world.enqueue(1, f"{HOOK}/{number}")
     ring.fetch(world.claim().taken, world.now)

@@ -1,4 +1,4 @@
-"""The concurrency limit and the circuit breaker of an endpoint, and when it is disabled: pure rules."""
+"""The concurrency limit and circuit breaker of an endpoint, and when it is disabled."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -184,7 +184,7 @@ ANSWERS = st.lists(st.booleans(), max_size=60)
 
 
 def circuits_after(answers: list[bool], limit: int) -> list[CircuitBreaker]:
-    """The circuit breaker at first and after each answer, one microsecond apart; a True is a success."""
+    """The circuit breaker at first and after each answer, a microsecond apart; True: a success."""
     circuits = [CircuitBreaker(concurrency_limit=min(FIRST_CONCURRENCY_LIMIT, limit))]
     for number, success in enumerate(answers):
         last, now = circuits[-1], NOW + number

@@ -1,4 +1,4 @@
-"""Circuit, disabling, recovery and fairness, on every database: held by rows, so by all dispatchers alike."""
+"""Circuit, disabling, recovery and fairness on every database: kept in rows, for all."""
 
 from collections import Counter
 
@@ -34,7 +34,7 @@ def world(own_store: Store) -> World:
 
 
 def open_the_circuit(world: World, spare: int = 5) -> None:
-    """Ten attempts fail at once; a few more deliveries are owed."""
+    """Ten attempts fail at once; a few more deliveries are pending."""
     world.enqueue(OPEN_AFTER + spare)
     world.set_endpoint(HOOK, concurrency_limit=OPEN_AFTER, warmed_up=1)
     taken = world.claim().taken
@@ -253,7 +253,7 @@ def test_R5_what_comes_after_the_resume_is_not_stuck_behind_the_backlog(world: W
     assert len(sent) < 40
 
 
-def test_a_paused_endpoint_finishes_what_flies_and_sends_nothing_new(world: World) -> None:
+def test_a_paused_endpoint_finishes_what_is_in_flight_and_sends_nothing_new(world: World) -> None:
     world.enqueue(4)
     taken = world.claim().taken
     world.store.write(endpoint_changes.pause, world.subscriber_id, world.endpoint().id, world.now)
@@ -295,7 +295,7 @@ def test_a_test_whose_process_died_is_sent_again(world: World) -> None:
 
 
 def test_R6_failures_are_counted_across_dispatchers_and_restarts(world: World) -> None:
-    """Each dispatcher is a claim and a settle of its own; nothing is kept between them but rows."""
+    """Each dispatcher claims and records by itself; they have nothing in common but rows."""
     world.enqueue(OPEN_AFTER + 1)
     world.set_endpoint(HOOK, concurrency_limit=OPEN_AFTER, warmed_up=1)
     taken = world.claim().taken
@@ -321,7 +321,7 @@ def test_subscribers_share_a_claim_evenly(world: World) -> None:
 
 
 def fill(world: World, slots: int, **held: int) -> Counter[str]:
-    """Claim as a dispatcher with so many slots does until they are taken; who holds how many of them."""
+    """Claim as a dispatcher does until its slots are taken; how many each subscriber holds."""
     holding = Counter(held)
     for _ in range(20):
         rotation = world.store.read(endpoint_selection.ready_subscribers, world.now)
@@ -375,7 +375,7 @@ def test_a_retry_after_at_an_open_circuit_is_honoured(world: World) -> None:
 
 
 def test_hundreds_of_recovered_endpoints_are_claimed_from_at_once(world: World) -> None:
-    """Each has its backlog and what came since looked up apart: twice the branches of one statement."""
+    """Each has two lookups, its backlog and its new rows: twice the branches of one statement."""
     for number in range(150):
         world.enqueue(1, f"https://back{number}.example/hook")
     world.store.write(
@@ -419,7 +419,7 @@ def test_more_subscribers_than_turns_are_all_served_by_one_claim(world: World) -
     assert len({one.subscriber_id for one in taken}) == 40
 
 
-def test_a_claim_takes_one_suspect_at_most_tests_included(world: World) -> None:
+def test_a_claim_takes_one_poison_message_at_most_tests_included(world: World) -> None:
     world.enqueue(1)
     endpoint_id = world.endpoint().id
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Where webhooks may not go: the relay's own address, and what settings no longer allow (S1, S2, S3)."""
+"""Forbidden addresses: the relay's own, and those that are no longer allowed (S1, S2, S3)."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The fleet's numbers, on every database: endpoints that are not well are counted by what ails them."""
+"""The fleet's numbers, on every database: endpoints that do not send are counted by the reason."""
 
 import pytest
 

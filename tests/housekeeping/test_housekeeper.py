@@ -1,4 +1,4 @@
-"""Watches expire at their deadline, by any number of tidiers."""
+"""Watches expire at their deadline, whatever number of housekeepers run."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -66,7 +66,7 @@ def test_a_turn_with_more_to_do_asks_for_the_next_at_once(world: World) -> None:
     assert worker.run_once() > 0
 
 
-def test_tidiers_at_once_end_each_watch_once(world: World) -> None:
+def test_housekeepers_at_once_end_each_watch_once(world: World) -> None:
     world.register(*(world.request(f"job{n}", timeout=60) for n in range(250)))
     world.later(60)
 
@@ -153,10 +153,10 @@ def test_a_database_that_is_gone_ends_the_turn_at_the_first_chore_that_notices(
     assert len(asked) == 1
 
 
-def test_a_sweep_that_the_database_ends_has_its_time_before_it_begins_anew(
+def test_a_check_for_overdue_deliveries_that_the_database_ends_waits_for_its_next_time(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A look that takes too long reads as a database that is gone: expiry and pruning must go on."""
+    """A query that takes too long reads as a lost database: expiry and pruning must go on."""
     asked = []
 
     def away(tx: Tx, _limit: overdue_deliveries.Limit) -> list[str]:

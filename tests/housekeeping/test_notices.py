@@ -37,7 +37,7 @@ def give_up(world: World) -> None:
     world.record(world.claim().taken, 410, ErrorClass.HTTP_4XX)
 
 
-def told(world: World) -> list[Any]:
+def notices_of(world: World) -> list[Any]:
     return world.rows(Delivery, Delivery.event == ENDPOINT_DISABLED.name)
 
 
@@ -47,9 +47,12 @@ def test_a_disabled_endpoint_is_told_of_where_the_subscriber_wants_it(world: Wor
     listen_at(stranger, DESK)
     give_up(world)
     housekeeper_of(world).run_once()
-    assert {row.endpoint_id for row in told(world)} == {world.endpoint(DESK).id, world.endpoint(SHELF).id}
+    assert {row.endpoint_id for row in notices_of(world)} == {
+        world.endpoint(DESK).id,
+        world.endpoint(SHELF).id,
+    }
     disabled = world.endpoint()
-    for row in told(world):
+    for row in notices_of(world):
         body = json.loads(render(Notice(row.event, row.created_at, row.content)))
         assert body == {
             "type": "endpoint.disabled",
@@ -66,14 +69,14 @@ def test_a_disabled_endpoint_is_told_of_where_the_subscriber_wants_it(world: Wor
     assert len(world.claim().taken) == 2
 
 
-def test_it_is_told_once_however_many_tidiers_look(world: World) -> None:
+def test_it_is_notified_once_however_many_housekeepers_run(world: World) -> None:
     listen_at(world, DESK)
     give_up(world)
     with ThreadPoolExecutor(4) as pool:
         for future in [pool.submit(housekeeper_of(world).run_once) for _ in range(4)]:
             future.result(60)
     housekeeper_of(world).run_once()
-    assert len(told(world)) == 1
+    assert len(notices_of(world)) == 1
     assert world.store.read(notices.pending) == []
 
 
@@ -84,20 +87,20 @@ def test_an_endpoint_does_not_hear_of_itself_nor_a_deleted_one_of_anything(world
     world.set_endpoint(DESK, deleted_at=world.now, url_key=None, ready_at=None)
     give_up(world)
     housekeeper_of(world).run_once()
-    assert told(world) == []
+    assert notices_of(world) == []
     assert world.endpoint().notice_at is None
 
 
-def test_one_that_was_resumed_meanwhile_is_not_told_of(world: World) -> None:
+def test_an_endpoint_that_was_resumed_meanwhile_makes_no_notice(world: World) -> None:
     listen_at(world, DESK)
     give_up(world)
     (pending,) = world.store.read(notices.pending)
     world.store.write(endpoint_changes.resume, world.subscriber_id, pending, world.now)
     assert world.store.write(notices.enqueue, pending, world.now, world.new_id) == 0
-    assert told(world) == []
+    assert notices_of(world) == []
 
 
-def test_a_paused_listener_hears_of_it_when_it_is_resumed(world: World) -> None:
+def test_a_paused_listener_is_notified_when_it_is_resumed(world: World) -> None:
     listen_at(world, DESK)
     listener = world.endpoint(DESK).id
     world.store.write(endpoint_changes.pause, world.subscriber_id, listener, world.now)
@@ -109,11 +112,11 @@ def test_a_paused_listener_hears_of_it_when_it_is_resumed(world: World) -> None:
     assert (claimed.event, claimed.endpoint_id) == (ENDPOINT_DISABLED.name, listener)
 
 
-def test_listeners_that_fall_together_tell_each_other_and_no_more(world: World) -> None:
+def test_listeners_that_are_disabled_together_notify_each_other_and_no_more(world: World) -> None:
     listen_at(world, DESK, SHELF)
     for url in (DESK, SHELF):
         world.store.write(endpoint_moves.disable, world.endpoint(url).id, DisabledReason.FAILING, world.now)
     for _ in range(3):
         housekeeper_of(world).run_once()
-    assert len(told(world)) == 2
+    assert len(notices_of(world)) == 2
     assert world.claim().taken == []

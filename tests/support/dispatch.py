@@ -1,4 +1,4 @@
-"""Dispatchers as real processes, and deliveries that are owed to real receivers, without web and poller."""
+"""Dispatchers as real processes, and deliveries to real receivers, without web and poller."""
 
 import random
 import socket
@@ -27,7 +27,7 @@ from relay.watches.sql.watches import Ending
 from tests.support.flow import LEASE, RETENTION, World, fresh_job_id
 from tests.support.processes import Relay, wait_until
 
-VAULT = Encryption([b"m" * 32])  # of support_processes.MASTER_KEY
+ENCRYPTION = Encryption([b"m" * 32])  # of tests.support.processes.MASTER_KEY
 NOWHERE = "http://127.0.0.1:1"
 QUICK = {
     "RELAY_ATTEMPT_TIMEOUT": "2",
@@ -52,7 +52,7 @@ def delivery_config(clock: Clock, *, attempt_seconds: float = 1.0) -> DeliveryCo
 
 
 class Fleet:
-    """One subscriber of a database, what it is owed, and dispatcher processes that deliver it."""
+    """One subscriber of a database, its deliveries, and dispatcher processes that send them."""
 
     def __init__(self, database_url: str, folder: Path, settings: Mapping[str, str]) -> None:
         self.store = Store(database_url)
@@ -62,7 +62,7 @@ class Fleet:
         self._database_url = database_url
         self._folder = folder
         self._settings = settings
-        made = self.store.write(subscribers.add, "fleet", VAULT, self.world.now, self.world.new_id)
+        made = self.store.write(subscribers.add, "fleet", ENCRYPTION, self.world.now, self.world.new_id)
         self.world.subscriber_id, self.secret, self.api_key = made.id, made.secret, made.api_key
 
     def relay(self, **settings: str) -> Relay:
@@ -80,7 +80,7 @@ class Fleet:
         return relay
 
     def enqueue(self, urls: Sequence[str], *, started: bool = True) -> list[str]:
-        """Owe each of these URLs a delivery, due now, in one go; their ids.
+        """Enqueue a delivery to each of these URLs, due now, in one transaction; their ids.
 
         Those that are not `started` wait for `start`.
         """
@@ -98,8 +98,8 @@ class Fleet:
         found = {row.watch_id: row.id for row in rows}
         return [found[watch_id] for watch_id in ids]
 
-    def owe_backlog(self, urls: Sequence[str], each: int) -> None:
-        """Owe each of these URLs so many deliveries (two at least) of one watch: a long backlog in no time.
+    def enqueue_backlog(self, urls: Sequence[str], each: int) -> None:
+        """Enqueue a backlog to each of these URLs: so many deliveries (two at least) of one watch.
 
         They wait for `start`.
         """
@@ -137,8 +137,8 @@ class Fleet:
         """Change an endpoint's row."""
         self.world.set_endpoint(url, **values)
 
-    def make_proven(self, urls: Sequence[str]) -> None:
-        """As endpoints are that have answered for a while."""
+    def warm_up(self, urls: Sequence[str]) -> None:
+        """Make them as endpoints are that have answered for a while."""
         for url in urls:
             self.change(url, warmed_up=1, concurrency_limit=10)
 

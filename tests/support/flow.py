@@ -43,7 +43,7 @@ def fresh_job_id() -> str:
 
 @dataclass
 class World:
-    """One subscriber of a database, with a clock that only moves when told to."""
+    """One subscriber of a database, with a clock that moves only in `later`."""
 
     store: Store
     now: Micros = 1_700_000_000 * US_PER_SECOND
@@ -83,7 +83,7 @@ class World:
         return self.register(self.request(job_id or fresh_job_id(), url, **changes))[0].watch_id
 
     def end_job(self, watch_id: str, data: str | None = '{"a":1}') -> None:
-        """End the job of a watch as a poll's settle does, without a poll."""
+        """End the job of a watch as the answer to a poll does, without a poll."""
 
         def work(tx: Tx) -> None:
             key = tx.scalars(select(Watch.job).where(Watch.id == watch_id)).one()

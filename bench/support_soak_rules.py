@@ -19,7 +19,7 @@ ATTEMPT_SECONDS = 2.0  # the soak's time-out
 def judge(store: Store, chaos: Chaos, pending: int, ended_at: Micros, policy: RetryPolicy) -> list[str]:
     """Everything that is not as the rules have it.
 
-    `ended_at` is when the processes were told to stop, `policy` their retry policy.
+    `ended_at` is when the processes were stopped, `policy` their retry policy.
     """
     rows = store.read(
         lambda tx: tx.execute(
@@ -89,6 +89,6 @@ def _blocked_within(policy: RetryPolicy) -> float:
         1.2 * sum(policy.delays)  # its retries, should the circuit have opened only then
         + ATTEMPT_SECONDS * (len(policy.delays) + 1)
         + policy.longest_wait / US_PER_SECOND
-        + 1.2 * (10 + 20 + 40)  # three probes, after which a sweep looks there
+        + 1.2 * (10 + 20 + 40)  # three probes, after which housekeeping fails what is overdue
         + 2 * OVERDUE_EVERY  # one may be missed
     )
