@@ -131,7 +131,7 @@ class Claimer:
         )
         if claim.lost:
             telemetry.emit(AttemptsLost(claim.lost))
-        telemetry.emit(*(DeliveryGivenUp(delivery_id, status) for delivery_id, status in claim.ended))
+        telemetry.emit(*(DeliveryGivenUp(delivery_id, status) for delivery_id, status in claim.ended.items()))
         try:
             self._keyring.fetch(claim.taken, now)
         except Exception:

@@ -133,7 +133,10 @@ class ResultWriter:
         self._registry.capacity_freed.set()
         telemetry.emit(
             *(_ended(result, decision) for result, decision in recorded.results if decision is not None),
-            *(EndpointChanged(one.endpoint_id, one.became, one.detail) for one in recorded.changes),
+            *(
+                EndpointChanged(change.endpoint_id, change.became, change.detail)
+                for change in recorded.changes
+            ),
         )
 
     def _batch(self) -> list[AttemptResult]:

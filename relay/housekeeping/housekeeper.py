@@ -77,7 +77,9 @@ class Housekeeper:
 
     def _notify_of_disabled(self) -> int:
         pending = self.store.read(notices.pending)
-        return _each("notices", CHORES_EVERY, *(partial(self._notify, one) for one in pending))
+        return _each(
+            "notices", CHORES_EVERY, *(partial(self._notify, endpoint_id) for endpoint_id in pending)
+        )
 
     def _notify(self, endpoint_id: str) -> int:
         self.store.write(notices.enqueue, endpoint_id, self.clock.now(), self.new_id)
@@ -108,7 +110,9 @@ class Housekeeper:
     def _fail(self, limit: Limit) -> int:
         """Fail a batch at each endpoint over the limit; how many of them have more."""
         over = self.store.read(overdue_deliveries.endpoints_over, limit)
-        return _each("overdue", OVERDUE_EVERY, *(partial(self._fail_at, one, limit) for one in over))
+        return _each(
+            "overdue", OVERDUE_EVERY, *(partial(self._fail_at, endpoint_id, limit) for endpoint_id in over)
+        )
 
     def _fail_at(self, endpoint_id: str, limit: Limit) -> int:
         found = self.store.read(overdue_deliveries.overdue, endpoint_id, limit, self.clock.now())

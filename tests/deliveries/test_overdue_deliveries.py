@@ -140,11 +140,11 @@ def test_an_endpoint_on_which_our_code_fails_stops_no_other(
     for endpoint_id in owners:
         world.store.write(endpoint_changes.pause, world.subscriber_id, endpoint_id, world.now)
     world.later(RETENTION / US_PER_SECOND + 1)
-    look, broken = overdue_deliveries.overdue, min(owners)
+    overdue, broken = overdue_deliveries.overdue, min(owners)
     monkeypatch.setattr(
         overdue_deliveries,
         "overdue",
-        lambda tx, one, *more: 1 // 0 if one == broken else look(tx, one, *more),
+        lambda tx, one, *more: 1 // 0 if one == broken else overdue(tx, one, *more),
     )
     housekeeper_of(world).run_once()
     found = {owners[one]: world.delivery(ids[owners[one]]).status for one in owners}

@@ -34,8 +34,8 @@ def http_dates(at: datetime) -> list[str]:
     return [format_datetime(at, usegmt=True), rfc_850, asctime]
 
 
-# Steps of one second and two hours, and ten minutes asked for: whose wait it is can't be mistaken.
-STEP, LONGEST, ASKED = 1, 7200, 600  # seconds
+# Delays of one second and two hours, and ten minutes asked for: which of them counts can't be mistaken.
+DELAY, LONGEST, ASKED = 1, 7200, 600  # seconds
 LATE = 20  # seconds, for a busy machine
 ABSURD = ["99999999999999", "9" * 5000, "Fri, 31 Dec 9999 23:59:59 GMT"]
 FULL_WIDTH = "\uff16\uff10\uff10".encode().decode("latin-1")
@@ -67,9 +67,9 @@ def cases() -> list[Case]:
         )
     ]
     past = ["0", *http_dates(date - timedelta(days=1))]
-    ignored = [Case(503, text, 0.8 * STEP, 1.2 * STEP) for text in NONSENSE + past]
+    ignored = [Case(503, text, 0.8 * DELAY, 1.2 * DELAY) for text in NONSENSE + past]
     capped = [Case(503, text, LONGEST, 1.2 * LONGEST) for text in ABSURD]
-    return [*waits, *ignored, *capped, Case(429, str(2 * STEP), 2 * STEP, 1.2 * 2 * STEP)]
+    return [*waits, *ignored, *capped, Case(429, str(2 * DELAY), 2 * DELAY, 1.2 * 2 * DELAY)]
 
 
 def test_R1_R2_R3_webhooks_are_sent_again_when_their_receivers_ask_for_it_within_reason(
@@ -77,7 +77,7 @@ def test_R1_R2_R3_webhooks_are_sent_again_when_their_receivers_ask_for_it_within
 ) -> None:
     asked = cases()
     soon = [case for case in asked if case.most < ASKED]  # these are seen to come again
-    schedule = f"{STEP},{LONGEST}"
+    schedule = f"{DELAY},{LONGEST}"
 
     def answer(received: Received) -> Answer:
         case = asked[int(received.path[1:])]

@@ -154,7 +154,7 @@ def test_R4_receivers_that_all_ask_for_the_same_wait_are_spread_too(retry_after:
     assert busiest_to_mean(retries_of(1000, 1, 7, retry_after)) <= 3
 
 
-@dataclass(frozen=True)
+@dataclass
 class Row:
     """The columns of a delivery that the policy reads."""
 
@@ -194,7 +194,7 @@ def decide(
     jitter: float = 0.5,
 ) -> Decision:
     reply = Reply("key", 500, error, "no", b"", 1, retry_after)
-    endpoint = EndpointUpdate("ep_1", EndpointLimits(), is_disabled, circuit)
+    endpoint = EndpointUpdate("ep_1", EndpointLimits(), is_disabled, circuit, circuit)
     return POLICY.decide(reply, row, endpoint, circuit, NOW, jitter)
 
 
@@ -277,7 +277,7 @@ def test_every_decision_is_one_that_the_table_takes(
 
 @given(row=ROWS)
 def test_what_is_lost_is_sent_again_until_it_was_lost_five_times_in_a_row(row: Row) -> None:
-    decision = POLICY.decide_lost(row)
+    decision = POLICY.decide_lost(row.lost_count + 1, cancel_requested=bool(row.cancel_requested))
     if row.cancel_requested:
         assert decision == Decision(DeliveryStatus.CANCELLED, reason=LOST)
     elif row.lost_count + 1 >= GIVE_UP_AFTER:

@@ -230,8 +230,8 @@ TRICKY = st.text(
 @given(TRICKY)
 @example("[")
 @example("1.1.1.1:1:1")
-def test_S1_whatever_passes_is_plain_and_stable(rest: str) -> None:
-    url = check_url(f"http://{rest}", BOTH, ())
+def test_S1_whatever_passes_is_plain_and_stable(text: str) -> None:
+    url = check_url(f"http://{text}", BOTH, ())
     if isinstance(url, CallbackUrl):
         assert url.full.isascii()
         assert url.full.isprintable()

@@ -193,7 +193,7 @@ def test_a_410_disables_at_once_and_everything_is_held_without_using_up_a_retry(
         world.result(taken[1], 500, ErrorClass.HTTP_5XX),
     ]
     result = world.record_batch(batch)
-    assert [(turn.became, turn.detail) for turn in result.changes] == [("disabled", "gone")]
+    assert [(change.became, change.detail) for change in result.changes] == [("disabled", "gone")]
     row = world.endpoint()
     assert (row.status, row.disabled_reason, row.ready_at, row.held_at) == (
         "disabled",

@@ -59,33 +59,10 @@ CANCELLED = Decision(DeliveryStatus.CANCELLED)
 class RetryState(Protocol):
     """How far a delivery has come: columns of its row."""
 
-    @property
-    def event(self) -> str:
-        """The `type` of its webhook."""
-
-    @property
-    def retry_count(self) -> int:
-        """How many retries of the schedule are used up."""
-
-    @property
-    def schedule_started_at(self) -> Micros:
-        """When it was enqueued, or sent anew."""
-
-    @property
-    def cancel_requested(self) -> int:
-        """1 where it was cancelled while it was in flight."""
-
-
-class LostState(Protocol):
-    """A delivery whose lease ran out: columns of its row."""
-
-    @property
-    def lost_count(self) -> int:
-        """How many attempts in a row were lost before this one."""
-
-    @property
-    def cancel_requested(self) -> int:
-        """1 where it was cancelled while it was in flight."""
+    event: str
+    retry_count: int
+    schedule_started_at: Micros  # when it was enqueued, or sent anew
+    cancel_requested: int  # 1 where it was cancelled while it was in flight
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +135,11 @@ class RetryPolicy:
         asked = retry_after_seconds(retry_after, now)
         return None if asked is None else min(asked, max(self.delays, default=0.0))
 
-    def decide_lost(self, delivery: LostState) -> Decision | None:
+    def decide_lost(self, lost_count: int, *, cancel_requested: bool) -> Decision | None:
         """Decide after an attempt was lost with its process; None: it is sent again at once."""
-        if delivery.cancel_requested:
+        if cancel_requested:
             return Decision(DeliveryStatus.CANCELLED, reason=LOST)
-        if delivery.lost_count + 1 >= GIVE_UP_AFTER:
+        if lost_count >= GIVE_UP_AFTER:
             return Decision(DeliveryStatus.FAILED, reason=LOST_TOO_OFTEN)
         return None
 

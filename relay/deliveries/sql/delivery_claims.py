@@ -4,7 +4,7 @@ Attempts whose lease ran out are recorded as lost; the retry policy decides whic
 that.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ class Claim:
 
     taken: list[ClaimedDelivery]
     lost: int
-    ended: list[tuple[str, DeliveryStatus]]
+    ended: dict[str, DeliveryStatus]
 
 
 class NextReady(NamedTuple):
@@ -79,17 +79,14 @@ def claim(
     tests = _few_poison(tests, none_yet=capacity.poison and not any(is_poison(row) for row in selected.rows))
     lost = [row for row in (*selected.rows, *tests) if row.token is not None]
     attempt_records.insert_lost(tx, lost, now, new_id)
-    over = {row.id: decision for row in lost if (decision := policy.decide_lost(row)) is not None}
-    _end_lost(tx, over, now)
+    over = _end_lost(tx, lost, policy, now)
     taken = [row for row in selected.rows if row.id not in over]
     delivery_moves.lease(tx, [row.id for row in taken], now + lease, token, "due_at")
     tests = [row for row in tests if row.id not in over]
     delivery_moves.lease(tx, [row.id for row in tests], now + lease, token, "solo_at")
     _reschedule_claimed(tx, selected, taken, now, now + lease)
     loaded = load(tx, taken, token, selected.endpoints) + load_tests(tx, tests, token)
-    return Claim(
-        loaded, len(lost), [(delivery_id, decision.status) for delivery_id, decision in over.items()]
-    )
+    return Claim(loaded, len(lost), over)
 
 
 def _few_poison(tests: Sequence[DueDelivery], *, none_yet: bool) -> list[DueDelivery]:
@@ -102,13 +99,20 @@ def _few_poison(tests: Sequence[DueDelivery], *, none_yet: bool) -> list[DueDeli
     return kept
 
 
-def _end_lost(tx: Tx, over: Mapping[str, Decision], now: Micros) -> None:
-    """End the deliveries of which the policy decided so after a lost attempt."""
-    for decision in set(over.values()):
-        ids = sorted(delivery_id for delivery_id, one in over.items() if one == decision)
-        ended = delivery_moves.ended(decision.status, now)
-        lost = {"lost_count": Delivery.lost_count + 1, "last_error": decision.reason}
-        tx.execute(update(Delivery).where(among(tx, Delivery.id, ids)).values(ended | lost))
+def _end_lost(
+    tx: Tx, lost: Sequence[DueDelivery], policy: RetryPolicy, now: Micros
+) -> dict[str, DeliveryStatus]:
+    """End the deliveries that the policy gives up after a lost attempt; id → how each ended."""
+    ended: dict[Decision, list[str]] = {}
+    for row in lost:
+        decision = policy.decide_lost(row.lost_count + 1, cancel_requested=bool(row.cancel_requested))
+        if decision is not None:
+            ended.setdefault(decision, []).append(row.id)
+    for decision, ids in ended.items():
+        columns = delivery_moves.ended(decision.status, now)
+        counted = {"lost_count": Delivery.lost_count + 1, "last_error": decision.reason}
+        tx.execute(update(Delivery).where(among(tx, Delivery.id, sorted(ids))).values(columns | counted))
+    return {delivery_id: decision.status for decision, ids in ended.items() for delivery_id in ids}
 
 
 def _reschedule_claimed(

@@ -153,11 +153,11 @@ def _candidates(tx: Tx, rotation: Sequence[str], warmed_up: int, most: int, now:
 
 @cache
 def _candidate_statement(branches: int) -> TextClause:
-    one = (
+    branch = (
         "SELECT * FROM (SELECT id FROM endpoints WHERE subscriber_id = :s{0} AND warmed_up = :warmed_up"
         " AND ready_at <= :now ORDER BY ready_at LIMIT :n) AS s{0}"
     )
-    statement = text(" UNION ALL ".join(one.format(index) for index in range(branches)))
+    statement = text(" UNION ALL ".join(branch.format(index) for index in range(branches)))
     subscribers = [bindparam(f"s{index}", type_=ID) for index in range(branches)]
     return statement.bindparams(bindparam("now", type_=BigInteger), *subscribers)
 
@@ -213,7 +213,7 @@ def _divide(ready: Sequence[Any], free: Mapping[str, int], capacity: ClaimCapaci
     subscribers = {row.subscriber_id for row in ready}
     slots = round(capacity.slots * capacity.scan_factor)
     even = (slots + sum(capacity.held.values())) // max(len(subscribers), 1)
-    quotas = {one: max(even - capacity.held.get(one, 0), 1) for one in subscribers}
+    quotas = {subscriber: max(even - capacity.held.get(subscriber, 0), 1) for subscriber in subscribers}
     first = _grant(ready, free, slots, quotas)
     still_free = {endpoint_id: free[endpoint_id] - grant for endpoint_id, grant in first.items()}
     second = _grant(ready, still_free, slots - sum(first.values()), None)

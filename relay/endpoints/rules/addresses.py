@@ -174,7 +174,9 @@ def _split(url: str, schemes: Collection[str]) -> re.Match[str]:
         raise _WrongUrl("the URL has a fragment (#…), which is never sent; leave it out")
     parts = _URL.fullmatch(url)
     if parts is None or parts["scheme"].lower() not in schemes:
-        raise _WrongUrl(f"the URL must start with {' or '.join(f'{one}://' for one in sorted(schemes))}")
+        raise _WrongUrl(
+            f"the URL must start with {' or '.join(f'{scheme}://' for scheme in sorted(schemes))}"
+        )
     if not ((parts["path"] or "") + (parts["query"] or "")).isascii():
         raise _WrongUrl("the URL's path and query must be ASCII; percent-encode what is not")
     return parts

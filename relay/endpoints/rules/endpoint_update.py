@@ -1,6 +1,6 @@
 """What a batch of answers changes of an endpoint: circuit breaker, last error, disabling."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from relay.common.states import DisabledReason
@@ -32,12 +32,9 @@ class EndpointUpdate:
     limits: EndpointLimits
     was_disabled: bool
     stored: CircuitBreaker
-    circuit: CircuitBreaker = field(init=False)
+    circuit: CircuitBreaker
     last_error: str | None = None
     disabled_reason: DisabledReason | None = None
-
-    def __post_init__(self) -> None:
-        self.circuit = self.stored
 
     @property
     def is_disabled(self) -> bool:
@@ -52,7 +49,7 @@ class EndpointUpdate:
     @property
     def has_changed(self) -> bool:
         """Whether its row is to be written."""
-        return self.last_error is not None or self.circuit != self.stored
+        return self.last_error is not None or self.circuit is not self.stored
 
     def note_success(self, now: Micros) -> None:
         """Learn from a 2xx."""

@@ -37,20 +37,17 @@ def columns_of(circuit: CircuitBreaker) -> dict[str, Any]:
 
 def updates_of(owners: Mapping[str, Any]) -> dict[str, EndpointUpdate]:
     """Endpoint id → its update, unchanged yet, for rows that `lock_in_order` returned."""
-    return {
-        endpoint_id: EndpointUpdate(
-            endpoint_id,
-            EndpointLimits._make(_limits(row)),
-            row.status == EndpointStatus.DISABLED,
-            circuit_of(row),
-        )
-        for endpoint_id, row in owners.items()
-    }
+    updates = {}
+    for endpoint_id, row in owners.items():
+        limits, circuit = EndpointLimits._make(_limits(row)), circuit_of(row)
+        is_disabled = row.status == EndpointStatus.DISABLED
+        updates[endpoint_id] = EndpointUpdate(endpoint_id, limits, is_disabled, circuit, circuit)
+    return updates
 
 
 def save(tx: Tx, updates: Iterable[EndpointUpdate], now: Micros) -> None:
     """Write what a batch has changed of locked endpoints, and disable those that it says so of."""
-    in_order = sorted(updates, key=lambda one: one.endpoint_id)
+    in_order = sorted(updates, key=attrgetter("endpoint_id"))
     rows = [
         {f"new_{column}": value for column, value in columns_of(endpoint.circuit).items()}
         | {"row": endpoint.endpoint_id, "new_error": endpoint.last_error}

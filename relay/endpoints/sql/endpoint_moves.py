@@ -24,7 +24,7 @@ from relay.db.dialects import Dialect, dialect_of
 from relay.db.engine import Tx
 from relay.db.tables import Delivery, Endpoint
 
-NOW = bindparam("now", type_=BigInteger)
+MOMENT = bindparam("moment", type_=BigInteger)
 
 
 def pause(tx: Tx, endpoint_id: str, now: Micros) -> None:
@@ -86,17 +86,14 @@ def recompute(tx: Tx, ids: Iterable[str], now: Micros) -> None:
 
 def wait_for_a_slot(tx: Tx, ids: Iterable[str], first_end: Micros) -> None:
     """Have endpoints without a free slot wait for a result or for the first end of a lease."""
-    in_order = sorted(ids)
-    if in_order:
-        dialect = dialect_of(tx)
-        tx.execute(_wait_statement(dialect), {"ids": dialect.packed(in_order), "until": first_end})
+    _set_ready(tx, _wait_statement, ids, first_end)
 
 
-def _set_ready(tx: Tx, statement: Callable[[Dialect], Any], ids: Iterable[str], now: Micros) -> None:
+def _set_ready(tx: Tx, statement: Callable[[Dialect], Any], ids: Iterable[str], moment_us: Micros) -> None:
     in_order = sorted(set(ids))
     if in_order:
         dialect = dialect_of(tx)
-        tx.execute(statement(dialect), {"ids": dialect.packed(in_order), "now": now})
+        tx.execute(statement(dialect), {"ids": dialect.packed(in_order), "moment": moment_us})
 
 
 @cache
@@ -122,8 +119,7 @@ def _recompute_statement(dialect: Dialect) -> Any:
 
 @cache
 def _wait_statement(dialect: Dialect) -> Any:
-    until = bindparam("until", type_=BigInteger)
-    return update(Endpoint).where(dialect.listed(Endpoint.id, "ids")).values(ready_at=until)
+    return update(Endpoint).where(dialect.listed(Endpoint.id, "ids")).values(ready_at=MOMENT)
 
 
 def _first_due() -> ScalarSelect[Any]:
@@ -142,7 +138,7 @@ def _floor() -> Case[Any]:
     """The first moment from now on at which its rate and its circuit let an endpoint send."""
     rate, circuit = Endpoint.not_before, Endpoint.open_until
     later = case((rate > circuit, rate), else_=circuit)
-    return case((later > NOW, later), else_=NOW)
+    return case((later > MOMENT, later), else_=MOMENT)
 
 
 def _may_send() -> Any:
