@@ -167,9 +167,9 @@ def test_any_bytes_are_read(noise: bytes) -> None:
 @pytest.mark.parametrize("filling", [b" ", b'"', b'"JobId"', b'"JobId":', b'"JobId" :"', b"\\"])
 def test_the_largest_body_is_read_at_once(filling: bytes) -> None:
     body = filling * ((8 << 20) // len(filling))
-    started = time.perf_counter()
+    started = time.process_time()  # what other processes take does not count
     job_ids(body)
-    assert time.perf_counter() - started < 1  # some milliseconds but for the machine's other work
+    assert time.process_time() - started < 1
 
 
 # When to ask again.
