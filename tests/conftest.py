@@ -1,7 +1,10 @@
 """Fixtures that every test may use; the databases behind `store` are in support_database."""
 
+import subprocess
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import trustme
@@ -14,6 +17,40 @@ from tests.support.database import KINDS, Databases, empty, id_maker
 from tests.support.flow import World
 from tests.support.provider import Provider, running_provider
 from tests.support.sender_client import MakeSenderClient, OneByOne, Route, server_context
+
+PROCESSES = "processes"
+STARTS = (subprocess.Popen, "__init__"), (BaseProcess, "start")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark the tests that start processes by a fixture; the others that do so are marked by hand."""
+    if "_processes" in getattr(item, "fixturenames", ()):
+        item.add_marker(PROCESSES)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that start processes: they take longest, and none of them shall be the last."""
+    items.sort(key=lambda item: item.get_closest_marker(PROCESSES) is None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fail a test that starts a process and is not marked: `./dev test --fast` would not leave it out."""
+    with pytest.MonkeyPatch.context() as patch:
+        if item.get_closest_marker(PROCESSES) is None:
+            for owner, name in STARTS:
+                patch.setattr(owner, name, _refuse_to_start)
+        yield
+
+
+def _refuse_to_start(*_arguments: object, **_options: object) -> NoReturn:
+    pytest.fail("a test that starts a process needs pytest.mark.processes or a fixture with `_processes`")
+
+
+@pytest.fixture(scope="session")
+def _processes() -> None:
+    """For fixtures that start processes: marks the tests that use them."""
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +129,7 @@ def encryption() -> Encryption:
 
 
 @pytest.fixture
-def make_sender_client() -> Iterator[MakeSenderClient]:
+def make_sender_client(_processes: None) -> Iterator[MakeSenderClient]:
     make = MakeSenderClient()
     yield make
     make.stop()

@@ -18,7 +18,7 @@ LIMIT = 1 << 20
 
 
 @pytest.fixture(scope="module")
-def port(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def port(database_url: str, tmp_path_factory: pytest.TempPathFactory, _processes: None) -> Iterator[int]:
     """The port of the web as a process of its own: its server frames the bodies."""
     with web_process(database_url, tmp_path_factory.mktemp("web")) as relay:
         yield relay.port

@@ -86,6 +86,7 @@ def scraped(address: str) -> str:
         return ""
 
 
+@pytest.mark.processes
 def test_a_web_serves_the_fleets_metrics_on_a_port_of_their_own_and_leaves_no_count_behind(
     own_database_url: str, own_store: Store, tmp_path: Path
 ) -> None:

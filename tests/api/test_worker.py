@@ -11,6 +11,8 @@ from relay.api import worker
 from tests.support.api import web_process
 from tests.support.forks import ROOT
 
+pytestmark = pytest.mark.processes
+
 SECRET = b"rk_only-the-caller-knows"
 
 

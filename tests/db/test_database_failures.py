@@ -19,6 +19,8 @@ from tests.support.processes import Relay, wait_until
 from tests.support.provider import running_provider
 from tests.support.servers import Server, fill, private_server, small_disk
 
+pytestmark = pytest.mark.processes
+
 STALL = 5.5  # seconds
 LOCK_ENDPOINTS = {
     "postgresql": "LOCK TABLE endpoints IN ACCESS EXCLUSIVE MODE",

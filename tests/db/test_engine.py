@@ -181,6 +181,7 @@ def read_notes(tx: Tx) -> int:
     return int(tx.execute(text("SELECT count(*) FROM notes")).scalar_one())
 
 
+@pytest.mark.processes
 def test_a_write_waits_until_another_process_has_written(hasty_store: Store, sqlite_file: Path) -> None:
     refused = 0
     with writer_of_another_process(sqlite_file) as other:
@@ -198,6 +199,7 @@ def test_a_write_waits_until_another_process_has_written(hasty_store: Store, sql
     assert hasty_store.read(read_notes) == 1
 
 
+@pytest.mark.processes
 def test_a_write_that_waits_too_long_says_so_and_a_read_waits_for_nobody(
     hasty_store: Store, sqlite_file: Path
 ) -> None:

@@ -61,6 +61,7 @@ def _start_together(barrier: Barrier) -> None:
     barrier.wait(30)
 
 
+@pytest.mark.processes
 def test_processes_that_migrate_at_once_do_it_once(empty_url: str) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["relay.db.migrate"])

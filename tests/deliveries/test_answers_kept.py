@@ -38,7 +38,7 @@ def answer(received: Received) -> Answer:
 
 
 @pytest.fixture
-def fleet(own_database_url: str, tmp_path: Path) -> Iterator[Fleet]:
+def fleet(own_database_url: str, tmp_path: Path, _processes: None) -> Iterator[Fleet]:
     with running_fleet(own_database_url, tmp_path, RELAY_RETRY_SCHEDULE="600") as fleet:
         yield fleet
 

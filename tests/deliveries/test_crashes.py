@@ -23,6 +23,8 @@ from tests.support.forks import ROOT
 from tests.support.processes import Relay, children, wait_until
 from tests.support.sender_client import OK
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def fleet(own_database_url: str, tmp_path: Path) -> Iterator[Fleet]:

@@ -15,6 +15,8 @@ from tests.support.dispatch import Fleet, running_fleet
 from tests.support.processes import Relay, wait_until
 from tests.support.sender_client import OK
 
+pytestmark = pytest.mark.processes
+
 SETTINGS = {  # nothing that a test holds back runs out of time, and no retry comes while it does
     "RELAY_ATTEMPT_TIMEOUT": "40",
     "RELAY_LEASE_SECONDS": "60",

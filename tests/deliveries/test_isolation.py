@@ -17,6 +17,8 @@ from tests.support.dispatch import Fleet, due_to_arrival, running_fleet, silent_
 from tests.support.dns import NameServer, Says
 from tests.support.processes import wait_until
 
+pytestmark = pytest.mark.processes
+
 DEADLINE = 3  # seconds of an attempt
 ROUNDS, EVERY = 8, 0.2  # deliveries to each healthy endpoint, and the seconds between them
 HEALTHY = 20

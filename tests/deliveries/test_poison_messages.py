@@ -22,6 +22,8 @@ from tests.support.dispatch import Fleet, running_fleet, silent_listener
 from tests.support.flow import World
 from tests.support.processes import Relay, children, wait_until
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def fleet(own_database_url: str, tmp_path: Path) -> Iterator[Fleet]:

@@ -72,6 +72,7 @@ def cases() -> list[Case]:
     return [*waits, *ignored, *capped, Case(429, str(2 * DELAY), 2 * DELAY, 1.2 * 2 * DELAY)]
 
 
+@pytest.mark.processes
 def test_R1_R2_R3_webhooks_are_sent_again_when_their_receivers_ask_for_it_within_reason(
     own_database_url: str, tmp_path: Path
 ) -> None:
@@ -133,6 +134,7 @@ def test_R5_after_an_hours_outage_the_backlog_ramps_up(world: World) -> None:
     assert {row.status for row in world.rows(Delivery)} == {"delivered"}
 
 
+@pytest.mark.processes
 def test_R6_failures_are_counted_across_processes_that_come_and_go(
     own_database_url: str, tmp_path: Path
 ) -> None:

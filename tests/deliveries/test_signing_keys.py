@@ -28,7 +28,7 @@ HOOK = "https://example.com/hook"
 
 
 @pytest.fixture
-def fleet(own_database_url: str, tmp_path: Path) -> Iterator[Fleet]:
+def fleet(own_database_url: str, tmp_path: Path, _processes: None) -> Iterator[Fleet]:
     with running_fleet(own_database_url, tmp_path) as fleet:
         yield fleet
 

@@ -11,6 +11,8 @@ from tests.support.dispatch import Fleet, running_fleet
 from tests.support.dns import NameServer
 from tests.support.processes import Relay, wait_until
 
+pytestmark = pytest.mark.processes
+
 PRIVATE = "127.0.0.9"  # what is allowed here; the relay itself listens at 127.0.0.1
 SCRIPT = {"own.test": ["127.0.0.1"], "other.test": [PRIVATE], "both.test": [PRIVATE, "127.0.0.1"]}
 

@@ -22,6 +22,8 @@ from tests.support.dispatch import Fleet, running_fleet
 from tests.support.processes import Relay, wait_until
 from tests.support.provider import Provider, reply, scripted_server
 
+pytestmark = pytest.mark.processes
+
 URL, KEY = "https://relay.example.com/hooks/vod", "hush-key"
 SETTINGS = {
     "RELAY_UPSTREAM_RATE": "20",

@@ -48,6 +48,7 @@ def test_it_can_be_executed() -> None:
     assert DEV.read_text().startswith("#!/usr/bin/env python3\n")
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("arguments", [[], ["help"], ["--help"]])
 def test_help_lists_every_command(dev: ModuleType, arguments: list[str]) -> None:
     said = run_dev(*arguments)
@@ -55,12 +56,14 @@ def test_help_lists_every_command(dev: ModuleType, arguments: list[str]) -> None
     assert all(f"./dev {command}" in said.stdout for command in dev.COMMANDS)
 
 
+@pytest.mark.processes
 def test_an_unknown_command_is_told_and_exits_with_2() -> None:
     said = run_dev("ruin")
     assert (said.returncode, said.stdout) == (2, "")
     assert "./dev help" in said.stderr
 
 
+@pytest.mark.processes
 def test_an_older_python_is_told_before_anything_it_can_not_read() -> None:
     older = "import sys; sys.version_info = (3, 8, 0); sys.version = '3.8.0 (x)'; exec(open('dev').read())"
     said = subprocess.run(
@@ -104,12 +107,14 @@ def test_a_changed_lock_a_broken_stamp_and_a_lost_python_each_call_for_installat
     assert not dev.is_current(dev.RUNTIME)
 
 
+@pytest.mark.processes
 def test_a_half_made_venv_is_not_installed_into(dev: ModuleType) -> None:
     assert not dev.has_working_pip()
     pretend_installed(dev)
     assert not dev.has_working_pip()
 
 
+@pytest.mark.processes
 @pytest.mark.timeout(180)
 def test_a_half_made_venv_is_made_anew_and_two_at_once_do_it_once(dev: ModuleType) -> None:
     for name in (dev.RUNTIME, dev.DEVELOPMENT):
@@ -155,6 +160,7 @@ def test_a_benchmark_is_listed_by_its_name(dev: ModuleType, capsys: pytest.Captu
     assert "claim" in capsys.readouterr().err
 
 
+@pytest.mark.processes
 def test_all_benchmarks_are_those_that_measure_and_not_the_soak(
     dev: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

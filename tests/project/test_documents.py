@@ -90,6 +90,7 @@ def curls() -> list[tuple[str, Any]]:
     ]
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
 def test_the_session_with_curl_is_answered_as_shown(tmp_path: Path) -> None:
     ids: dict[str, str] = {}

@@ -11,6 +11,8 @@ from relay.sandbox.receiver import Received, Receiver
 from tests.support.processes import Relay, wait_until
 from tests.support.provider import Provider, running_provider
 
+pytestmark = pytest.mark.processes
+
 QUICK = {
     "RELAY_UPSTREAM_RATE": "50",
     "RELAY_ATTEMPT_TIMEOUT": "1",

@@ -86,6 +86,7 @@ def test_a_declaration_that_the_tables_cannot_hold_is_refused(sources: Mapping[s
         registry.check(sources)
 
 
+@pytest.mark.processes
 def test_who_does_not_poll_loads_no_http_client() -> None:
     modules = ("relay.provider.registry", "relay.bootstrap.web", "relay.cli")
     code = f"import sys, {', '.join(modules)}; sys.exit('requests' in sys.modules)"

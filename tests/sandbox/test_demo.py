@@ -37,6 +37,7 @@ def start(folder: Path, source: str = "demo.main()") -> AbstractContextManager[s
     )
 
 
+@pytest.mark.processes
 def test_every_watch_ends_as_it_should_and_every_webhook_verifies(tmp_path: Path) -> None:
     started = time.monotonic()
     with start(tmp_path) as demo:
@@ -56,6 +57,7 @@ def test_every_watch_ends_as_it_should_and_every_webhook_verifies(tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.processes
 def test_another_end_is_printed_with_the_logs_and_exit_code_1(tmp_path: Path) -> None:
     wrong = "[demo.Case('single', 'sandbox-tag-fail-1s-' + mark, demo.WatchStatus.SUCCESS)]"
     shorter = "setattr(demo, 'SHORT', 1), setattr(demo, 'batch_cases', lambda mark: demo.single_cases(mark))"
@@ -72,6 +74,7 @@ def test_another_end_is_printed_with_the_logs_and_exit_code_1(tmp_path: Path) ->
     assert '"event":"process_started"' in (folder / "poller.log").read_text()
 
 
+@pytest.mark.processes
 def test_ctrl_c_stops_and_cleans(tmp_path: Path) -> None:
     with start(tmp_path) as demo:
         assert demo.stdout is not None
@@ -84,6 +87,7 @@ def test_ctrl_c_stops_and_cleans(tmp_path: Path) -> None:
             socket.create_connection(("127.0.0.1", int(port)), timeout=5).close()
 
 
+@pytest.mark.processes
 def test_a_stack_that_can_not_start_says_why(tmp_path: Path) -> None:
     with (
         pytest.raises(StackFailed, match="RELAY_UPSTREAM_RATE must be"),

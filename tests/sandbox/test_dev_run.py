@@ -52,7 +52,7 @@ def lines() -> Lines:
 
 
 @pytest.fixture
-def start(lines: Lines) -> Iterator[Callable[[str], Process]]:
+def start(lines: Lines, _processes: None) -> Iterator[Callable[[str], Process]]:
     """Start a program given as Python source; it is killed at the end of the test."""
     processes: list[Process] = []
 
@@ -240,6 +240,7 @@ def subscriber_add(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, taken: Se
     return log
 
 
+@pytest.mark.processes
 def test_a_key_is_made_once_and_kept_for_this_user_only(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, api: str
 ) -> None:
@@ -251,6 +252,7 @@ def test_a_key_is_made_once_and_kept_for_this_user_only(
     assert stat.S_IMODE(run.STATE.stat().st_mode) == 0o700
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("stored", ['{"id": "s", "api_key": "old", "secret": "x"}', "{", "[]", '{"id": "s"}'])
 def test_a_key_that_the_database_does_not_know_or_nobody_can_read_is_replaced(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, api: str, stored: str

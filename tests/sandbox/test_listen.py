@@ -16,6 +16,8 @@ from relay.subscribers.rules.secret_texts import new_secret
 from tests.support.forks import ROOT
 from tests.support.interruptible import interrupt, interruptible
 
+pytestmark = pytest.mark.processes
+
 SECRET = new_secret(bytes(range(32)))
 REFUSED = Received("msg_1", 0, {}, b"", "/", "the signature does not match", 0)
 GOOD = Received("msg_1", 0, {}, b"", "/", None, 0)

@@ -170,6 +170,7 @@ def test_K2_terminal_output_escapes_control_characters() -> None:
     assert "\\x1b[2J" in text
 
 
+@pytest.mark.processes
 def test_listen_prints_what_comes_until_interrupted() -> None:
     code = (
         f"import sys; from relay.sandbox.receiver import serve; serve('127.0.0.1', 0, {SECRET!r}, sys.stdout)"

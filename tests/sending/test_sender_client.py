@@ -234,6 +234,7 @@ def test_a_name_that_does_not_exist(make_sender_client: MakeSenderClient) -> Non
     )
 
 
+@pytest.mark.processes
 def test_a_dispatcher_or_poller_loads_neither_flask_nor_libcurl_nor_alembic() -> None:
     """Without them it takes a fifth less memory, and no parser of strangers' answers is in it."""
     unwanted = {"flask", "werkzeug", "pycurl", "pycares", "alembic"}

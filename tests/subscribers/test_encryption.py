@@ -103,6 +103,7 @@ def executor_of(kind: str, count: int) -> Executor:
     return ProcessPoolExecutor(count, context, start_together, (context.Barrier(count),))
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("kind", ["threads", "processes"])
 def test_many_at_once_get_one_key(tmp_path: Path, kind: str) -> None:
     database = tmp_path / "relay.db"

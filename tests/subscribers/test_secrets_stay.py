@@ -14,6 +14,8 @@ from tests.support.dispatch import Fleet, running_fleet, silent_listener
 from tests.support.processes import MASTER_KEY, Relay, wait_until
 from tests.support.provider import Provider, running_provider
 
+pytestmark = pytest.mark.processes
+
 MARK = "tattle"  # in everything that must not be told
 METADATA = {"order": f"{MARK}-metadata"}
 HEADERS = {"x-token": f"{MARK}-header"}

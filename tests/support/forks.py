@@ -50,7 +50,7 @@ class Forked:
     def poll(self) -> int | None:
         return self._process.exitcode
 
-    def wait(self, timeout: float) -> int:
+    def wait(self, timeout: float = 30) -> int:
         self._process.join(timeout)
         code = self.poll()
         if code is None:

@@ -115,6 +115,7 @@ def house(farm: Farm, own_database_url: str, own_store: Store) -> Iterator[House
             yield House(Base(settings, own_store, clock), provider, caller)
 
 
+@pytest.mark.processes
 def test_a_job_of_the_toy_goes_from_its_registration_to_a_verified_webhook(house: House, farm: Farm) -> None:
     with Receiver(secret=house.caller.secret) as receiver:
         done = house.watch("film", f"{receiver.url}/done", metadata={"shot": 7})
@@ -159,6 +160,7 @@ def test_one_process_polls_both_sources(house: House, farm: Farm, monkeypatch: p
     assert farm.is_given_up
 
 
+@pytest.mark.processes
 def test_data_that_no_webhook_can_hold_is_found_at_the_jobs_own_source(house: House, farm: Farm) -> None:
     farm.renders["epic"] = BODY_LIMIT // 10
     with Receiver(secret=house.caller.secret) as receiver:
