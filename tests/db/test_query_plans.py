@@ -41,7 +41,7 @@ BIG = {"endpoints", "deliveries", "jobs", "watches", "attempts"}
 def world(database_url: str, tmp_path: Path) -> Iterator[World]:
     """A relay with a long history and little open: 10 deliveries, 10 jobs, 10 watches.
 
-    Another source of jobs has a backlog of thousands.
+    Beside them thousands of jobs are due, at two sources.
     """
     with fresh_store(database_url.partition(":")[0], tmp_path) as store:
         world = World(store)
@@ -55,7 +55,7 @@ def world(database_url: str, tmp_path: Path) -> Iterator[World]:
 
 
 ANALYZE = {
-    "sqlite": "ANALYZE",
+    "sqlite": "SELECT 1",  # as in production, where nobody does: servers analyze by themselves
     "postgresql": "ANALYZE",
     "mysql": "ANALYZE TABLE endpoints, deliveries, jobs, watches, attempts",
 }
@@ -71,14 +71,10 @@ def add_history(tx: Tx, world: World, subscriber_id: str) -> None:
     job = ended | {"source": "default", "status": "success"}
     tx.execute(insert(Job), [job | {"job_id": f"old{number}"} for number in range(JOBS)])
     keys = list(tx.scalars(select(Job.id)))
-    waiting = {
-        "source": "other",
-        "status": "open",
-        "created_at": now,
-        "due_at": now - 1,
-        "owner": subscriber_id,
-    }
-    tx.execute(insert(Job), [waiting | {"job_id": f"due{number}"} for number in range(JOBS)])
+    waiting = {"status": "open", "created_at": now, "due_at": now - 1, "owner": subscriber_id}
+    for source in (LIST_AI_JOB.name, "other"):
+        of_source = waiting | {"source": source}
+        tx.execute(insert(Job), [of_source | {"job_id": f"due{number}"} for number in range(JOBS)])
     watch = ended | {"subscriber_id": subscriber_id, "status": "success", "expires_at": now}
     watch |= {"events": ALL_EVENTS, "user_metadata": "{}", "missing_base": 0}
     told = [(world.new_id("wat"), key, owners[number % ENDPOINTS]) for number, key in enumerate(keys)]

@@ -110,17 +110,18 @@ _COLUMNS = (
     Job.provider_event_at,
 )
 _OF_SOURCE = Job.source == bindparam("source")
-_DUE = _OF_SOURCE & (Job.due_at <= bindparam("now"))
+_DUE = Job.due_at <= bindparam("now")
 _WITH_PROVIDER_EVENT = lock(
     select(*_COLUMNS)
-    .where(Job.provider_event_at.is_not(None), _DUE)
+    # Adding 0 keeps SQLite from going through all due jobs by their index to find these few.
+    .where(_OF_SOURCE, Job.provider_event_at.is_not(None), Job.due_at + 0 <= bindparam("now"))
     .order_by(Job.provider_event_at)
     .limit(bindparam("capacity")),
     skip=True,
 )
 _OLDEST = lock(
     select(*_COLUMNS)
-    .where(Job.provider_event_at.is_(None), _DUE)
+    .where(_OF_SOURCE, Job.provider_event_at.is_(None), _DUE)
     .order_by(Job.due_at)
     .limit(bindparam("capacity")),
     skip=True,
@@ -158,7 +159,7 @@ def _due(tx: Tx, source: JobSource, now: Micros, last_owner: str) -> tuple[list[
     others = list(tx.execute(_OLDEST, places | {"capacity": capacity + 1})) if capacity else []
     if len(others) <= capacity:
         return rows + others, ""
-    shared = _round_robin(tx, source, now, last_owner, capacity) or others[:capacity]
+    shared = _round_robin(tx, source.name, now, last_owner, capacity) or others[:capacity]
     return rows + shared, str(shared[-1].owner or "")
 
 
@@ -169,14 +170,13 @@ def _due_next(tx: Tx, source: JobSource, now: Micros, capacity: int) -> list[Any
     return list(tx.execute(_DUE_NEXT, parameters))
 
 
-def _round_robin(tx: Tx, source: JobSource, now: Micros, last_owner: str, capacity: int) -> list[Any]:
+def _round_robin(tx: Tx, source: str, now: Micros, last_owner: str, capacity: int) -> list[Any]:
     """Due jobs for a call's places, one of each owner in a round, each owner's oldest first."""
-    queues = _queues(tx, source.name, now, last_owner, capacity)
+    queues = _queues(tx, source, now, last_owner, capacity)
     keys = [key for key in chain.from_iterable(zip_longest(*queues.values())) if key is not None][:capacity]
     if not keys:
         return []
-    parameters = {"source": source.name, "now": now, "keys": sorted(keys)}
-    found = {row.id: row for row in tx.execute(_CHOSEN, parameters)}
+    found = {row.id: row for row in tx.execute(_CHOSEN, {"now": now, "keys": sorted(keys)})}
     return [found[key] for key in keys if key in found]
 
 
