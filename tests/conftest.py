@@ -1,4 +1,4 @@
-"""Fixtures that every test may use; the databases behind `store` are in support_database."""
+"""Fixtures that every test may use, and which tests run first."""
 
 import subprocess
 from collections.abc import Iterator

@@ -1,4 +1,7 @@
-"""Database servers of a test's own, to be stopped and started at will, and a disk that can be full."""
+"""Database servers of a test's own, to be stopped and started at will, and a disk that can be full.
+
+The servers may crash, the machine does not: nothing waits for the disk.
+"""
 
 import contextlib
 import os
@@ -93,8 +96,9 @@ def _postgresql(folder: Path) -> Server:
     data, port = folder / "data", free_port()
     make = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "--no-sync"]
     subprocess.run(make, check=True, capture_output=True, user=user, cwd=folder)
-    options = ["-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"]
-    command = [str(programs / "postgres"), "-D", str(data), *options]
+    settings = ("listen_addresses=127.0.0.1", f"unix_socket_directories={folder}", "fsync=off")
+    options = [part for setting in settings for part in ("-c", setting)]
+    command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), *options]
     return Server("postgresql", "postgres", "postgres", folder, command, user, port, signal.SIGQUIT)
 
 
@@ -105,7 +109,8 @@ def _mariadb(folder: Path) -> Server:
     make = [str(_program("mariadb-install-db")), *common, "--auth-root-authentication-method=normal"]
     subprocess.run(make, check=True, capture_output=True, cwd=folder)
     place = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={folder}/socket"]
-    command = [str(_program("mariadbd")), *common, *place]
+    quick = ["--innodb-flush-log-at-trx-commit=2", "--innodb-doublewrite=0"]
+    command = [str(_program("mariadbd")), *common, *place, *quick]
     return Server("mysql", "root", "app", folder, command, None, port, signal.SIGKILL)
 
 
