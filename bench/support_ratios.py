@@ -43,8 +43,8 @@ def interleave(cells: Mapping[str, Callable[[], Figures]], rounds: int) -> dict[
         for name in names[turn:] + names[:turn]:
             figures = cells[name]()
             found[name].append(figures)
-            told = ", ".join(f"{key} {value:,.0f}" for key, value in figures.items())
-            say(f"round {number + 1} of {rounds}: {name}: {told}")
+            shown = ", ".join(f"{key} {value:,.0f}" for key, value in figures.items())
+            say(f"round {number + 1} of {rounds}: {name}: {shown}")
     return found
 
 

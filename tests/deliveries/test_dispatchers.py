@@ -62,7 +62,7 @@ def test_C3_four_dispatchers_send_ten_thousand_rows_once_each(fleet: Fleet) -> N
     assert min(shares) > 0
 
 
-def test_C7_sigterm_with_a_hundred_in_flight_settles_each_and_sends_no_backlog(fleet: Fleet) -> None:
+def test_C7_sigterm_with_a_hundred_in_flight_records_each_and_sends_no_backlog(fleet: Fleet) -> None:
     """While it is stopped there is more to do, and a hundred answers are held until then."""
     go = threading.Event()
 
@@ -94,7 +94,7 @@ def test_C7_sigterm_with_a_hundred_in_flight_settles_each_and_sends_no_backlog(f
 
 
 def test_C9_what_flies_to_a_deleted_endpoint_ends_and_its_queue_is_never_sent(fleet: Fleet) -> None:
-    """A retry that waits, one in flight, and one that the pace holds back until that has ended."""
+    """A retry that waits, one in flight, and one that waits for the concurrency limit."""
     go = threading.Event()
     failed_before: set[str] = set()
 

@@ -124,7 +124,7 @@ def end_lease(fleet: Fleet, delivery_id: str) -> None:
     fleet.change(endpoint.url, ready_at=now)
 
 
-def test_a_suspect_in_flight_at_sigterm_is_finished_and_settled(fleet: Fleet) -> None:
+def test_a_poison_message_in_flight_at_sigterm_is_finished_and_recorded(fleet: Fleet) -> None:
     answered = Event()
     with Receiver(secret=fleet.secret, answer=partial(held_until, answered)) as receiver:
         (poison_message,) = fleet.enqueue([f"{receiver.url}/hook"], started=False)

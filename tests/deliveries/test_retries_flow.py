@@ -34,7 +34,7 @@ def http_dates(at: datetime) -> list[str]:
     return [format_datetime(at, usegmt=True), rfc_850, asctime]
 
 
-# Delays of one second and two hours, and ten minutes asked for: which of them counts can't be mistaken.
+# One second, two hours, and ten minutes asked for: which of them counts can not be mistaken.
 DELAY, LONGEST, ASKED = 1, 7200, 600  # seconds
 LATE = 20  # seconds, for a busy machine
 ABSURD = ["99999999999999", "9" * 5000, "Fri, 31 Dec 9999 23:59:59 GMT"]

@@ -1,4 +1,4 @@
-"""Addresses that callbacks may not reach: the edges of every refused network, and those inside others."""
+"""Forbidden callback addresses: the edges of every refused network, and those inside others."""
 
 FORBIDDEN = [
     *("0.0.0.0", "0.1.2.3", "10.0.0.0", "10.255.255.255", "100.64.0.0", "100.127.255.255", "127.0.0.1"),
