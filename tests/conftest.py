@@ -15,6 +15,7 @@ from relay.db.engine import Store
 from relay.subscribers.encryption import Encryption
 from tests.support.database import KINDS, Databases, empty, id_maker
 from tests.support.flow import World
+from tests.support.lock_order import watching
 from tests.support.provider import Provider, running_provider
 from tests.support.sender_client import MakeSenderClient, OneByOne, Route, server_context
 
@@ -58,6 +59,21 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
     databases = Databases(tmp_path_factory.mktemp("databases"))
     yield databases
     databases.close()
+
+
+@pytest.fixture(scope="session")
+def lock_faults() -> Iterator[list[str]]:
+    """Each lock that was taken out of order, of every transaction in this process."""
+    with watching() as faults:
+        yield faults
+
+
+@pytest.fixture(autouse=True)
+def _locks_are_taken_in_order(lock_faults: list[str]) -> Iterator[None]:
+    yield
+    found = lock_faults.copy()
+    lock_faults.clear()
+    assert not found, "\n".join(found)
 
 
 @pytest.fixture(scope="session", params=KINDS)

@@ -186,7 +186,8 @@ class Poller:
 def give_back(tx: Tx, claim: PollClaim, now: Micros, slow_down: SlowDown) -> list[str]:
     """No answer came: the jobs are due again soon, the fleet's calls slow down or wait.
 
-    The rate limiter's row is locked before the jobs, as the claim does.
+    The jobs are locked before the rate limiter's row, as they are where an answer is recorded.
     """
+    lost = poll_results.give_back(tx, claim, now)
     slow_down(tx, now)
-    return poll_results.give_back(tx, claim, now)
+    return lost
