@@ -68,6 +68,13 @@ def lock_faults() -> Iterator[list[str]]:
         yield faults
 
 
+@pytest.fixture
+def unordered_locks(lock_faults: list[str]) -> Iterator[None]:
+    """For tests that write rows by hand, as nobody else uses their database meanwhile."""
+    yield
+    lock_faults.clear()
+
+
 @pytest.fixture(autouse=True)
 def _locks_are_taken_in_order(lock_faults: list[str]) -> Iterator[None]:
     yield

@@ -126,6 +126,7 @@ def put(tx: Tx, table: Any, changes: Row) -> None:
         tx.execute(insert(Delivery), unique(DELIVERY | owner | changes))
 
 
+@pytest.mark.usefixtures("unordered_locks")
 def test_rows_that_can_be_true_are_taken(store: Store) -> None:
     def put_and_undo(tx: Tx) -> None:
         for table, changes in POSSIBLE:

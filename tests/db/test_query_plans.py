@@ -38,7 +38,7 @@ BIG = {"endpoints", "deliveries", "jobs", "watches", "attempts"}
 
 
 @pytest.fixture
-def world(database_url: str, tmp_path: Path) -> Iterator[World]:
+def world(database_url: str, tmp_path: Path, lock_faults: list[str]) -> Iterator[World]:
     """A relay with a long history and little open: 10 deliveries, 10 jobs, 10 watches.
 
     Beside them thousands of jobs are due, at two sources.
@@ -51,6 +51,7 @@ def world(database_url: str, tmp_path: Path) -> Iterator[World]:
         world.register(*(world.request(f"open{n}", timeout=60) for n in range(10)))
         store.write(add_attempts, world)
         store.write(lambda tx: tx.execute(text(ANALYZE[tx.dialect.name])))
+        lock_faults.clear()  # the history is written by hand, and nobody else uses this database
         yield world
 
 

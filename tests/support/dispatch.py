@@ -18,6 +18,7 @@ from relay.db.engine import Store, Tx
 from relay.db.tables import Attempt, Delivery, Endpoint, Job, Listing, Watch
 from relay.deliveries.config import DeliveryConfig
 from relay.deliveries.rules.retry_policy import RetryPolicy
+from relay.endpoints.sql import endpoints
 from relay.jobs.sql import jobs, moves
 from relay.provider.source import JobReport
 from relay.subscribers.encryption import Encryption
@@ -112,6 +113,7 @@ class Fleet:
         ]
 
         def copy(tx: Tx) -> None:
+            endpoints.lock_in_order(tx, {listing["endpoint_id"] for _, listing in rows})
             tx.execute(insert(Delivery), [delivery for delivery, _ in rows])
             tx.execute(insert(Listing), [listing for _, listing in rows])
 

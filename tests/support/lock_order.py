@@ -32,11 +32,14 @@ class Transaction:
     def __init__(self) -> None:
         self._held: dict[str, set[Any]] = {}
 
-    def lock(self, table: str, keys: Keys, *, waits: bool = True) -> str | None:
+    def lock(self, table: str, keys: Keys, *, waits: bool = True, is_change: bool = False) -> str | None:
         """Note the rows that a statement locks; returns what is wrong if it may wait in a circle.
 
         Of rows that are not named it is believed that they are held, where any of the table are.
         """
+        # Who changes a delivery holds its endpoint's lock, so nobody waits for the row itself; but
+        # tests are locked by a SELECT of their own, and lie at endpoints that are not locked.
+        waits = waits and not (is_change and table == "deliveries" and "endpoints" in self._held)
         held = self._held.get(table, set())
         new = keys - held if keys is not None else set() if held else {None}
         if not new:
@@ -148,7 +151,8 @@ def watching(engine: Engine | type[Engine] = Engine) -> Iterator[list[str]]:
         if connection.dialect.name == "sqlite" or transaction is None:
             return
         for table, keys, waits in locks_of(cursor, context):
-            fault = transaction.lock(table, keys, waits=waits)
+            change = isinstance(getattr(context.compiled, "statement", None), Update | Delete)
+            fault = transaction.lock(table, keys, waits=waits, is_change=change)
             if fault is not None:
                 wrong.append(f"{fault}:\n{text}\n{''.join(_origin())}")
 

@@ -17,6 +17,7 @@ from relay.common.time import US_PER_SECOND
 from relay.db.clock import Clock
 from relay.db.engine import Store
 from relay.db.tables import Job, Upstream
+from relay.endpoints.sql import endpoints
 from relay.housekeeping import housekeeper
 from relay.provider import registry
 from relay.sandbox.listaijob import ACCESS_KEY_ID, ACCESS_KEY_SECRET
@@ -246,10 +247,9 @@ def test_an_event_that_ends_no_watch_is_told_to_those_who_asked_for_it(house: Ho
     assert asked["events"] == ["render.started", "render.done"]
 
     def begin(tx: Any) -> None:
-        key = tx.scalar(select(Job.id))
-        watches.notify(
-            tx, watches.waiting_for(tx, [key]), "render.started", house.clock.now(), id_maker(house.clock.now)
-        )
+        rows = watches.waiting_for(tx, list(tx.scalars(select(Job.id))))
+        endpoints.lock_in_order(tx, [row.endpoint_id for row in rows])
+        watches.notify(tx, rows, "render.started", house.clock.now(), id_maker(house.clock.now))
 
     house.store.write(begin)
     shown = house.caller.get(f"/v1/watches/{asked['id']}").json
