@@ -11,20 +11,16 @@ from typing import Any
 from sqlalchemy import func, insert, select, update
 
 from relay.bootstrap import id_maker, ids_maker, new_token
-from relay.common.states import DeliveryStatus, JobStatus, WatchStatus
+from relay.common.states import DeliveryStatus
 from relay.common.time import US_PER_SECOND, Micros
 from relay.db.clock import Clock
 from relay.db.engine import Store, Tx
-from relay.db.tables import Attempt, Delivery, Endpoint, Job, Listing, Watch
+from relay.db.tables import Attempt, Delivery, Endpoint, Listing
 from relay.deliveries.config import DeliveryConfig
 from relay.deliveries.rules.retry_policy import RetryPolicy
 from relay.endpoints.sql import endpoints
-from relay.jobs.sql import jobs, moves
-from relay.provider.source import JobReport
 from relay.subscribers.encryption import Encryption
 from relay.subscribers.sql import subscribers
-from relay.watches.sql import watches
-from relay.watches.sql.watches import Ending
 from tests.support.flow import LEASE, RETENTION, World, fresh_job_id
 from tests.support.processes import Relay, wait_until
 
@@ -88,7 +84,7 @@ class Fleet:
         self.world.now = self.clock.now()
         made = self.world.register(*(self.world.request(fresh_job_id(), url) for url in urls))
         ids = [one.watch_id for one in made]
-        self.store.write(self._end_jobs, ids)
+        self.world.end_jobs(ids, data=None)
         if not started:
             self.store.write(lambda tx: tx.execute(update(Endpoint).values(ready_at=None)))
         rows = self.store.read(
@@ -123,17 +119,6 @@ class Fleet:
         """Let every endpoint send from now on, after these changes of their rows."""
         now = self.clock.now()
         self.store.write(lambda tx: tx.execute(update(Endpoint).values(ready_at=now, **values)))
-
-    def _end_jobs(self, tx: Tx, watch_ids: list[str]) -> None:
-        rows = tx.execute(
-            select(Job.id, Job.job_id).join(Watch, Watch.job == Job.id).where(Watch.id.in_(watch_ids))
-        ).all()
-        jobs.lock_in_order(tx, [row.id for row in rows])
-        reports = {row.id: JobReport(row.job_id, JobStatus.SUCCESS, "AIVideoTag", "0", "OK") for row in rows}
-        moves.finish(tx, reports, self.world.now)
-        waiting = watches.waiting_for(tx, sorted(reports))
-        ending = Ending(waiting, WatchStatus.SUCCESS, "ai_job.success")
-        watches.end(tx, [ending], self.world.now, self.world.new_id)
 
     def change(self, url: str, **values: Any) -> None:
         """Change an endpoint's row."""

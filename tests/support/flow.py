@@ -84,34 +84,36 @@ class World:
 
     def end_job(self, watch_id: str, data: str | None = '{"a":1}') -> None:
         """End the job of a watch as the answer to a poll does, without a poll."""
+        self.end_jobs([watch_id], data)
+
+    def end_jobs(self, watch_ids: Sequence[str], data: str | None = '{"a":1}') -> None:
+        """End the jobs of these watches in one transaction."""
+
+        def report(job_id: str) -> JobReport:
+            is_json = data is not None
+            return JobReport(
+                job_id, JobStatus.SUCCESS, "AIVideoTag", "0", "OK", data=data, data_is_json=is_json
+            )
 
         def work(tx: Tx) -> None:
-            key = tx.scalars(select(Watch.job).where(Watch.id == watch_id)).one()
-            jobs.lock_in_order(tx, [key])
-            job_id = tx.scalars(select(Job.job_id).where(Job.id == key)).one()
-            report = JobReport(
-                job_id, JobStatus.SUCCESS, "AIVideoTag", "0", "OK", data=data, data_is_json=data is not None
-            )
-            moves.finish(tx, {key: report}, self.now)
-            rows = watches.waiting_for(tx, [key])
-            ending = Ending(rows, WatchStatus.SUCCESS, "ai_job.success")
+            rows = tx.execute(
+                select(Job.id, Job.job_id).join(Watch, Watch.job == Job.id).where(Watch.id.in_(watch_ids))
+            ).all()
+            keys = sorted(row.id for row in rows)
+            jobs.lock_in_order(tx, keys)
+            moves.finish(tx, {row.id: report(row.job_id) for row in rows}, self.now)
+            ending = Ending(watches.waiting_for(tx, keys), WatchStatus.SUCCESS, "ai_job.success")
             watches.end(tx, [ending], self.now, self.new_id)
 
         self.store.write(work)
 
     def enqueue(self, count: int = 1, url: str = "https://example.com/hook") -> list[str]:
         """So many pending deliveries to one endpoint; returns their ids, oldest first."""
-        made = self.register(*(self.request(fresh_job_id(), url) for _ in range(count)))
-        for one in made:
-            self.end_job(one.watch_id)
-        ids = [one.watch_id for one in made]
-        return list(
-            self.store.read(
-                lambda tx: tx.scalars(
-                    select(Delivery.id).where(Delivery.watch_id.in_(ids)).order_by(Delivery.id)
-                ).all()
-            )
-        )
+        registered = self.register(*(self.request(fresh_job_id(), url) for _ in range(count)))
+        watch_ids = [watch.watch_id for watch in registered]
+        self.end_jobs(watch_ids)
+        of_them = select(Delivery.id).where(Delivery.watch_id.in_(watch_ids)).order_by(Delivery.id)
+        return list(self.store.read(lambda tx: tx.scalars(of_them).all()))
 
     def claim(self, capacity: ClaimCapacity = AMPLE, token: str | None = None) -> Claim:
         return self.store.write(
