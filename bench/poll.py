@@ -20,7 +20,7 @@ from bench.support_poll import MIXES, Job, Simulation, mean_duration, steady_job
 from bench.support_poll_passes import MANY, passes
 from bench.support_poll_real import IN_FLIGHT, RATE, Run, real, simulated
 from bench.support_poll_rivals import even_polling, optimal_delay
-from relay.provider.list_ai_job.declaration import IDS_PER_CALL
+from relay.provider.list_ai_job.rules.response_parser import IDS_PER_CALL
 from tests.support.database import KINDS
 
 LOADS = [(in_flight, rate) for in_flight in (1_000, 10_000) for rate in (2, 10, 30)]

@@ -17,7 +17,7 @@ from relay.polling.rules.durations import Curve, learn, remember
 from relay.polling.rules.poll_policy import CLOSEST, Plan, Sample, crowded, polls_to_plan, quota_for
 from relay.polling.sql.poll_policies import REFRESH as REFRESH_MICROS
 from relay.polling.sql.poll_policies import SAMPLE
-from relay.provider.list_ai_job.declaration import IDS_PER_CALL as IDS
+from relay.provider.list_ai_job.rules.response_parser import IDS_PER_CALL as IDS
 
 REFRESH = REFRESH_MICROS / US_PER_SECOND
 ROUND_TRIP = 0.05  # of a call

@@ -14,9 +14,7 @@ from relay.provider.source import RefusalKind, Refused
 from relay.telemetry.events import UpstreamDown, UpstreamRecovered
 
 PROBE_AFTER = 60 * US_PER_SECOND  # between two calls while the source refuses all of them
-CREDENTIALS_GRACE = (
-    5 * US_PER_SECOND
-)  # without credentials before it is said: at the start they take a moment
+CREDENTIALS_GRACE = 5 * US_PER_SECOND  # until missing ones are reported: a start takes a moment
 
 SlowDown = Callable[[Tx, Micros], None]
 

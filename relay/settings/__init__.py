@@ -249,7 +249,7 @@ def _read_file(name: str, path: str, problems: list[str]) -> str:
 
 def _unknown(name: str) -> str:
     close = difflib.get_close_matches(name, sorted(FIELDS), 1)
-    advice = f"did you mean {close[0]}?" if close else "README.md lists those that are."
+    advice = f"did you mean {close[0]}?" if close else "docs/settings.md lists those that are."
     return f"{ascii(name)[1:-1][:80]} is not a setting; {advice}"
 
 

@@ -15,8 +15,7 @@ from relay.common.errors import UnreadableAnswer
 from relay.common.time import US_PER_SECOND, Micros
 from relay.provider.list_ai_job.bounded_call import fetch, what_failed
 from relay.provider.list_ai_job.credentials import CredentialsProvider, NotGiven
-from relay.provider.list_ai_job.declaration import IDS_PER_CALL
-from relay.provider.list_ai_job.rules.response_parser import read_answer, read_refusal
+from relay.provider.list_ai_job.rules.response_parser import IDS_PER_CALL, read_answer, read_refusal
 from relay.provider.list_ai_job.rules.signing import Credentials, canonical_query, sign_v1, sign_v3
 from relay.provider.list_ai_job.session import CancellableSession, Request, Response
 from relay.provider.source import Answered, Outcome, RefusalKind, Refused, Unreachable, Unreadable

@@ -3,10 +3,9 @@
 from relay.common.events import EventType
 from relay.common.states import WatchStatus
 from relay.provider.list_ai_job.rules import results
+from relay.provider.list_ai_job.rules.response_parser import IDS_PER_CALL
 from relay.provider.source import JobSource, SourceClient
 from relay.settings import Settings
-
-IDS_PER_CALL = 10  # by the provider's page
 
 EVENTS = (
     EventType("ai_job.success", "the job has ended well", WatchStatus.SUCCESS, by_default=True),

@@ -15,6 +15,8 @@ from relay.common.time import US_PER_SECOND, Micros
 from relay.provider.list_ai_job.rules.decoder import clean, data_is_json, read_document
 from relay.provider.source import Answer, JobReport, RefusalKind, Refused
 
+IDS_PER_CALL = 10  # by the provider's page
+
 
 def read_answer(content_type: str | None, body: bytes, asked: Collection[str]) -> Answer:
     """Read the body of a 200 about the `asked` ids; raises `UnreadableAnswer` and nothing else."""
