@@ -11,16 +11,12 @@ from gunicorn.workers.base import Worker
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # gunicorn itself adds it only after this file
 
 from relay.api import context, totals
-from relay.bootstrap.web import serve_fleet_metrics
-from relay.common.errors import SettingsError
+from relay.bootstrap.web import exiting_on_bad_settings, serve_fleet_metrics
 from relay.settings import load
 from relay.telemetry.log_format import configure
 
-try:
+with exiting_on_bad_settings(2):
     _settings = load(os.environ)
-except SettingsError as error:
-    sys.stderr.write("The settings can't be used:\n" + "".join(f"  {line}\n" for line in error.problems))
-    sys.exit(2)
 
 configure(_settings.log_format, "web")
 

@@ -9,6 +9,7 @@ import time
 
 from flask import Blueprint, Response
 
+from relay import __version__
 from relay.api import totals
 from relay.api.auth import require_admin
 from relay.api.context import AppContext
@@ -35,7 +36,7 @@ def create_routes(context: AppContext) -> Blueprint:
     @routes.get("/healthz")
     def healthz() -> Response:
         """Say that this process serves requests, and which version it is."""
-        return show({"status": "ok", "version": context.version})
+        return show({"status": "ok", "version": __version__})
 
     @routes.get("/readyz")
     def readyz() -> Response:

@@ -4,13 +4,11 @@
 memory.
 """
 
-import os
 import random
 import secrets
 from dataclasses import dataclass
 
 from relay import __version__, telemetry
-from relay.common.ids import RANDOM_BYTES, NewId, NewIds, make_id, make_ids
 from relay.common.time import US_PER_SECOND, Micros
 from relay.db.clock import Clock
 from relay.db.dialects import database_file
@@ -22,7 +20,7 @@ from relay.housekeeping.housekeeper import Housekeeper
 from relay.polling.poller import Poller, PollerConfig
 from relay.provider.registry import SOURCES
 from relay.provider.source import JobSource
-from relay.sending.options import SenderOptions
+from relay.sending.rules.outbound import SenderOptions
 from relay.sending.sender_client import SenderClient
 from relay.settings import Settings
 from relay.subscribers.encryption import Encryption, kept_key, key_beside
@@ -64,16 +62,6 @@ def build_encryption(settings: Settings) -> Encryption:
     return Encryption(keys)
 
 
-def id_maker(clock: Clock) -> NewId:
-    """Makes ids from the database's clock and the system's randomness."""
-    return lambda prefix: make_id(prefix, clock.now(), os.urandom(RANDOM_BYTES))
-
-
-def ids_maker(clock: Clock) -> NewIds:
-    """Makes many ids at once, at the cost of few."""
-    return lambda prefix, count: make_ids(prefix, clock.now(), os.urandom(count * RANDOM_BYTES))
-
-
 def new_token() -> str:
     """The token of one claim."""
     return secrets.token_hex(16)
@@ -90,7 +78,7 @@ def _build_poller(base: Base, source: JobSource) -> Poller:
         lease=round(settings.lease_seconds * US_PER_SECOND),
         call_interval=round(US_PER_SECOND / source.calls_per_second(settings)),
         missing_grace=round(settings.missing_grace * US_PER_SECOND),
-        new_id=id_maker(clock),
+        new_id=clock.new_id,
         new_token=new_token,
         jitter=random.random,
     )
@@ -100,8 +88,7 @@ def _build_poller(base: Base, source: JobSource) -> Poller:
 def build_housekeeper(base: Base) -> Housekeeper:
     """The worker that expires, prunes and notifies."""
     policy = build_retry_policy(base.settings)
-    new_id = id_maker(base.clock)
-    return Housekeeper(base.store, base.clock, _retention(base.settings), policy, new_id)
+    return Housekeeper(base.store, base.clock, _retention(base.settings), policy, base.clock.new_id)
 
 
 def build_retry_policy(settings: Settings) -> RetryPolicy:
@@ -129,8 +116,8 @@ def build_dispatcher(base: Base) -> Dispatcher:
         policy=build_retry_policy(settings),
         max_in_flight=settings.max_in_flight,
         user_agent=f"relay/{__version__}",
-        new_id=id_maker(clock),
-        new_ids=ids_maker(clock),
+        new_id=clock.new_id,
+        new_ids=clock.new_ids,
         new_token=new_token,
         rng=random.random,
     )

@@ -1,12 +1,16 @@
 """Builds the web from the settings."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 
 from flask import Flask
 
-from relay import __version__
-from relay.api import AppContext, create_app
+from relay.api import create_app
+from relay.api.context import AppContext
 from relay.bootstrap import build_base, build_encryption
+from relay.common.errors import SettingsError
 from relay.housekeeping.sql import fleet
 from relay.settings import Settings
 from relay.telemetry.fleet import Fleet, FleetNumbers
@@ -18,9 +22,7 @@ WEB_RETRY_TIMEOUT = 5.0  # seconds a caller waits for a busy database before a 5
 def build_web(settings: Settings) -> Flask:
     """The HTTP API."""
     base = build_base(settings, retry_timeout=WEB_RETRY_TIMEOUT)
-    return create_app(
-        AppContext(settings, base.store, base.clock, build_encryption(settings), version=__version__)
-    )
+    return create_app(AppContext(settings, base.store, base.clock, build_encryption(settings)))
 
 
 def serve_fleet_metrics(settings: Settings) -> ThreadingHTTPServer | None:
@@ -36,3 +38,13 @@ def serve_fleet_metrics(settings: Settings) -> ThreadingHTTPServer | None:
             base.store.close()  # workers that are forked meanwhile must not share a connection
 
     return serve_metrics(settings.metrics_addr, Fleet(read))
+
+
+@contextmanager
+def exiting_on_bad_settings(code: int) -> Iterator[None]:
+    """End the process with this exit code where the body finds that the settings are wrong."""
+    try:
+        yield
+    except SettingsError as error:
+        sys.stderr.write("The settings can't be used:\n" + "".join(f"  {line}\n" for line in error.problems))
+        sys.exit(code)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from relay import __version__
-from relay.cli import deployment, processes, sandbox, subscribers
+from relay.cli import processes, sandbox, subscribers
 from relay.common.errors import RelayError, SettingsError
 
 
@@ -37,6 +37,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m relay", description="A webhook relay for AI jobs.")
     parser.add_argument("--version", action="version", version=f"relay {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for group in (processes, deployment, subscribers, sandbox):
+    for group in (processes, subscribers, sandbox):
         group.add_to(commands)
     return parser

@@ -37,8 +37,8 @@ def _group(commands: Commands, name: str, purpose: str, metavar: str) -> Command
 def add_subscriber(arguments: argparse.Namespace) -> int:
     """Print the new subscriber as one JSON object."""
     base = _base()
-    encryption, new_id = bootstrap.build_encryption(base.settings), bootstrap.id_maker(base.clock)
-    added = base.store.write_once(subscribers.add, arguments.name, encryption, base.clock.now(), new_id)
+    encryption, clock = bootstrap.build_encryption(base.settings), base.clock
+    added = base.store.write_once(subscribers.add, arguments.name, encryption, clock.now(), clock.new_id)
     _print({"id": added.id, "api_key": added.api_key, "secret": added.secret})
     return 0
 
@@ -60,8 +60,8 @@ def disable_subscriber(arguments: argparse.Namespace) -> int:
 def add_key(arguments: argparse.Namespace) -> int:
     """Print the new key as one JSON object."""
     base = _base()
-    new_id = bootstrap.id_maker(base.clock)
-    added = base.store.write_once(subscribers.add_key, arguments.subscriber, base.clock.now(), new_id)
+    now, new_id = base.clock.now(), base.clock.new_id
+    added = base.store.write_once(subscribers.add_key, arguments.subscriber, now, new_id)
     _print({"id": added.id, "api_key": added.api_key})
     return 0
 

@@ -1,16 +1,4 @@
-"""The tree of all errors that are raised on purpose; everything else is a bug.
-
-RelayError
-├── SettingsError        bad settings, all of them at once; the process exits with 2
-├── UnreadableAnswer     ListAIJob answered something that is no answer
-├── StoreUnavailable     the database can't be reached or is too busy; try again
-├── SenderDied           the process that sends for a dispatcher is gone; the dispatcher ends too
-└── Refusal              a caller's request that can't be done; the API answers a problem document
-    ├── NotFound         404, also for what belongs to another subscriber
-    ├── Conflict         409
-    ├── Invalid          422 with pointers
-    └── QuotaExceeded    429
-"""
+"""The tree of all errors that are raised on purpose; everything else is a bug."""
 
 from dataclasses import dataclass
 from types import TracebackType
@@ -21,7 +9,7 @@ class RelayError(Exception):
 
 
 class SettingsError(RelayError):
-    """Every problem of the settings at once; `problems` holds one sentence each."""
+    """Every problem of the settings at once, a sentence each; the process exits with 2."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -33,11 +21,9 @@ class UnreadableAnswer(RelayError):
 
 
 class StoreUnavailable(RelayError):
-    """The database can't be reached, or a transaction kept failing; `retry_after` is in seconds."""
+    """The database can't be reached, or a transaction kept failing."""
 
-    def __init__(self, message: str, retry_after: int = 2) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
+    retry_after = 2  # seconds
 
 
 class SenderDied(RelayError):
@@ -51,7 +37,7 @@ class Refusal(RelayError):
 
 
 class NotFound(Refusal):
-    """No such thing for this caller."""
+    """No such thing for this caller; it may belong to another subscriber."""
 
 
 class Conflict(Refusal):

@@ -6,10 +6,12 @@ database is asked again. Timestamps are made from it too, and receivers refuse t
 minutes wrong.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable
 
+from relay.common.ids import RANDOM_BYTES, make_id, make_ids
 from relay.common.time import US_PER_SECOND, Micros
 from relay.db.engine import Store, Tx
 from relay.db.statements import database_now
@@ -40,6 +42,14 @@ class Clock:
                 self._ask_if_it_answers()
             assert self._offset is not None
             return time.monotonic_ns() // 1000 + self._offset
+
+    def new_id(self, prefix: str) -> str:
+        """Make an id of now."""
+        return make_id(prefix, self.now(), os.urandom(RANDOM_BYTES))
+
+    def new_ids(self, prefix: str, count: int) -> list[str]:
+        """Make many ids at once, at the cost of few."""
+        return make_ids(prefix, self.now(), os.urandom(count * RANDOM_BYTES))
 
     def _ask_if_it_answers(self) -> None:
         """Keep the last offset while the database is away: it drifts by far less than a lease."""

@@ -12,8 +12,7 @@ from types import NoneType
 from typing import Any
 
 from relay.common.states import ErrorClass
-from relay.sending.options import SenderOptions
-from relay.sending.rules.outbound import OutboundRequest, Reply
+from relay.sending.rules.outbound import OutboundRequest, Reply, SenderOptions
 from relay.sending.rules.webhook import Ended, Notice
 
 

@@ -23,9 +23,8 @@ from relay.common.states import ErrorClass
 from relay.common.time import US_PER_SECOND
 from relay.endpoints.rules.addresses import Network, check_url
 from relay.sending.hosts import Hosts, bracketed
-from relay.sending.options import SenderOptions
 from relay.sending.resolver import Blocked, Found, Resolution, Resolver, Unresolved
-from relay.sending.rules.outbound import OutboundRequest, Reply, pack
+from relay.sending.rules.outbound import OutboundRequest, Reply, SenderOptions, pack
 from relay.sending.sockets import READ, WRITE, Sockets
 from relay.sending.ssrf_filter import SsrfFilter
 from relay.sending.transfer import Shared, Target, Transfer

@@ -20,8 +20,7 @@ from relay.sending import codec
 from relay.sending.engine import Engine
 from relay.sending.frames import Frames
 from relay.sending.garbage import collect_garbage_seldom
-from relay.sending.options import SenderOptions
-from relay.sending.rules.outbound import OutboundRequest, Reply
+from relay.sending.rules.outbound import OutboundRequest, Reply, SenderOptions
 from relay.sending.sockets import READ, WRITE, Sockets
 
 # After so many new transfers the answered ones are ended. So few are open, and their handles and

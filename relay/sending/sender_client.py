@@ -19,8 +19,7 @@ import certifi
 from relay.common.errors import SenderDied
 from relay.sending import codec
 from relay.sending.frames import Frames
-from relay.sending.options import SenderOptions
-from relay.sending.rules.outbound import OutboundRequest, Reply
+from relay.sending.rules.outbound import OutboundRequest, Reply, SenderOptions
 from relay.settings import names_a_setting
 
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -170,7 +170,7 @@ class Settings(BaseModel):
                 " belong together; set all three or none."
             )
         if bool(self.vod_callback_url) != bool(self.vod_callback_keys.get_secret_value()):
-            yield ("RELAY_VOD_CALLBACK_KEY and RELAY_VOD_CALLBACK_URL belong together; set both or neither.")
+            yield "RELAY_VOD_CALLBACK_KEY and RELAY_VOD_CALLBACK_URL belong together; set both or neither."
         is_shared = database_file(self.database_url.get_secret_value()) is None
         if is_shared and not self.master_keys.get_secret_value():
             yield (
@@ -198,7 +198,11 @@ def load(environ: Mapping[str, str], *, open_files: int | None = None) -> Settin
     Raises:
         SettingsError: one sentence for each problem: the variable, what is wrong, what is allowed.
     """
-    problems = [_unknown(name) for name in environ if name.startswith("RELAY_") and not _may_be_set(name)]
+    problems = [
+        _unknown(name)
+        for name in environ
+        if name.startswith("RELAY_") and not (names_a_setting(name) or name.startswith(INJECTED))
+    ]
     values: dict[str, Any] = _gather(environ, problems)
     values["open_files"] = open_files or _open_files_limit()
     wrong: dict[str, None] = {}
@@ -213,10 +217,6 @@ def load(environ: Mapping[str, str], *, open_files: int | None = None) -> Settin
     if problems:
         raise SettingsError(problems)
     return settings
-
-
-def _may_be_set(name: str) -> bool:
-    return names_a_setting(name) or name.startswith(INJECTED)
 
 
 def _gather(environ: Mapping[str, str], problems: list[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, text
 
+from relay import __version__
 from relay.common.errors import Conflict, Invalid, NotFound
 from relay.common.ids import NewId
 from relay.db import counters
@@ -156,7 +157,7 @@ def test_head_is_get_without_its_body_and_options_needs_no_key(caller: Caller) -
 
 def test_healthz_says_that_the_process_lives(port: int) -> None:
     got = Caller(port).get("/healthz")
-    assert (got.status, got.json) == (200, {"status": "ok", "version": "0.0.0"})
+    assert (got.status, got.json) == (200, {"status": "ok", "version": __version__})
 
 
 def test_readyz_shows_the_provider_and_stays_ready_while_it_fails(

@@ -74,7 +74,7 @@ def test_every_contract_of_the_project_is_tried_here() -> None:
         ("relay.common.errors", "relay.settings", ROOMS),
         ("relay.polling.poller", "relay.housekeeping.housekeeper", ROOMS),
         ("relay.provider.source", "relay.subscribers.encryption", ROOMS),
-        ("relay.api.app", "relay.bootstrap", ROOMS),
+        ("relay.api", "relay.bootstrap", ROOMS),
         # SQL outside `db` and `sql`: also in a new file, and in a worker beside the room's SQL.
         ("relay.deliveries.claimer", "sqlalchemy", SQL),
         ("relay.api.v1.watches", "sqlalchemy", SQL),

@@ -11,8 +11,7 @@ from relay.common.states import ErrorClass
 from relay.sending import engine, hosts
 from relay.sending.engine import Engine
 from relay.sending.hosts import NOTED_EVERY, TAKE_OUT, Hosts
-from relay.sending.options import SenderOptions
-from relay.sending.rules.outbound import Reply
+from relay.sending.rules.outbound import Reply, SenderOptions
 from relay.sending.sockets import Sockets
 from relay.sending.transfer import MAX_CONNECTION_SECONDS
 from tests.support.chaos import Chaos, answering

@@ -20,8 +20,7 @@ from relay.db.engine import Store
 from relay.deliveries.in_flight import InFlightRegistry
 from relay.deliveries.result_writer import ResultWriter
 from relay.deliveries.rules.attempts import InFlightAttempt
-from relay.sending.options import SenderOptions
-from relay.sending.rules.outbound import Reply
+from relay.sending.rules.outbound import Reply, SenderOptions
 from relay.sending.sender_client import SenderClient
 from tests.support.chaos import Chaos, Connection, answering, once
 from tests.support.dispatch import delivery_config

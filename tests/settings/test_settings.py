@@ -293,3 +293,11 @@ def test_no_problem_quotes_a_value(values: dict[str, str]) -> None:
     for environ in (marked, {f"{name}_FILE": text for name, text in marked.items()}):
         said = outcome(environ)
         assert isinstance(said, Settings) or "4471e" not in "".join(said)
+
+
+def test_an_unknown_name_like_none_leads_to_the_page_of_settings() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({"RELAY_QQQQQQQQJJJJJJJJ": "1"})
+    sentence = "RELAY_QQQQQQQQJJJJJJJJ is not a setting; docs/settings.md lists those that are."
+    assert caught.value.problems == [sentence]
+    assert (Path(__file__).parents[2] / "docs/settings.md").is_file()

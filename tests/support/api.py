@@ -14,7 +14,8 @@ from typing import Any
 from pydantic import SecretStr
 from werkzeug.serving import make_server
 
-from relay.api import AppContext, create_app
+from relay.api import create_app
+from relay.api.context import AppContext
 from relay.common.ids import NewId
 from relay.db.clock import Clock
 from relay.db.engine import Store
@@ -33,7 +34,7 @@ def settings_for_tests() -> Settings:
 
 
 def context_for_tests(store: Store, encryption: Encryption, settings: Settings | None = None) -> AppContext:
-    return AppContext(settings or settings_for_tests(), store, Clock(store), encryption, "0.0.0")
+    return AppContext(settings or settings_for_tests(), store, Clock(store), encryption)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import func, insert, select, update
 
-from relay.bootstrap import id_maker, ids_maker, new_token
+from relay.bootstrap import new_token
 from relay.common.states import DeliveryStatus
 from relay.common.time import US_PER_SECOND, Micros
 from relay.db.clock import Clock
@@ -41,8 +41,8 @@ def delivery_config(clock: Clock, *, attempt_seconds: float = 1.0) -> DeliveryCo
         policy=RetryPolicy((1.0,), longest_hold=RETENTION),
         max_in_flight=100,
         user_agent="relay/test",
-        new_id=id_maker(clock),
-        new_ids=ids_maker(clock),
+        new_id=clock.new_id,
+        new_ids=clock.new_ids,
         new_token=new_token,
         rng=random.random,
     )

@@ -15,8 +15,7 @@ import trustme
 from relay.common.events import TEST
 from relay.endpoints.rules.addresses import Network
 from relay.sending import sender
-from relay.sending.options import SenderOptions
-from relay.sending.rules.outbound import OutboundRequest, Reply
+from relay.sending.rules.outbound import OutboundRequest, Reply, SenderOptions
 from relay.sending.rules.webhook import Notice
 from relay.sending.sender_client import SenderClient
 from tests.support.chaos import Chaos, Script

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, update
 
 from relay import bootstrap
-from relay.api import AppContext
+from relay.api.context import AppContext
 from relay.bootstrap import Base, processes
 from relay.common.states import JobStatus
 from relay.common.time import US_PER_SECOND
@@ -111,7 +111,7 @@ def house(farm: Farm, own_database_url: str, own_store: Store) -> Iterator[House
         )
         clock = Clock(own_store)
         encryption = bootstrap.build_encryption(settings)
-        with serving(AppContext(settings, own_store, clock, encryption, "0.0.0")) as port:
+        with serving(AppContext(settings, own_store, clock, encryption)) as port:
             caller = new_caller(port, own_store, encryption, id_maker(clock.now))
             yield House(Base(settings, own_store, clock), provider, caller)
 

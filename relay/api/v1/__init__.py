@@ -1,7 +1,6 @@
 """`/v1`: a module for each resource, with its bodies and queries, its routes, its answers.
 
-`fields` holds the members that several resources take, `resource` what their routes share. Models
-of answers belong beside the models that a resource takes.
+`resource` holds what they share. Models of answers belong beside the models that a resource takes.
 """
 
 from relay.api.v1 import deliveries, endpoints, jobs, secrets, watches

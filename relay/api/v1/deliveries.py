@@ -11,8 +11,7 @@ from relay.api.idempotent import Answer, run_idempotent
 from relay.api.models import NoBody, RequestModel
 from relay.api.queries import ListQuery
 from relay.api.responses import Document, show, show_page, shown_time, write_json
-from relay.api.v1.fields import EndpointId, OwnEndpointId, Time, WatchId, id_pattern
-from relay.api.v1.resource import resource
+from relay.api.v1.resource import EndpointId, OwnEndpointId, Time, WatchId, id_pattern, resource
 from relay.common.states import DeliveryStatus
 from relay.common.time import Micros, rfc3339
 from relay.db.engine import Tx
@@ -113,7 +112,7 @@ def retry_deliveries() -> Response:
         bulk_retries.check(tx, subscriber_id(), matching)
         order_id = None
         if matched and not body.dry_run:
-            order_id = bulk_retries.order(tx, subscriber_id(), matching, now, ctx.new_id)
+            order_id = bulk_retries.order(tx, subscriber_id(), matching, now, ctx.clock.new_id)
         return Answer(202, write_json({"matched": matched, "order_id": order_id, "dry_run": body.dry_run}))
 
     return run_idempotent(order)

@@ -15,8 +15,7 @@ from relay.api.models import NoBody, RequestModel, WrongMember
 from relay.api.queries import ListQuery
 from relay.api.responses import Document, show, show_page, shown_time, write_json
 from relay.api.v1 import deliveries as deliveries_resource
-from relay.api.v1.fields import check_callback_url, id_pattern
-from relay.api.v1.resource import resource
+from relay.api.v1.resource import check_callback_url, id_pattern, resource
 from relay.common.errors import SettingsError
 from relay.common.states import EndpointStatus
 from relay.common.time import Micros, rfc3339
@@ -131,7 +130,7 @@ def post_endpoint() -> Response:
 
     def create(tx: Tx, now: Micros) -> Answer:
         endpoint_id, secret = endpoint_changes.create(
-            tx, subscriber_id(), settings, ctx.encryption, now, ctx.new_id
+            tx, subscriber_id(), settings, ctx.encryption, now, ctx.clock.new_id
         )
         registration.check_endpoint_quota(tx, subscriber_id())
         document = _read_document(tx, endpoint_id, now) | {"secret": secret}
@@ -207,7 +206,7 @@ def send_test(endpoint_id: str) -> Response:
     NoBody.read_body(may_be_empty=True)
 
     def send(tx: Tx, now: Micros) -> Answer:
-        delivery_id = deliveries.send_test(tx, subscriber_id(), endpoint_id, now, ctx.new_id)
+        delivery_id = deliveries.send_test(tx, subscriber_id(), endpoint_id, now, ctx.clock.new_id)
         delivery = delivery_views.delivery(tx, subscriber_id(), delivery_id)
         text = write_json(deliveries_resource.whole_document(delivery))
         return Answer(202, text, f"/v1/deliveries/{delivery_id}")

@@ -1,6 +1,5 @@
 """Jobs: what the provider last said of a job that the subscriber watches or watched."""
 
-import json
 import re
 from typing import Any
 
@@ -11,12 +10,12 @@ from relay.api.auth import subscriber_id
 from relay.api.context import ctx
 from relay.api.queries import Query
 from relay.api.responses import Document, json_response, shown_time, write_json
-from relay.api.v1.fields import JOB_ID, Source
-from relay.api.v1.resource import resource
+from relay.api.v1.resource import JOB_ID, Source, resource
 from relay.common.errors import NotFound
 from relay.common.states import JobStatus
 from relay.jobs.sql import job_views
 from relay.provider.registry import DEFAULT_SOURCE, SOURCES
+from relay.sending.rules import webhook
 
 
 class JobQuery(Query):
@@ -44,7 +43,7 @@ def get_job(job_id: str) -> Response:
     }
     if row.data is None and row.data_bytes:  # longer than the database takes
         document["data_omitted"] = True
-    data = _data_text(row)
+    data = "null" if row.status == JobStatus.OPEN else webhook.data_text(row.data, row.data_is_json)
     document["result"] = None if data == "null" else SOURCES[source].typed_result(row.type, data)
     # The provider's text is spliced in, as in webhooks: parsing it would change numbers.
     return json_response(f'{write_json(document)[:-1]},"data":{data}}}')
@@ -58,10 +57,3 @@ def summary(row: Any) -> Document:
 def source_member(source: str) -> Document:
     """The member that names a job's source; the default one is not named."""
     return {} if source == DEFAULT_SOURCE else {"source": source}
-
-
-def _data_text(row: Any) -> str:
-    """A job's `data` as JSON text: verbatim where it is strict JSON, else a JSON string."""
-    if row.data is None or row.status == JobStatus.OPEN:
-        return "null"
-    return row.data.strip(" \t\r\n") if row.data_is_json else json.dumps(row.data, ensure_ascii=False)

@@ -43,7 +43,7 @@ def rotate_secret(endpoint_id: str | None = None) -> Response:
 
     def rotate(tx: Tx, now: Micros) -> Answer:
         secret = endpoint_secrets.rotate(
-            tx, subscriber_id(), endpoint_id, ctx.encryption, now, ctx.new_id, overlap=overlap
+            tx, subscriber_id(), endpoint_id, ctx.encryption, now, ctx.clock.new_id, overlap=overlap
         )
         return Answer(200, write_json({"secret": secret}), secret=True)
 

@@ -16,8 +16,7 @@ from relay.api.models import RequestModel, WrongMember
 from relay.api.queries import ListQuery
 from relay.api.responses import Document, show, show_page, shown_time, write_json
 from relay.api.v1 import jobs
-from relay.api.v1.fields import EndpointId, JobId, OwnEndpointId, Source, Url, id_pattern
-from relay.api.v1.resource import resource
+from relay.api.v1.resource import EndpointId, JobId, OwnEndpointId, Source, Url, id_pattern, resource
 from relay.common import events
 from relay.common.states import WatchStatus
 from relay.common.time import Micros, rfc3339
@@ -158,7 +157,7 @@ def _register(
     tx: Tx, requests: list[WatchRequest], now: Micros
 ) -> tuple[list[Document], int, Callable[[], None]]:
     """The watches of these requests, how many of them are new, and their log event."""
-    registered = registration.register(tx, subscriber_id(), requests, now, ctx.new_id)
+    registered = registration.register(tx, subscriber_id(), requests, now, ctx.clock.new_id)
     rows = watch_views.watches_by_id(tx, subscriber_id(), [watch.watch_id for watch in registered])
     new = len({watch.watch_id for watch in registered if watch.created})
     return [_document(row) for row in rows], new, lambda: telemetry.emit(WatchRegistered(len(requests), new))

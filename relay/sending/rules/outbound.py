@@ -1,15 +1,30 @@
-"""One attempt to send: its outbound request, the bytes that leave, its reply.
+"""What a dispatcher and its sender exchange: options, requests to send, replies.
 
 The sender packs a request only when it is about to leave, so that no more bodies are in memory than
 in flight.
 """
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from relay.common.states import ErrorClass
 from relay.common.time import Micros
+from relay.endpoints.rules.addresses import Network
 from relay.sending.rules import signature, webhook
 from relay.sending.rules.webhook import Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SenderOptions:
+    """How requests are sent."""
+
+    schemes: tuple[str, ...]  # `http` or `https`; endpoints saved while more was allowed are refused
+    allow: tuple[Network, ...]  # networks that callbacks may reach although they are not public
+    ca_file: Path | None  # authorities (PEM) to trust beside the public ones
+    dns_servers: tuple[str, ...]  # name servers to ask, as `ip` or `ip:port`; none means the system's
+    max_connections: int  # idle connections that are kept, beside the busy ones
+    connect_timeout: float = 5.0  # seconds for TCP and TLS together, inside each request's deadline
 
 
 class OutboundRequest(NamedTuple):

@@ -68,7 +68,7 @@ def _render_ended(message: Ended) -> bytes:
         return _body(message, f'{{"job_id":{_text(message.job_id)},"status":"{JobStatus.OPEN}"}}')
     facts = _facts(message)
     if message.data is not None or message.data_bytes == 0:
-        body = _body(message, f'{{{facts},"data":{_data_text(message)}}}')
+        body = _body(message, f'{{{facts},"data":{data_text(message.data, message.data_is_json)}}}')
         if len(body) <= BODY_LIMIT:
             return body
     omitted = f'"data_omitted":true,"data_url":{_text(f"/v1/jobs/{message.job_id}{message.job_query}")}'
@@ -84,11 +84,9 @@ def _facts(job: Ended) -> str:
     )
 
 
-def _data_text(job: Ended) -> str:
+def data_text(data: str | None, is_json: int) -> str:
     """The JSON text that stands for the provider's `Data`."""
-    if job.data is None:
-        return "null"
-    return job.data.strip(" \t\r\n") if job.data_is_json else _text(job.data)
+    return data.strip(" \t\r\n") if data is not None and is_json else _text(data)
 
 
 def _body(message: Ended, job: str) -> bytes:
