@@ -18,12 +18,12 @@ from relay.polling.sql import provider_events
 from relay.polling.sql.poll_claims import PollClaim
 from relay.polling.sql.poll_results import give_back
 from relay.provider.list_ai_job.rules.events import (
-    MOST_JOBS,
     TOLERANCE,
     is_signed,
     job_ids,
     sign,
 )
+from relay.provider.list_ai_job.rules.response_parser import IDS_PER_CALL
 from relay.provider.source import Answer, Answered, JobReport, RefusalKind, Refused
 from relay.watches import registration
 from tests.support.flow import LEASE, World, fresh_job_id
@@ -155,7 +155,7 @@ def test_a_body_without_a_job_names_none(body: bytes) -> None:
 
 def test_a_body_names_ten_jobs_at_most() -> None:
     body = json.dumps([event(f"job-{n}") for n in range(50)]).encode()
-    assert job_ids(body) == [f"job-{n}" for n in range(MOST_JOBS)]
+    assert job_ids(body) == [f"job-{n}" for n in range(IDS_PER_CALL)]
 
 
 @given(st.binary(max_size=500))

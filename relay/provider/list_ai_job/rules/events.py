@@ -10,9 +10,9 @@ import re
 from collections.abc import Sequence
 
 from relay.common.time import US_PER_SECOND, Micros
+from relay.provider.list_ai_job.rules.response_parser import IDS_PER_CALL
 
 TOLERANCE = 300  # seconds that a notification's time may be off, either way
-MOST_JOBS = 10  # that one body can name: an event names one, a call asks about ten
 
 
 def is_signed(
@@ -43,7 +43,7 @@ _JOB_ID = re.compile(rb'"JobId"\s*:\s*"([A-Za-z0-9_-]{1,64})"')
 
 
 def job_ids(body: bytes) -> list[str]:
-    """The jobs that a body names, in its order, at most ten.
+    """The jobs that a body names, in its order, at most as many as one call asks about.
 
     The text is searched, not parsed: this takes every shape, a broken one too, in one pass without
     recursion (8 MiB in some milliseconds). `Data`'s own text can't match, as its quotes are
@@ -52,6 +52,6 @@ def job_ids(body: bytes) -> list[str]:
     found: dict[str, None] = {}
     for match in _JOB_ID.finditer(body):
         found[match[1].decode()] = None
-        if len(found) == MOST_JOBS:
+        if len(found) == IDS_PER_CALL:
             break
     return list(found)
