@@ -49,7 +49,7 @@ class CeleryRival:
         return None
 
     def run(self, database_url: str, urls: Sequence[str], count: int, concurrency: int) -> float:
-        """Deliver `count`, queued before the worker starts; seconds from the first start to the last end."""
+        """Deliver `count`, queued before the worker starts; the seconds from first start to end."""
         with psycopg.connect(database_url, autocommit=True) as connection:
             connection.execute(ATTEMPTS)
             environ = self._environ(database_url)

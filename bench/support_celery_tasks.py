@@ -1,4 +1,4 @@
-"""Rival (c), what runs in Celery's own virtual environment: the task, and filling and emptying its queue.
+"""Rival (c), inside Celery's own virtual environment: the task, and filling and emptying its queue.
 
 Written as a Python team would: a prefork worker, one session of `requests` and one connection of
 psycopg for each process, acknowledged late so that a killed worker loses nothing, and one INSERT

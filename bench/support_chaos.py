@@ -1,4 +1,4 @@
-"""A receiver that misbehaves by the path it is sent to, and remembers what it answered to each webhook-id."""
+"""A receiver whose faults are chosen by path; it remembers its answers to each webhook-id."""
 
 import asyncio
 import random

@@ -87,7 +87,7 @@ def name_of(url: str) -> str:
 
 
 def backends(url: str) -> list[int]:
-    """The process ids of the server's sessions on this database, on this machine; none of SQLite."""
+    """The process ids of this database's sessions on this machine; none on SQLite."""
     if url.startswith(SQLITE):
         return []
     with psycopg.connect(POSTGRESQL_URL) as connection:

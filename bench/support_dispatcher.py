@@ -1,4 +1,4 @@
-"""The dispatchers under test: `python -m relay deliver` as real processes, each with its log in a file."""
+"""The dispatchers under test: real `python -m relay deliver` processes, each with a log file."""
 
 import json
 import os

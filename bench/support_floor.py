@@ -1,4 +1,4 @@
-"""Rival (a): the least that claiming and recording can cost, without HTTP. FROZEN: it is the yardstick.
+"""Rival (a): the least cost of claiming and recording, without HTTP. FROZEN: it is the yardstick.
 
 What a competent minimal queue on SQL does: claims of 100 by SKIP LOCKED under a lease and a token,
 the 2 KB bodies read in the claim, results of 100 guarded by the token with an attempt row each. No

@@ -1,4 +1,4 @@
-"""Rival (b): a bare libcurl loop, without SQL: what sending alone can reach from one thread of Python.
+"""Rival (b): a bare libcurl loop, without SQL: the rate of sending alone in one thread of Python.
 
 The multi interface on epoll with reused handles; every POST carries 2 KB and a signature of its
 own, and its answer is kept. No guard, no names, no deadline logic beyond libcurl's own. Run as a

@@ -1,4 +1,4 @@
-"""What a benchmark needs of the machine: its facts, processor time and memory of processes; and tables."""
+"""The machine under a benchmark: its facts, processes' time and memory; and tables of figures."""
 
 import os
 import platform
@@ -37,7 +37,7 @@ def facts(postgresql_url: str | None, benchmark: str) -> str:
 
 
 def postgresql_version(url: str) -> str:
-    """The server's version and whether it waits for the disk at a commit, which decides what one costs."""
+    """The server's version, and whether a commit waits for the disk, which decides its cost."""
     with psycopg.connect(url) as connection:
         row = connection.execute(
             "SELECT current_setting('server_version'), current_setting('fsync'),"
@@ -60,7 +60,7 @@ def _commit() -> str:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """Processor time that these processes have used so far; those that have ended count as nothing."""
+    """Processor time that these processes have used so far; an ended process counts as nothing."""
     return sum(_ticks(Path(f"/proc/{pid}/stat")) for pid in pids) / TICKS
 
 

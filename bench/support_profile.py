@@ -1,4 +1,4 @@
-"""Where a dispatcher's time goes: runs `relay deliver` with a sampler and a stop-watch on every statement.
+"""Profiles a dispatcher: runs `relay deliver` with a sampler, and times every statement.
 
 SIGUSR1 starts the measurement, SIGUSR2 ends it and writes it as JSON to the file named by the only
 argument. The sampler is a thread that looks at the others' stacks 200 times a second. So that it
@@ -46,7 +46,7 @@ RESTS = (
 
 
 class Sampler:
-    """Counts, for each thread, in which stage it was seen: computing, with the database, or at rest."""
+    """Counts the samples of each thread by stage: computing, waiting for the database, or idle."""
 
     def __init__(self) -> None:
         self.on, self.off = threading.Event(), threading.Event()

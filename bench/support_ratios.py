@@ -1,4 +1,4 @@
-"""Interleaved rounds, medians, and ratios taken inside a round, so that a machine's drift falls out."""
+"""Interleaved rounds, medians, and ratios within a round, which cancel the machine's drift."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -61,7 +61,7 @@ class Server:
         self._arrivals: list[tuple[str, int]] = []
 
     def report(self) -> dict[str, Any]:
-        """What has arrived since the start or the last reset; times are microseconds since the epoch."""
+        """The arrivals since the start or last reset; times are microseconds since the epoch."""
         return {
             "count": self.count,
             "connections": len(self._connections),

@@ -1,4 +1,4 @@
-"""One run of healthy endpoints beside trouble: a steady load, a name server, when each webhook arrived."""
+"""One run of healthy endpoints beside failing ones: load, name server, times of arrival."""
 
 import itertools
 import signal
@@ -28,7 +28,7 @@ DOMAIN = "bench.test"
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Endpoints beside the healthy ones: how many, what is queued for each, and what is wrong with them.
+    """The failing endpoints: how many, how much is queued for each, and how they fail.
 
     `warmed_up`: they answered until now, so that all their slots are theirs; else they are new.
     """
@@ -41,7 +41,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of the healthy endpoints' webhooks: how many were due, and how late those came that came, in ms.
+    """The healthy endpoints' webhooks: how many were due, and how late they arrived, in ms.
 
     `enqueued_late` is the p99 of how late this benchmark itself was to enqueue them: part of their
     lateness, but nothing that a dispatcher could change, so a run in which it is large says little.
@@ -102,11 +102,11 @@ def _urls(trouble: Trouble, receiver: Receiver) -> list[str]:
 
 
 def _load(world: World, healthy: Sequence[str], seconds: float) -> tuple[dict[str, Micros], list[float]]:
-    """Enqueue at a steady rate; of those due since the trouble began, id → when; and how late each was (ms).
+    """Enqueue at a steady rate; returns id → due time of those in the trouble, and each delay (ms).
 
     Each is due when the plan says so, also where this loop is late: nobody's delay may hide
-    another's. What has become due meanwhile is enqueued in one transaction, so that a load that fell
-    behind catches up.
+    another's. One transaction enqueues everything that became due meanwhile, so that a late load
+    catches up.
     """
     due: dict[str, Micros] = {}
     behind: list[float] = []

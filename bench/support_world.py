@@ -76,14 +76,14 @@ class World:
         return [row["id"] for row in rows]
 
     def fill(self, endpoint_ids: Sequence[str], count: int) -> None:
-        """Deliveries due now, to each endpoint in turn, each of a job of its own; activates none."""
+        """Deliveries due now, one job each, spread over the endpoints in order; activates none."""
         for first in range(0, count, ROWS_AT_ONCE):
             numbers = range(first, min(first + ROWS_AT_ONCE, count))
             owners = [endpoint_ids[number % len(endpoint_ids)] for number in numbers]
             self.store.write(self._insert, owners, now(), activate=False)
 
     def enqueue(self, endpoint_ids: Sequence[str], due_at: Micros) -> list[str]:
-        """One delivery to each of these endpoints, in one transaction, as after a poll; their ids."""
+        """One delivery to each endpoint, in one transaction, as after a poll; returns their ids."""
         return self.store.write(self._insert, endpoint_ids, due_at, activate=True)
 
     def _insert(self, tx: Tx, owners: Sequence[str], due_at: Micros, *, activate: bool) -> list[str]:
@@ -132,7 +132,7 @@ class World:
         )
 
     def analyse(self) -> None:
-        """Leave the database as one that has been in use: with statistics, and nothing to tidy up."""
+        """Leave the database as after use: with statistics, and nothing left to clean up."""
         with self.store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             if self.store.dialect.name == "postgresql":
                 connection.execute(text("VACUUM (ANALYZE)"))
@@ -170,7 +170,7 @@ def now() -> Micros:
 
 
 def release(store: Store, *, behaviour: str | None = None) -> None:
-    """Let endpoints with pending deliveries send now; `behaviour` replaces the one in their URLs."""
+    """Activate endpoints with pending deliveries; `behaviour` replaces that of their URLs."""
     values: dict[str, Any] = {"ready_at": now()}
     if behaviour is not None:
         values["url"] = func.replace(Endpoint.url, "/0/", f"/{behaviour}/")
@@ -178,7 +178,7 @@ def release(store: Store, *, behaviour: str | None = None) -> None:
 
 
 def all_done(store: Store) -> bool:
-    """Whether no endpoint has anything pending: one index lookup, so that watching costs nothing."""
+    """Whether no endpoint has a pending delivery: one index lookup, cheap to repeat."""
     return store.read(
         lambda tx: tx.scalar(select(Endpoint.id).where(Endpoint.ready_at.is_not(None)).limit(1)) is None
     )
@@ -190,7 +190,7 @@ def recorded(store: Store) -> int:
 
 
 def span(store: Store) -> tuple[int, float]:
-    """How many were delivered at the first attempt, and the seconds from the first start to the last result.
+    """How many were delivered at the first attempt, and the seconds from first start to result.
 
     Raises:
         RuntimeError: something else than one successful attempt of each delivery is on record.

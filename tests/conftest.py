@@ -24,20 +24,20 @@ STARTS = (subprocess.Popen, "__init__"), (BaseProcess, "start")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark the tests that start processes by a fixture; the others that do so are marked by hand."""
+    """Mark the tests that start processes by a fixture; others are marked by hand."""
     if "_processes" in getattr(item, "fixturenames", ()):
         item.add_marker(PROCESSES)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that start processes: they take longest, and none of them shall be the last."""
+    """Begin with the tests that start processes: they take longest and must not come last."""
     items.sort(key=lambda item: item.get_closest_marker(PROCESSES) is None)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Fail a test that starts a process and is not marked: `./dev test --fast` would not leave it out."""
+    """Fail an unmarked test that starts a process: `./dev test --fast` would run it."""
     with pytest.MonkeyPatch.context() as patch:
         if item.get_closest_marker(PROCESSES) is None:
             for owner, name in STARTS:
@@ -85,7 +85,7 @@ def _locks_are_taken_in_order(lock_faults: list[str]) -> Iterator[None]:
 
 @pytest.fixture(scope="session", params=KINDS)
 def database_url(request: pytest.FixtureRequest, databases: Databases) -> str:
-    """A migrated database of each kind, shared by the tests of one worker: use subscribers of your own."""
+    """A migrated database of each kind, shared by one worker's tests: make your own subscribers."""
     return databases.url(request.param, "shared")
 
 
@@ -112,7 +112,7 @@ def emptied_store(emptied_database_url: str) -> Iterator[Store]:
 
 @pytest.fixture
 def own_store(emptied_store: Store) -> Store:
-    """The store of a database without a row that no other test uses now, of the same kind as `store`."""
+    """The store of an empty database of the same kind as `store`, for one test alone."""
     return empty(emptied_store)
 
 
@@ -165,7 +165,7 @@ def sender_client(make_sender_client: MakeSenderClient) -> OneByOne:
 
 @pytest.fixture(scope="session")
 def authority() -> trustme.CA:
-    """An authority that signs receivers' certificates; sender clients trust it where they are told to."""
+    """An authority that signs receivers' certificates, for sender clients to trust."""
     return trustme.CA()
 
 

@@ -1,4 +1,4 @@
-"""Attempts refer to their delivery by its id alone: the foreign key was half of what inserting one cost.
+"""Attempts have no foreign key to their delivery: it was half of the cost of an insert.
 
 Each is inserted in the transaction that changes its delivery, and pruning deletes both. The way
 back fails where an attempt has no delivery. On MySQL, which commits each step by itself, an upgrade

@@ -39,7 +39,7 @@ def downgrade() -> None:
 
 
 def rename(table: str, changes: dict[str, str], names: dict[str, str]) -> None:
-    """Rename columns that have their old name still; `names` are those that the CHECK has afterwards."""
+    """Rename columns that still have their old name; `names` are the CHECK's columns afterwards."""
     connection = op.get_bind()
     present = {column["name"] for column in sa.inspect(connection).get_columns(table)}
     renames = [f"RENAME COLUMN {old} TO {new}" for old, new in changes.items() if old in present]

@@ -1,4 +1,4 @@
-"""The clock that leases are measured by: the database's, so that machines that disagree break nothing.
+"""The database's clock, by which leases are measured: machines' clocks may disagree.
 
 `now` is the database's clock as last asked plus monotonic time since. A machine's wall clock that
 jumps does nothing, but where it is the database's, as with SQLite: then time follows when the
@@ -21,7 +21,7 @@ WORTH_SAYING = 5 * US_PER_SECOND  # a machine's clock this far from the database
 
 
 class Clock:
-    """Tells the database's time. `on_disagreement` is called with seconds when the machine's is far off."""
+    """The database's time. `on_disagreement` gets the seconds by which the machine's is far off."""
 
     def __init__(
         self, store: Store, on_disagreement: Callable[[float], None] = lambda _seconds: None

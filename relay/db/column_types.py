@@ -38,7 +38,7 @@ def table_options() -> dict[str, str]:
 
 
 def where_set(column: str) -> dict[str, Any]:
-    """The options of an index over the rows whose `column` is set: partial where the database can."""
+    """The options of an index over rows whose `column` is set: partial where databases can."""
     clause = text(f"{column} IS NOT NULL")
     return {f"{dialect.name}_where": clause for dialect in DIALECTS.values() if dialect.has_partial_indexes}
 

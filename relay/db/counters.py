@@ -10,7 +10,7 @@ from relay.db.tables import Counter
 
 
 def add_totals(tx: Tx, counted: Mapping[tuple[str, str], int]) -> None:
-    """Add what a process has counted to the fleet's totals, in one order, so that none deadlocks."""
+    """Add a process's counts to the fleet's totals, in one order, so that none deadlocks."""
     for (name, label), count in sorted(counted.items()):
         total = (Counter.name == name) & (Counter.label == label)
         statement = update(Counter).where(total).values(value=Counter.value + count)

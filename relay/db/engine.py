@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Store:
-    """Runs transactions; one that keeps failing for `retry_timeout` seconds ends in StoreUnavailable."""
+    """Runs transactions; raises StoreUnavailable after `retry_timeout` seconds of failures."""
 
     def __init__(self, database_url: str, *, pool_size: int = 5, retry_timeout: float = 10.0) -> None:
         self.engine = connect(database_url, pool_size=pool_size)
@@ -35,7 +35,7 @@ class Store:
         self._writer_lock = self.dialect.writer_lock()
 
     def write(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `work` in one read-write transaction; commit when it returns, roll back when it raises."""
+        """Run `work` in a read-write transaction: commit if it returns, roll back if it raises."""
         return self._run(self._writing, work, *args, **kwargs)
 
     def write_once(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -98,7 +98,7 @@ class Store:
 
 
 def _sentence_of(error: Exception) -> str:
-    """A sentence about a database that can't be used, without statements, parameters or addresses."""
+    """A sentence about an unusable database, without statements, parameters or addresses."""
     origin = getattr(error, "orig", None)
     kind = type(origin or error).__name__
     return f"the database can't be used right now ({kind}); nothing was changed, try again"

@@ -21,7 +21,7 @@ from relay.db.tables import IdempotentAnswer
 
 @dataclass(frozen=True, slots=True)
 class IdempotentRequest:
-    """A POST with a key: `row` is the hash of whose key it is and for what, `body` the body's hash."""
+    """A POST with a key: `row` is the hash of the key and its scope, `body` the body's hash."""
 
     row: str
     body: str
@@ -29,7 +29,7 @@ class IdempotentRequest:
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """The answer that a key has led to; `text` opens with the vault, for the key's row, where `sealed`."""
+    """The stored response of a key; where `sealed`, `text` is encrypted for the key's row."""
 
     status: int
     text: str = field(repr=False)

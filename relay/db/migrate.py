@@ -1,4 +1,4 @@
-"""Migrations: bring a database to the newest revision, say whether it is there, compare with the tables."""
+"""Migrations: upgrade a database, check its revision, compare it with the code's tables."""
 
 import contextlib
 import tempfile
@@ -51,7 +51,7 @@ def check_on_scratch() -> list[Any]:
 
 
 def differences(database_url: str) -> list[Any]:
-    """What a migrated database lacks or has beyond the tables of this code; empty when they match."""
+    """The differences between a migrated database and the code's tables; empty when they match."""
     with _alone(database_url) as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         return list(compare_metadata(context, Base.metadata))

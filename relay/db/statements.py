@@ -25,7 +25,7 @@ def insert_rows(tx: Tx, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def insert_many(tx: Tx, table: Any, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows given as tuples of integers and text: `insert_rows` with less work for each row."""
+    """Insert rows, tuples of integers and text: `insert_rows` with less work for each row."""
     if rows:
         dialect_of(tx).insert_many(tx, table, columns, rows)
 
@@ -42,7 +42,7 @@ def among(tx: Tx, column: Any, values: Sequence[Any]) -> ColumnElement[bool]:
 
 
 def lock(statement: Select[*Columns], *, skip: bool = False) -> Select[*Columns]:
-    """Lock the rows read, for an update that leaves their keys alone; `skip` passes over locked ones.
+    """Lock the rows read, for an update that keeps their keys; `skip` passes over locked rows.
 
     On PostgreSQL this is FOR NO KEY UPDATE, which lets others insert rows that refer to them.
     SQLite ignores it: a write transaction there is alone.

@@ -23,7 +23,7 @@ KEY_BYTES = 32
 
 
 class Encryption:
-    """Seals with the first key of the ring and opens with any; `first` and `others` are the keys' ids."""
+    """Encrypts with the ring's first key, decrypts with any; `first` and `others` are key ids."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._ciphers = {key_id(key): AESGCM(key) for key in keys}

@@ -60,7 +60,7 @@ def test_C10_a_wall_clock_that_jumps_changes_nothing_until_the_database_is_asked
 def test_C10_once_asked_again_a_server_still_has_the_same_time_and_sqlite_the_machines(
     store: Store, machine: MachineClock, jump: Micros
 ) -> None:
-    """Receivers and the API want the true time, so SQLite's follows the machine's, wherever it goes."""
+    """Receivers and the API need the true time, so SQLite's follows the machine's every change."""
     earlier = Clock(store)
     before = earlier.now()
     machine.wall_ahead = jump

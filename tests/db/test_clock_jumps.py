@@ -1,7 +1,6 @@
-"""What comes of it when the clock of a SQLite database's machine is set, once every process saw it (C10).
+"""Effects of setting the clock of a SQLite database's machine, once every process saw it (C10).
 
-Where a server has the time, nothing does (`test_clock.py`), unless it is the server's own clock
-that is set.
+With a database server it has none (`test_clock.py`), unless the server's own clock is set.
 """
 
 from collections.abc import Iterator
@@ -32,7 +31,7 @@ class JumpingWorld(World):
     machine: MachineClock
 
     def jump(self, by: Micros) -> None:
-        """Set the machine's clock, and wait until the database has been asked for the time again."""
+        """Set the machine's clock, and let the relay ask the database for the time again."""
         self.machine.wall_ahead += by
         self.machine.passed += REFRESH_AFTER + 1
         moved = self.clock.now() - self.now

@@ -1,4 +1,4 @@
-"""Databases that break off, stall, fill up or restart while work is under way (C6, C11, C12, C14)."""
+"""Databases that disconnect, stall, fill up or restart during work (C6, C11, C12, C14)."""
 
 import threading
 import time
@@ -46,7 +46,7 @@ def nobody_writes(store: Store) -> Iterator[None]:
 
 
 def break_connections(store: Store) -> None:
-    """End every other connection to this database, whatever it is doing; SQLite's are kept from writing."""
+    """End every other connection to this database; on SQLite, keep the others from writing."""
     if store.dialect.name == "sqlite":
         with nobody_writes(store):
             time.sleep(0.3)
@@ -223,7 +223,7 @@ def test_C12_a_server_that_crashes_and_restarts_under_load_loses_nothing(
 
 
 def restarting(server: Server, relay: Relay) -> threading.Thread:
-    """Crash the server, see that the relay says so, and start it again, beside whatever else is going on."""
+    """Crash the server, check that the relay reports it, and start it again."""
     server.crash()
 
     def work() -> None:

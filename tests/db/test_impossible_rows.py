@@ -107,7 +107,7 @@ def unique(row: Row) -> Row:
 
 
 def put(tx: Tx, table: Any, changes: Row) -> None:
-    """Insert a row of this table that is possible but for the changes, with all that it refers to."""
+    """Insert a row that only the changes make impossible, and all rows that it refers to."""
     subscriber, endpoint = {"subscriber_id": fresh()}, {"endpoint_id": fresh()}
     tx.execute(insert(Subscriber), {"id": subscriber["subscriber_id"], "name": fresh(), "created_at": 1})
     if table is Endpoint:

@@ -24,7 +24,7 @@ from tests.support.flow import World, fresh_job_id
 def test_a_registration_locks_all_its_endpoints_at_once(
     own_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of watches on jobs that have ended, some well and some not: locking by outcome would be two orders."""
+    """Watches on succeeded and failed jobs: locking by outcome would be two orders."""
     world = World(own_store)
     job_ids = [fresh_job_id() for _ in range(2)]
     for job_id in job_ids:

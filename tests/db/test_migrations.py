@@ -179,7 +179,7 @@ def test_an_open_circuit_has_blocked_since_it_opened_and_a_cut_off_upgrade_can_b
 
 
 def test_a_new_event_needs_no_migration_and_a_cut_off_upgrade_can_be_begun_anew(empty_url: str) -> None:
-    """With rows in the tables: before 0006 a CHECK listed the events, and 100 characters held a watch's."""
+    """With rows: before 0006 a CHECK listed the events, and a watch's had 100 characters."""
     migrate.upgrade(empty_url)
     store = Store(empty_url)
     world = filled(store)

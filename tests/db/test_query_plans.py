@@ -279,7 +279,7 @@ def rows_of_mysql(tx: Tx) -> int:
 
 
 def indexes_and_scans_of(world: World, work: Pass) -> tuple[set[str], set[str]]:
-    """The indexes that the statements of a pass use, and the tables that they read from end to end."""
+    """The indexes that an iteration's statements use, and the tables that they scan in full."""
     statements: list[tuple[str, Any]] = []
 
     def note(_c: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:  # noqa: FBT001 - SQLAlchemy's signature

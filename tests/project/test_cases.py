@@ -1,4 +1,4 @@
-"""Every hard case that the tests' README lists is shown by a test under its name, where the README says."""
+"""Every hard case in the tests' README has a test of its name in the file that the README says."""
 
 import ast
 import re
@@ -20,7 +20,7 @@ def told() -> dict[str, set[str]]:
 
 
 def shown() -> dict[str, set[str]]:
-    """The tests themselves: case → the files that hold tests of its name, as in test_C1_C2_so_and_so."""
+    """Case → the files that hold tests of its name, as in test_C1_C2_so_and_so."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for path in TESTS.rglob("test_*.py"):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:

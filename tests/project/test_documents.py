@@ -1,4 +1,4 @@
-"""The documents tell the truth: their examples run, their tables match the code, their links resolve."""
+"""The documents are true: their examples run, tables match the code, links resolve."""
 
 import functools
 import json
@@ -61,7 +61,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 def alike(shown: Any, found: Any, ids: dict[str, str], name: str = "") -> bool:
-    """Whether an answer is the one shown but for ids, times and durations; ids have to agree throughout."""
+    """Whether an answer is as shown but for ids, times and durations; ids must be consistent."""
     match shown, found:
         case dict(), dict():
             return list(shown) == list(found) and all(

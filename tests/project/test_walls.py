@@ -1,4 +1,4 @@
-"""The walls of pyproject.toml stand: every contract of import-linter breaks where somebody goes through it.
+"""The walls of pyproject.toml stand: each contract of import-linter breaks on a forbidden import.
 
 The imports of the real package are read once; each test adds one that must not be.
 """

@@ -1,4 +1,4 @@
-"""The relay as its operators run it: real processes on every database, killed and stopped in the middle."""
+"""The relay as operators run it: real processes on every database, killed and stopped mid-work."""
 
 import json
 from collections import Counter

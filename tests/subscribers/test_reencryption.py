@@ -94,7 +94,7 @@ def test_one_that_does_not_open_is_told_of_and_stops_nothing(own_store: Store, n
 
 
 def test_nothing_stops_for_it(own_store: Store, new_id: NewId, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A web makes, changes and rotates, a dispatcher signs, with the ring of two keys, all the while."""
+    """Meanwhile a web process writes secrets and a dispatcher signs, with the ring of two keys."""
     monkeypatch.setattr(reencryption, "BATCH", 2)
     with serving(context_for_tests(own_store, BEFORE)) as port:
         callers = [new_caller(port, own_store, BEFORE, new_id) for _ in range(5)]

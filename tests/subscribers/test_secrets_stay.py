@@ -1,4 +1,4 @@
-"""Nothing secret is told: not in logs, metrics or errors, whatever fails, on every database (K2)."""
+"""No secret leaks: not in logs, metrics or errors, whatever fails, on every database (K2)."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -91,7 +91,7 @@ def test_K2_a_relay_that_meets_every_failure_tells_no_secret(fleet: Fleet, provi
 
 
 def watch_all(relay: Relay, provider: Provider, urls: list[str]) -> list[str]:
-    """Watch a job that ends at each URL; the refusals of keys that are used again for something else."""
+    """Watch an ending job at each URL; returns the refusals of reused idempotency keys."""
     job_ids = provider.make_jobs(*[{"type": "AIVideoTag", "outcome": "success", "seconds": 0}] * len(urls))
     refused = []
     for job_id, url in zip(job_ids, urls, strict=True):

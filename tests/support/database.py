@@ -1,4 +1,4 @@
-"""Databases for tests: SQLite on file always, and a fresh one on every server TEST_DATABASE_URLS names."""
+"""Databases for tests: SQLite files always, and a new one on each server of TEST_DATABASE_URLS."""
 
 import contextlib
 import os

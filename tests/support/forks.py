@@ -1,7 +1,7 @@
 """Relay processes without the second that Python takes to import their code.
 
-They are forked from a process that has imported it all, `multiprocessing`'s fork server. Each then runs what
-`python -m relay` or `python -m gunicorn` runs, in an environment, a process group and with files of its own.
+They are forked from `multiprocessing`'s fork server, which has imported it all. Each then runs
+`python -m relay` or `python -m gunicorn` with its own environment, process group and files.
 """
 
 import fcntl

@@ -123,7 +123,7 @@ def _keys_named(context: Any, statement: Any) -> Keys:
 
 
 def _values(context: Any, *names: str) -> set[Any]:
-    """The values of these parameters, lists taken apart; of an INSERT of several rows, those of each."""
+    """The values of these parameters, in lists and in every row of an INSERT too."""
     found: set[Any] = set()
     pattern = re.compile(rf"(?:{'|'.join(map(re.escape, names))})(?:_m\d+)?")
     for parameters in context.compiled_parameters:
@@ -139,7 +139,7 @@ def _values(context: Any, *names: str) -> set[Any]:
 
 @contextmanager
 def watching(engine: Engine | type[Engine] = Engine) -> Iterator[list[str]]:
-    """Watch an engine, or all; yields the list to which each step backwards is added, with its origin."""
+    """Watch an engine, or all; yields the list of locks taken out of order, with their origins."""
     wrong: list[str] = []
 
     def begin(connection: Connection) -> None:

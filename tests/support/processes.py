@@ -1,4 +1,4 @@
-"""The relay as real processes: gunicorn, poller and dispatcher, started, killed and stopped by hand."""
+"""The relay as real processes: gunicorn, poller, dispatcher; started, killed and stopped."""
 
 import base64
 import contextlib
@@ -55,7 +55,7 @@ def children(pid: int) -> list[int]:
 class Relay:
     """Processes of one relay on one database; `settings` are added to the environment.
 
-    They are forked from one that has imported their code, unless `forks` is false: then each is started as
+    They are forked from one that has imported their code; with `forks` false, each is started as
     operators start it.
     """
 
@@ -170,7 +170,7 @@ class Relay:
         return requests.request(method, f"{self.url}{path}", json=body, headers=sent, timeout=30)
 
     def post_until_answered(self, path: str, body: Any, key: str) -> requests.Response:
-        """POST as a careful client does: again, with the same Idempotency-Key, until there is an answer."""
+        """POST as a careful client does: again with one Idempotency-Key, until it is answered."""
 
         def once() -> requests.Response | None:
             try:

@@ -77,7 +77,7 @@ class Server:
 
 @contextlib.contextmanager
 def private_server(kind: str) -> Iterator[Server]:
-    """A running server of this kind, gone afterwards; skips the test where its programs are missing."""
+    """A running server of this kind, removed afterwards; skips the test if it is not installed."""
     with tempfile.TemporaryDirectory(prefix="relay-server-") as name:
         server = _postgresql(Path(name)) if kind == "postgresql" else _mariadb(Path(name))
         try:

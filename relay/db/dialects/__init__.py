@@ -1,4 +1,4 @@
-"""The databases that Relay runs on. A new one is a file beside this one, a line here and a driver."""
+"""The databases that Relay runs on. A new database is a file here, a line below and a driver."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -78,7 +78,7 @@ def url_forms() -> str:
 
 
 def database_file(database_url: str) -> Path | None:
-    """The file that holds a database; None where a server has it, which machines may share."""
+    """The file that holds a database; None for a server's database, which machines may share."""
     return DIALECTS[database_url.partition(":")[0]].local_file(database_url)
 
 
@@ -89,7 +89,7 @@ def connect(
     statement_timeout: int = STATEMENT_TIMEOUT,
     lock_timeout: int = LOCK_TIMEOUT,
 ) -> Engine:
-    """Make an engine with the session settings that every transaction relies on; time-outs in seconds."""
+    """Make an engine with the session settings that transactions rely on; time-outs in seconds."""
     url = driver_url(database_url)
     dialect = DIALECTS[url.get_backend_name()]
     return dialect.connect(

@@ -1,7 +1,7 @@
 """The seam `Dialect`: everything in which databases differ, as one object for each database.
 
-`dialects/__init__.py` registers the classes; a class that lacks an abstract member is refused there.
-What has a default here is portable SQL, so a new database overrides it only to be faster.
+`dialects/__init__.py` registers the classes and refuses those that lack an abstract member. The
+defaults here are portable SQL, which a new database overrides only to be faster.
 """
 
 import enum
@@ -78,7 +78,7 @@ class Dialect(ABC):
         return len(parts.path) > 1
 
     def local_file(self, database_url: str) -> Path | None:  # noqa: ARG002 - servers have none
-        """The file that holds the database; None where a server has it, which machines may share."""
+        """The file that holds the database; None for a server's, which machines may share."""
         return None
 
     # Connections and errors
@@ -103,7 +103,7 @@ class Dialect(ABC):
         )
 
     def writer_lock(self) -> AbstractContextManager[Any]:
-        """Make the lock that a process's writing transactions take; none where rows are locked instead."""
+        """Make the lock of a process's writing transactions; none where rows are locked instead."""
         return nullcontext()
 
     def error_kind(self, error: Exception) -> ErrorKind:
@@ -128,7 +128,7 @@ class Dialect(ABC):
         """
 
     def hide_values(self, error: Exception) -> None:
-        """Take a row's values out of an error's text: servers quote them despite `hide_parameters`."""
+        """Remove row values from an error's text: servers quote them despite `hide_parameters`."""
         origin = getattr(error, "orig", None)
         if origin is not None and origin.args:
             origin.args = (*origin.args[:-1], self.driver_error_text(origin))

@@ -25,7 +25,7 @@ MIGRATION_LOCK = "relay migrations"
 
 
 class MysqlDialect(Dialect):
-    """READ COMMITTED: under the default level a SKIP LOCKED claim blocks inserts by its gap locks."""
+    """READ COMMITTED: under the default level the gap locks of SKIP LOCKED claims block inserts."""
 
     name = "mysql"
     driver = "mysql+pymysql"
@@ -112,7 +112,7 @@ class MysqlDialect(Dialect):
 
     @contextlib.contextmanager
     def migrating(self, connection: Connection, timeout: int) -> Iterator[None]:
-        """A lock until the session ends: released any sooner, another could come before the commit."""
+        """A lock until the session ends: released before the commit, it would let others in."""
         name = {"name": MIGRATION_LOCK, "seconds": timeout}
         with connection.begin():
             if connection.scalar(text("SELECT GET_LOCK(:name, :seconds)"), name) != 1:

@@ -36,7 +36,7 @@ MIGRATION_LOCK = 7_305_911  # advisory locks are numbers; any will do that nobod
 
 
 class PostgresqlDialect(Dialect):
-    """Lists travel as one text each: an array is written value by value, in Python."""
+    """Sends each list as one text: psycopg would write an array value by value, in Python."""
 
     name = "postgresql"
     driver = "postgresql+psycopg"
@@ -74,7 +74,7 @@ class PostgresqlDialect(Dialect):
     def insert_many(
         self, tx: Tx, table: Any, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
     ) -> None:
-        """Each column travels as one text. No value may hold NUL, which PostgreSQL refuses anyway."""
+        """Each column is sent as one text. No value may hold NUL, which PostgreSQL refuses."""
         by_column = zip(columns, zip(*rows, strict=True), strict=True)
         values = tuple(
             _numbers(column) if _is_number(table, name) else json.dumps(column, ensure_ascii=False)

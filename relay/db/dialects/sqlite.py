@@ -36,7 +36,7 @@ LONGEST_TEXT = 500_000_000  # bytes; SQLite itself ends at a thousand million
 
 
 class SqliteDialect(Dialect):
-    """WAL, so that readers and the writer do not stop each other; FULL, so that a 201 survives power loss."""
+    """WAL, so that reads and writes go on together; FULL, so that a 201 survives power loss."""
 
     name = "sqlite"
     driver = "sqlite"
@@ -55,7 +55,7 @@ class SqliteDialect(Dialect):
         return Path(database_url.partition(":///")[2])
 
     def connect(self, url: URL, *, pool_size: int, statement_timeout: int, lock_timeout: int) -> Engine:  # noqa: ARG002 - SQLite ends no statement
-        """An engine that begins each transaction itself; one that may write takes the lock at once."""
+        """An engine that begins transactions itself; those that may write take the lock at once."""
         options = {"timeout": lock_timeout, "isolation_level": None}
         engine = self.engine(url, pool_size, connect_args=options)
 
@@ -80,7 +80,7 @@ class SqliteDialect(Dialect):
         return engine
 
     def writer_lock(self) -> AbstractContextManager[Any]:
-        """Queueing for the one writer here is fair and keeps p99 low; SQLite's own busy wait is not."""
+        """A queue for the one writer keeps p99 low: it is fair, SQLite's own busy wait is not."""
         return threading.Lock()
 
     def driver_error_kind(self, error: Any) -> ErrorKind | None:

@@ -1,4 +1,4 @@
-"""The base of every table: names of constraints, types of keys, CHECKs of states, indexes of open rows."""
+"""The base of every table: names of constraints, types of keys, CHECKs, partial indexes."""
 
 from typing import Any
 

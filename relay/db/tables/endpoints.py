@@ -68,7 +68,7 @@ class Endpoint(Base):
 
     @classmethod
     def constraints(cls) -> tuple[Any, ...]:
-        """Ready only while active; one endpoint per URL and subscriber; a deleted one frees its URL."""
+        """Ready only while active; unique per URL and subscriber, until deleted."""
         return (
             UniqueConstraint("subscriber_id", "url_key"),
             CheckConstraint(one_of("status", EndpointStatus), name="status"),

@@ -15,8 +15,8 @@ class Job(Base):
 
     `due_at` is NULL once the job has ended, and while no watch waits for it. `token` marks a claim,
     whose lease ends at `due_at`. `missing_count` counts the answers that denied the job.
-    `provider_event_at` is when a provider event last said that the job may have ended, NULL once that is used
-    up; `provider_event_polls` counts the polls begun since. `owner` is the subscriber of the
+    `provider_event_at` is when a provider event last named the job, NULL once no more polls follow
+    from it; `provider_event_polls` counts the polls begun since. `owner` is the subscriber of the
     earliest waiting watch, to whom the polls are charged; NULL while none waits.
     """
 

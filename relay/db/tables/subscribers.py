@@ -32,7 +32,7 @@ class ApiKey(Base):
 
 
 class SigningSecret(Base):
-    """An encrypted `whsec_` secret: an endpoint's own, or the subscriber's where `endpoint_id` is NULL.
+    """An encrypted `whsec_` secret of an endpoint, or of the subscriber (`endpoint_id` NULL).
 
     A secret with `expires_at` NULL is current; a rotated one signs beside it until it expires.
     """

@@ -1,4 +1,4 @@
-"""Sealing every secret anew under the first key of the ring, batch by batch, while everything goes on.
+"""Re-encrypts every secret under the first key of the ring, in batches, while Relay runs.
 
 Processes that run with the old ring can't open what is sealed under a key they lack: give every
 process the new ring (new key first, old ones behind it) before this runs, and take the old keys
@@ -22,7 +22,7 @@ BATCH = 200  # rows of one transaction: they are locked while it runs
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A column of sealed texts: `name` for people, the key that binds each, and which rows are sealed."""
+    """A column of encrypted texts: its name for people, the rows' key, and which rows have one."""
 
     name: str
     key: Any
@@ -50,7 +50,7 @@ class Reencrypted:
 
 
 def reencrypt(store: Store, encryption: Encryption, kind: Kind) -> Reencrypted:
-    """Go through all texts of a kind, again and again until a whole round finds nothing to seal anew."""
+    """Re-encrypt all texts of a kind, in rounds until one finds nothing to re-encrypt."""
     total = 0
     while True:
         result = _round(store, encryption, kind)

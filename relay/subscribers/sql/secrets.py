@@ -1,4 +1,4 @@
-"""Signing secrets in SQL: a subscriber's, or an endpoint's own; made, read, rotated with an overlap.
+"""Signing secrets of subscribers and of endpoints: made, read, and rotated with an overlap.
 
 The newest with `expires_at` NULL is current; those with it set sign beside it until then. An
 endpoint without a secret of its own signs with its subscriber's.
@@ -27,7 +27,7 @@ ROTATIONS = ("secret_rotations", "")  # the counter's name and label
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A secret as it is stored: the vault opens `text` for the row `id`. It signs until `expires_at`."""
+    """A stored secret, which signs until `expires_at`; `text` is encrypted for the row `id`."""
 
     id: str
     text: str = field(repr=False)
@@ -44,7 +44,7 @@ def create(
 
 
 def current(tx: Tx, subscriber_id: str, endpoint_id: str | None, encryption: Encryption) -> str:
-    """The newest secret that signs for this endpoint of the subscriber, or for the subscriber itself (None).
+    """The newest secret that signs for the endpoint, or for the subscriber itself (None).
 
     Raises:
         NotFound: there is none.
@@ -71,7 +71,7 @@ def rotate(
     *,
     overlap: int,
 ) -> str:
-    """Make a new secret; what signed until now signs too for `overlap` seconds. Returns the new text.
+    """Make a new secret; the old ones go on signing for `overlap` seconds. Returns the new text.
 
     An endpoint that signed with the subscriber's secret gets its own, and the subscriber's goes on
     signing there for as long. The endpoint is locked already, so that exactly one secret is current
@@ -110,7 +110,7 @@ def rotations() -> ScalarSelect[Any]:
 
 
 def signing(tx: Tx, endpoint_ids: Collection[str], now: Micros) -> dict[str, list[Sealed]]:
-    """Endpoint id → the secrets that sign for it now, the current one first, then those that last longest."""
+    """Endpoint id → the secrets that sign for it now: the current one, then by latest expiry."""
     owners = tx.execute(
         select(Endpoint.id, Endpoint.subscriber_id).where(among(tx, Endpoint.id, sorted(endpoint_ids)))
     )
@@ -178,7 +178,7 @@ def _take_over(
     until: Micros,
     new_id: NewId,
 ) -> None:
-    """Copy the subscriber's secrets that sign now, so that they sign at this endpoint until then."""
+    """Copy the subscriber's signing secrets to this endpoint, where they sign until `until`."""
     shared = tx.execute(
         select(SigningSecret.__table__)
         .where(

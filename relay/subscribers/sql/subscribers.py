@@ -1,4 +1,4 @@
-"""Subscribers and their API keys. A key is known only by its SHA-256; its text is shown once, when made."""
+"""Subscribers and their API keys. Only a key's SHA-256 is stored; its text is shown once."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -61,7 +61,7 @@ def add(tx: Tx, name: str, encryption: Encryption, now: Micros, new_id: NewId) -
 
 
 def authenticate(tx: Tx, sha256: str) -> str | None:
-    """Say whose API key has this hash (64 hex digits); None if revoked, or if the subscriber is disabled."""
+    """The subscriber whose key has this hash; None if the key is revoked or they are disabled."""
     return tx.scalar(
         select(ApiKey.subscriber_id)
         .join(Subscriber, Subscriber.id == ApiKey.subscriber_id)
@@ -99,7 +99,7 @@ def list_all(tx: Tx) -> list[dict[str, Any]]:
 
 
 def disable(tx: Tx, subscriber: str, now: Micros) -> str:
-    """Refuse a subscriber's keys from now on, by its id or name; returns the id. Raises NotFound."""
+    """Refuse the keys of the subscriber with this id or name. Returns the id; raises NotFound."""
     subscriber_id = _find(tx, subscriber)
     tx.execute(
         update(Subscriber)
