@@ -75,12 +75,12 @@ def _run_once(
 ) -> Answer:
     stored = idempotency.begin(tx, keyed, now)
     if stored is not None:
-        text = encryption.open(keyed.row, stored.text) if stored.sealed else stored.text
+        text = encryption.decrypt(keyed.row, stored.text) if stored.sealed else stored.text
         location, _, body = text.partition("\n")
         return Answer(stored.status, body, location)
     answer = change(tx, now)
     # The first line holds the Location: JSON written compactly has no line break.
     text = f"{answer.location}\n{answer.text}"
-    stored_text = encryption.seal(keyed.row, text) if answer.secret else text
+    stored_text = encryption.encrypt(keyed.row, text) if answer.secret else text
     idempotency.finish(tx, keyed, StoredResponse(answer.status, stored_text, answer.secret))
     return answer

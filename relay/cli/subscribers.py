@@ -25,8 +25,8 @@ def add_to(commands: Commands) -> None:
     revoking = add_command(group, "revoke", revoke_key, "refuse a key from now on")
     revoking.add_argument("key", help="the key's id")
 
-    group = _group(commands, "secrets", "the secrets that are sealed in the database", "rotate")
-    purpose = "seal them all anew under the first key of RELAY_MASTER_KEY; nothing has to stop for it"
+    group = _group(commands, "secrets", "the secrets that the database holds encrypted", "rotate")
+    purpose = "re-encrypt them all under the first key of RELAY_MASTER_KEY; nothing has to stop for it"
     add_command(group, "rotate", rotate_secrets, purpose)
 
 
@@ -79,16 +79,16 @@ def rotate_secrets(_: argparse.Namespace) -> int:
     encryption = bootstrap.build_encryption(base.settings)
     results = {kind.name: reencryption.reencrypt(base.store, encryption, kind) for kind in reencryption.KINDS}
     counts = ", ".join(f"{result.count} {name}" for name, result in results.items())
-    sys.stdout.write(f"Sealed anew under the key with id {encryption.first}: {counts}.\n")
-    unopened = dict.fromkeys(sentence for result in results.values() for sentence in result.unopened)
-    for sentence in unopened:
+    sys.stdout.write(f"Re-encrypted under the key with id {encryption.first}: {counts}.\n")
+    problems = dict.fromkeys(sentence for result in results.values() for sentence in result.problems)
+    for sentence in problems:
         sys.stderr.write(f"{sentence}\n")
-    if encryption.others and not unopened:
+    if encryption.others and not problems:
         sys.stdout.write(
-            f"Nothing is sealed under {', '.join(encryption.others)} any more. Leave only the first key in"
+            f"Nothing is encrypted under {', '.join(encryption.others)} any more. Leave only the first key in"
             " RELAY_MASTER_KEY, remove the key file beside a SQLite database, then restart every process.\n"
         )
-    return 1 if unopened else 0
+    return 1 if problems else 0
 
 
 def _base() -> bootstrap.Base:

@@ -1,9 +1,8 @@
 """The database's clock, by which leases are measured: machines' clocks may disagree.
 
-`now` is the database's clock as last asked plus monotonic time since. A machine's wall clock that
-jumps does nothing, but where it is the database's, as with SQLite: then time follows when the
-database is asked again. Timestamps are made from it too, and receivers refuse those that are
-minutes wrong.
+`now` is the database's time as last read, plus the monotonic time since. A jump of a machine's wall
+clock changes nothing, except on SQLite, whose clock it is: there `now` follows at the next reading.
+Webhook timestamps come from `now` too, and receivers refuse timestamps that are minutes wrong.
 """
 
 import os
@@ -17,7 +16,7 @@ from relay.db.engine import Store, Tx
 from relay.db.statements import database_now
 
 REFRESH_AFTER = 60.0  # seconds: quartz drifts by some microseconds a second, far below any lease
-WORTH_SAYING = 5 * US_PER_SECOND  # a machine's clock this far from the database's is warned of
+DISAGREEMENT_US = 5 * US_PER_SECOND  # from here on a difference of the two clocks is reported
 
 
 class Clock:
@@ -55,21 +54,21 @@ class Clock:
         """Keep the last offset while the database is away: it drifts by far less than a lease."""
         try:
             self._ask()
-        except Exception:  # noqa: BLE001 - whoever uses the database next says what is wrong with it
+        except Exception:  # noqa: BLE001 - the next transaction raises the database's error
             self._asked_at = time.monotonic()
 
     def _ask(self) -> None:
-        self._offset, apart = self._store.read(_compare)
+        self._offset, difference = self._store.read(_compare)
         self._asked_at = time.monotonic()
-        if abs(apart) > WORTH_SAYING:
-            self._on_disagreement(apart / US_PER_SECOND)
+        if abs(difference) > DISAGREEMENT_US:
+            self._on_disagreement(difference / US_PER_SECOND)
 
 
 def _compare(tx: Tx) -> tuple[Micros, Micros]:
     """The database's time minus the monotonic and minus the machine's.
 
-    Only the answer itself is timed: half of what connecting and trying again take would be the
-    clock's error.
+    Only the query itself is timed: half the time of connecting and retrying would be an error of
+    the clock.
     """
     before = time.monotonic_ns()
     database_time = database_now(tx)

@@ -33,7 +33,7 @@ def serial() -> TypeEngine[int]:
 
 
 def table_options() -> dict[str, str]:
-    """What a table's definition says beyond columns, constraints and indexes, for every dialect."""
+    """The options of a table beyond columns, constraints and indexes, for every dialect."""
     return {name: value for dialect in DIALECTS.values() for name, value in dialect.table_options.items()}
 
 

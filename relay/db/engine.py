@@ -1,4 +1,4 @@
-"""Transactions: run as a whole, and again where the database says that trying again is right.
+"""Transactions: run as a whole, and again after errors that a retry can mend.
 
 A transaction is one function of a `Tx`, run by `Store.write` or `Store.read`, and again on a
 deadlock, a serialization failure, a lock wait, a busy database, a lost connection. So such a
@@ -41,8 +41,8 @@ class Store:
     def write_once(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` as `write` does, but never again once its commit may have happened.
 
-        For what nothing in the database guards against a second run: then the caller must say
-        whether to try again. Raises StoreUnavailable there.
+        For work whose second run nothing in the database prevents: its caller decides on a retry.
+        Raises StoreUnavailable where the commit may have happened.
         """
         returned = False
 

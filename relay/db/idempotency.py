@@ -1,8 +1,8 @@
-"""Idempotency-Key in SQL: key, effect and answer are committed by one transaction.
+"""Idempotency-Key in SQL: one transaction commits key, effect and response.
 
-`begin` inserts the key's row, the first lock of its transaction. Whoever comes with the same key
-meanwhile waits there until that transaction ends, and then finds the answer, or takes the key over
-where it was rolled back. On SQLite the write lock itself lets one through at a time.
+`begin` inserts the key's row, the first lock of its transaction. A second request with the same key
+waits there until that transaction ends, and then finds the response, or takes the key over if the
+transaction was rolled back. On SQLite the write lock itself makes such requests wait.
 """
 
 import hashlib
@@ -37,17 +37,17 @@ class StoredResponse:
 
 
 def keyed(subscriber_id: str, method: str, path: str, key: str, body: bytes) -> IdempotentRequest:
-    """The key belongs to subscriber, method and path; what it stands for is the exact body."""
+    """The key belongs to subscriber, method and path, and stands for the exact body."""
     scope = json.dumps([subscriber_id, method, path, key])
     return IdempotentRequest(hashlib.sha256(scope.encode()).hexdigest(), hashlib.sha256(body).hexdigest())
 
 
 def begin(tx: Tx, post: IdempotentRequest, now: Micros) -> StoredResponse | None:
-    """Take the key, or return the answer that it has led to already.
+    """Take the key, or return its stored response.
 
     Raises:
         Invalid: it was used with another body.
-        Conflict: a request with this key has been at work for as long as a lock is waited for.
+        Conflict: another request with this key kept its lock for the whole lock time-out.
     """
     row = {"key": post.row, "body_sha256": post.body, "sealed": 0, "created_at": now}
     try:
@@ -59,7 +59,7 @@ def begin(tx: Tx, post: IdempotentRequest, now: Micros) -> StoredResponse | None
             ) from None
         raise
     kept = tx.execute(select(IdempotentAnswer.__table__).where(IdempotentAnswer.key == post.row)).one()
-    if kept.status is None:  # ours: others' rows are seen only when they are committed, with their answer
+    if kept.status is None:  # ours: other transactions' rows are visible only once committed, with a status
         return None
     if kept.body_sha256 != post.body:
         raise Invalid(
@@ -69,7 +69,7 @@ def begin(tx: Tx, post: IdempotentRequest, now: Micros) -> StoredResponse | None
 
 
 def finish(tx: Tx, post: IdempotentRequest, answer: StoredResponse) -> None:
-    """Keep the answer with the effect that this transaction had."""
+    """Store the response in the transaction that had the effect."""
     tx.execute(
         update(IdempotentAnswer)
         .where(IdempotentAnswer.key == post.row)

@@ -17,7 +17,7 @@ from relay.db.dialects import Tx, connect, dialect_of
 from relay.db.tables import Base
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
-TIMEOUT = 3600  # seconds, of one statement and of the wait for another's migration: big tables take long
+TIMEOUT = 3600  # seconds, of one statement and of the wait for another migration: big tables take long
 
 
 def upgrade(database_url: str) -> tuple[str | None, str]:
@@ -43,7 +43,7 @@ def newest() -> str:
 
 
 def check_on_scratch() -> list[Any]:
-    """Migrate an empty SQLite database and say where it differs from the tables."""
+    """Migrate an empty SQLite database and return its differences from the tables."""
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/scratch.db"
         upgrade(url)

@@ -1,7 +1,7 @@
 """Pages of the lists that a subscriber reads, newest first.
 
-Ids sort by time, so a page goes on below the last id of the page before; attempts, which are
-numbered, go by number.
+Ids sort by time, so a page continues below the last id of the page before; attempts are listed by
+their number.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Page:
 
 
 def page_rows(tx: Tx, statement: Select[*tuple[Any, ...]], key: Any, page: Page) -> list[Any]:
-    """The rows of a page, and one more if there is a next page; `key` is what the page goes by."""
+    """The rows of a page, and one more if there is a next page; `key` is the sorting column."""
     if page.below is not None:
         statement = statement.where(key < page.below)
     return list(tx.execute(statement.order_by(key.desc()).limit(page.limit + 1)))

@@ -1,4 +1,4 @@
-"""Statements that every room runs; where databases differ, the transaction's dialect runs them."""
+"""Statements of every room; where databases differ, the transaction's dialect runs them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVarTuple

@@ -15,7 +15,7 @@ from relay.deliveries.sql.delivery_payloads import ClaimedDelivery
 from relay.subscribers.encryption import Encryption
 from relay.subscribers.rules.secret_texts import parse_secret
 from relay.subscribers.sql import secrets
-from relay.subscribers.sql.secrets import Sealed
+from relay.subscribers.sql.secrets import StoredSecret
 
 KEEP = 60 * US_PER_SECOND  # so that nothing of an endpoint that sends no more stays decrypted for long
 MOST = 10_000  # endpoints at once; beyond it everything is forgotten
@@ -69,8 +69,8 @@ class Keyring:
         endpoint_id = claimed.endpoint_id
         return self._decrypted(self._store.read(secrets.signing, [endpoint_id], now)[endpoint_id])
 
-    def _decrypted(self, rows: Sequence[Sealed]) -> tuple[bytes, ...]:
-        return tuple(parse_secret(self._encryption.open(sealed.id, sealed.text)) for sealed in rows)
+    def _decrypted(self, rows: Sequence[StoredSecret]) -> tuple[bytes, ...]:
+        return tuple(parse_secret(self._encryption.decrypt(sealed.id, sealed.text)) for sealed in rows)
 
     def headers(self, endpoint_id: str, sealed: str | None) -> Headers:
         """The custom headers that go with every attempt."""
@@ -78,7 +78,7 @@ class Keyring:
             return ()
         kept = self._headers.get(endpoint_id)
         if kept is None or kept[0] != sealed:
-            decrypted = json.loads(self._encryption.open(endpoint_id, sealed))
+            decrypted = json.loads(self._encryption.decrypt(endpoint_id, sealed))
             kept = sealed, tuple((str(name), str(value)) for name, value in decrypted.items())
             self._headers[endpoint_id] = kept
         return kept[1]

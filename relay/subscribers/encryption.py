@@ -1,7 +1,7 @@
 """Secrets at rest: AES-GCM under a ring of master keys, bound to the row that holds them.
 
-A sealed text reads `keyid:base64(nonce + ciphertext)`. The key's id in front says which key opens
-it; the row's id is the associated data, so that a sealed text moved to another row does not open.
+An encrypted text reads `keyid:base64(nonce + ciphertext)`. The key's id names the key that decrypts
+it; the row's id is the associated data, so that no other row's id decrypts it.
 """
 
 import base64
@@ -30,17 +30,17 @@ class Encryption:
         self.first = key_id(keys[0])
         self.others = [name for name in self._ciphers if name != self.first]
 
-    def seal(self, row_id: str, secret: str) -> str:
-        """Seal a text for the row with this id."""
+    def encrypt(self, row_id: str, secret: str) -> str:
+        """Encrypt a text for the row with this id."""
         nonce = os.urandom(NONCE_BYTES)
         sealed = self._ciphers[self.first].encrypt(nonce, secret.encode(), row_id.encode())
         return f"{self.first}:{base64.b64encode(nonce + sealed).decode()}"
 
-    def open(self, row_id: str, sealed: str) -> str:
-        """Open what `seal` made; raises SettingsError when no key of the ring fits."""
+    def decrypt(self, row_id: str, sealed: str) -> str:
+        """Decrypt a text of `encrypt`; raises SettingsError when no key of the ring fits."""
         name, _, payload = sealed.partition(":")
         if not re.fullmatch("[0-9a-f]{8}", name):
-            raise _does_not_open(row_id)
+            raise _not_decrypted(row_id)
         cipher = self._ciphers.get(name)
         if cipher is None:
             raise SettingsError(
@@ -50,15 +50,17 @@ class Encryption:
             raw = base64.b64decode(payload)
             return cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], row_id.encode()).decode()
         except (InvalidTag, ValueError):
-            raise _does_not_open(row_id) from None
+            raise _not_decrypted(row_id) from None
 
 
-def _does_not_open(row_id: str) -> SettingsError:
-    return SettingsError([f"RELAY_MASTER_KEY: the secret of {row_id} does not open; it was altered or moved"])
+def _not_decrypted(row_id: str) -> SettingsError:
+    return SettingsError(
+        [f"RELAY_MASTER_KEY: the secret of {row_id} can't be decrypted; it was altered or moved"]
+    )
 
 
 def key_id(key: bytes) -> str:
-    """Eight hex digits that name a key and tell nothing of it."""
+    """Eight hex digits that name a key and reveal nothing of it."""
     return hashlib.sha256(b"relay key id" + key).hexdigest()[:8]
 
 

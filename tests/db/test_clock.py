@@ -6,7 +6,7 @@ import pytest
 
 from relay.common.time import US_PER_SECOND, Micros
 from relay.db import clock as clock_module
-from relay.db.clock import REFRESH_AFTER, WORTH_SAYING, Clock
+from relay.db.clock import DISAGREEMENT_US, REFRESH_AFTER, Clock
 from relay.db.engine import Store, Tx
 from relay.db.statements import database_now
 
@@ -121,7 +121,7 @@ def test_a_machine_that_is_nearly_right_is_not_worth_a_word(
 ) -> None:
     said: list[float] = []
     monkeypatch.setattr(
-        clock_module, "database_now", lambda _tx: time.time_ns() // 1000 + WORTH_SAYING - US_PER_SECOND
+        clock_module, "database_now", lambda _tx: time.time_ns() // 1000 + DISAGREEMENT_US - US_PER_SECOND
     )
     Clock(store, said.append).now()
     assert said == []

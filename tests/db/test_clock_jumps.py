@@ -63,7 +63,7 @@ def world(store: Store, monkeypatch: pytest.MonkeyPatch) -> JumpingWorld:
     return world
 
 
-def test_C10_set_forward_what_is_in_flight_is_sent_once_more_and_ends(world: JumpingWorld) -> None:
+def test_C10_set_forward_deliveries_in_flight_are_sent_once_more_and_end(world: JumpingWorld) -> None:
     ids = world.enqueue(2)
     in_flight = world.claim().taken
     world.jump(HOUR)
@@ -76,7 +76,7 @@ def test_C10_set_forward_what_is_in_flight_is_sent_once_more_and_ends(world: Jum
     assert [[row.error for row in world.attempts(one)] for one in ids] == [[ErrorClass.LOST, None]] * 2
 
 
-def test_C10_set_forward_what_is_answered_before_the_next_claim_is_not_sent_again(
+def test_C10_set_forward_deliveries_answered_before_the_next_claim_are_not_sent_again(
     world: JumpingWorld,
 ) -> None:
     ids = world.enqueue(2)
@@ -99,7 +99,7 @@ def test_C10_set_forward_retries_and_deadlines_come_early(world: JumpingWorld) -
     assert row.status == WatchStatus.EXPIRED
 
 
-def test_C10_set_back_what_is_in_flight_ends_and_what_waited_waits_as_much_longer(
+def test_C10_set_back_deliveries_in_flight_end_and_waiting_ones_wait_as_much_longer(
     world: JumpingWorld,
 ) -> None:
     ids = world.enqueue(3)

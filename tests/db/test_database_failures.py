@@ -59,7 +59,7 @@ def break_connections(store: Store) -> None:
                 connection.rollback()
 
 
-def test_C6_connections_that_break_while_settling_lose_nothing_and_leave_nothing_stuck(
+def test_C6_connections_that_break_while_results_are_recorded_lose_nothing_and_leave_nothing_stuck(
     own_database_url: str, tmp_path: Path
 ) -> None:
     with running_fleet(own_database_url, tmp_path) as fleet, Receiver(secret=fleet.secret) as receiver:
@@ -101,12 +101,12 @@ def test_C14_answers_that_came_during_a_stall_of_the_database_count(
         assert max(row.duration for row in fleet.world.rows(Attempt)) < 4_000_000
 
 
-# C11: databases that take nothing any more.
+# C11: databases that refuse every write.
 
 
 @contextmanager
 def sqlite_on_a_small_disk(folder: Path) -> Iterator[tuple[str, Callable[[], None], Callable[[], None]]]:
-    """A database's URL, a function that fills its disk, and one that frees it again."""
+    """A database's URL, a function that fills its disk, and a function that frees it."""
     folder.mkdir()
     with small_disk(folder) as disk:
         url = f"sqlite:///{disk / 'relay.db'}"
@@ -116,7 +116,7 @@ def sqlite_on_a_small_disk(folder: Path) -> Iterator[tuple[str, Callable[[], Non
             store = Store(url)
             store.read(lambda tx: tx.execute(text("SELECT 1")))
             with store.engine.raw_connection() as connection:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # no room left in the log either
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # no space left in the log either
             fill(disk)
             store.close()
 
@@ -125,7 +125,7 @@ def sqlite_on_a_small_disk(folder: Path) -> Iterator[tuple[str, Callable[[], Non
 
 @contextmanager
 def read_only_server(kind: str) -> Iterator[tuple[str, Callable[[], None], Callable[[], None]]]:
-    """A database's URL, a function that makes its server read-only, and one that ends that."""
+    """A database's URL, a function that makes its server read-only, and its inverse."""
     with private_server(kind) as server:
 
         def switch(to: str) -> None:

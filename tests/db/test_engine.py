@@ -1,4 +1,4 @@
-"""Transactions on every database: what is tried again, what is not, and what no error may tell."""
+"""Transactions on every database: which errors are retried, and that none quotes a row."""
 
 import secrets
 import socket
@@ -257,7 +257,7 @@ def test_a_mistake_of_ours_is_not_tried_again(store: Store, statement: str) -> N
     assert runs == 1
 
 
-def test_what_raises_leaves_nothing_behind(store: Store) -> None:
+def test_a_transaction_that_raises_leaves_nothing_behind(store: Store) -> None:
     name = fresh_counter(store)
 
     def work(tx: Tx) -> None:
@@ -284,10 +284,10 @@ def test_writers_of_one_process_do_not_disturb_each_other(store: Store) -> None:
 
 def test_ids_that_differ_in_their_letters_case_are_two(store: Store) -> None:
     unique = secrets.token_hex(8)
-    wanted = [("default", f"{unique}-abC1"), ("default", f"{unique}-ABc1")]
-    found = store.write(jobs.find_or_make, wanted, 1)
+    keys = [("default", f"{unique}-abC1"), ("default", f"{unique}-ABc1")]
+    found = store.write(jobs.find_or_make, keys, 1)
     assert len({row.id for row in found.values()}) == 2
-    again = store.write(jobs.find_or_make, reversed(wanted), 2)
+    again = store.write(jobs.find_or_make, reversed(keys), 2)
     assert {name: row.id for name, row in again.items()} == {name: row.id for name, row in found.items()}
     other = ("default", f"{unique}-ABC1")
     assert store.write(jobs.find_or_make, [other], 3).keys() == {other}
@@ -311,7 +311,7 @@ def test_rows_that_a_unique_key_refuses_are_left_out_and_the_others_counted(stor
 
 
 @pytest.mark.parametrize("commits", [True, False])
-def test_whoever_comes_second_with_a_key_waits_for_the_first(store: Store, commits: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_the_second_insert_of_a_key_waits_for_the_first(store: Store, commits: bool) -> None:  # noqa: FBT001 - a parameter of the test
     name = secrets.token_hex(8)
     begun = threading.Event()
 
@@ -366,8 +366,8 @@ def test_an_empty_list_inserts_and_updates_nothing(store: Store) -> None:
 SECRET = "opensesame"
 
 
-def told_by(store: Store, work: Any) -> str:
-    """All that is said of an error: its own text, its causes', its repr."""
+def texts_of_error(store: Store, work: Any) -> str:
+    """All texts of an error: its own, its causes', its repr."""
     with pytest.raises(DBAPIError) as caught:
         store.write(work)
     error = caught.value
@@ -381,7 +381,7 @@ def test_a_refused_row_is_not_quoted_in_the_error(store: Store) -> None:
         tx.execute(insert(Subscriber), row)
         tx.execute(insert(Subscriber), row | {"id": secrets.token_hex(8)})
 
-    said = told_by(store, twice)
+    said = texts_of_error(store, twice)
     assert "subscribers" in said
     assert "IntegrityError" in said or "UniqueViolation" in said
     assert SECRET not in said
@@ -390,7 +390,7 @@ def test_a_refused_row_is_not_quoted_in_the_error(store: Store) -> None:
 def test_a_row_that_breaks_a_rule_is_not_quoted_in_the_error(store: Store) -> None:
     row = {"id": "ep_1", "subscriber_id": "sub_1", "url": f"https://example.com/{SECRET}", "created_at": 1}
     broken = row | {"status": "active", "max_in_flight": 0}
-    said = told_by(store, lambda tx: tx.execute(insert(Endpoint), broken))
+    said = texts_of_error(store, lambda tx: tx.execute(insert(Endpoint), broken))
     assert "ck_endpoints_" in said
     assert SECRET not in said
 
@@ -399,11 +399,11 @@ def test_a_row_that_breaks_a_rule_is_not_quoted_in_the_error(store: Store) -> No
 def test_a_value_of_the_wrong_type_is_not_quoted_in_the_error(store: Store) -> None:
     statement = text("UPDATE counters SET value = :value WHERE name = :name")
     name = fresh_counter(store)
-    said = told_by(store, lambda tx: tx.execute(statement, {"value": SECRET, "name": name}))
+    said = texts_of_error(store, lambda tx: tx.execute(statement, {"value": SECRET, "name": name}))
     assert SECRET not in said
 
 
-def test_a_caller_may_still_tell_what_was_refused(store: Store) -> None:
+def test_a_caller_can_still_distinguish_refusals(store: Store) -> None:
     row = {"id": secrets.token_hex(8), "name": secrets.token_hex(8), "created_at": 1}
 
     def twice(tx: Tx) -> bool:
@@ -418,7 +418,7 @@ def test_a_caller_may_still_tell_what_was_refused(store: Store) -> None:
     assert store.write(twice)
 
 
-def test_what_may_have_been_committed_is_not_run_again_by_write_once(store: Store) -> None:
+def test_write_once_does_not_run_again_after_a_possible_commit(store: Store) -> None:
     """The connection breaks at the commit: nobody knows whether it took place."""
     runs = []
 

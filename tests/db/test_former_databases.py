@@ -118,9 +118,9 @@ def assert_secrets(former: Former) -> None:
         endpoint_secrets.current, rows["subscriber"], None, former.encryption
     )
     signing = former.store.read(secrets.signing, [rows["own_endpoint"]], rows["now"])[rows["own_endpoint"]]
-    assert [former.encryption.open(row.id, row.text) for row in signing] == rows["own_secrets"]
+    assert [former.encryption.decrypt(row.id, row.text) for row in signing] == rows["own_secrets"]
     (own,) = former.world.rows(Endpoint, Endpoint.id == rows["own_endpoint"])
-    assert json.loads(former.encryption.open(own.id, own.headers_sealed)) == {"X-Token": "of the former"}
+    assert json.loads(former.encryption.decrypt(own.id, own.headers_sealed)) == {"X-Token": "of the former"}
     post = idempotency.keyed(rows["subscriber"], "POST", "/v1/watches", "former-key", b"{}")
     stored = former.store.write(idempotency.begin, post, rows["now"])
     assert stored is not None

@@ -1,4 +1,4 @@
-"""What is open is found by its own index: a claim reads few rows, however many have ended.
+"""Open rows are found by their own indexes: a claim reads few rows, however many have ended.
 
 So does what subscribers read page by page, however much there is of it.
 """
@@ -31,8 +31,8 @@ JOBS = 5_000
 ENDPOINTS = 2_000
 ATTEMPTS = 3_000  # of one delivery
 TRIED = f"msg_{'7' * 32}"
-# What foreign keys look up is included.
-FEW = 600  # rows; a claim of what is open here reads far fewer, a scan of anything that has ended far more
+# Rows that foreign keys look up are included.
+FEW = 600  # rows; a claim of the open rows here reads far fewer, a scan of ended rows far more
 STEPS_OF_A_ROW = 10  # virtual machine steps of SQLite, roughly: it counts no rows
 BIG = {"endpoints", "deliveries", "jobs", "watches", "attempts"}
 
@@ -47,7 +47,7 @@ def world(database_url: str, tmp_path: Path, lock_faults: list[str]) -> Iterator
         world = World(store)
         store.write(add_history, world, world.new_subscriber())
         for number in range(5):
-            world.enqueue(2, f"https://owed{number}.example/hook")
+            world.enqueue(2, f"https://pending{number}.example/hook")
         world.register(*(world.request(f"open{n}", timeout=60) for n in range(10)))
         store.write(add_attempts, world)
         store.write(lambda tx: tx.execute(text(ANALYZE[tx.dialect.name])))
@@ -63,7 +63,7 @@ ANALYZE = {
 
 
 def add_history(tx: Tx, world: World, subscriber_id: str) -> None:
-    """Endpoints that are owed nothing, and jobs, watches and deliveries that have ended."""
+    """Endpoints with nothing pending, and jobs, watches and deliveries that have ended."""
     now = world.now
     ended = {"created_at": now, "finished_at": now, "due_at": None}
     owners = [world.new_id("ep") for _ in range(ENDPOINTS)]
@@ -78,16 +78,16 @@ def add_history(tx: Tx, world: World, subscriber_id: str) -> None:
         tx.execute(insert(Job), [of_source | {"job_id": f"due{number}"} for number in range(JOBS)])
     watch = ended | {"subscriber_id": subscriber_id, "status": "success", "expires_at": now}
     watch |= {"events": ALL_EVENTS, "user_metadata": "{}", "missing_base": 0}
-    told = [(world.new_id("wat"), key, owners[number % ENDPOINTS]) for number, key in enumerate(keys)]
-    rows = [watch | {"id": watch_id, "job": key, "endpoint_id": owner} for watch_id, key, owner in told]
+    watches = [(world.new_id("wat"), key, owners[number % ENDPOINTS]) for number, key in enumerate(keys)]
+    rows = [watch | {"id": watch_id, "job": key, "endpoint_id": owner} for watch_id, key, owner in watches]
     tx.execute(insert(Watch), rows)
     delivered = ended | {"status": "delivered", "delivered_at": now}
     sent = [
         deliveries.new_row(
             world.new_id("msg"),
             subscriber_id=subscriber_id,
-            watch_id=told[number % JOBS][0],
-            endpoint_id=told[number % JOBS][2],
+            watch_id=watches[number % JOBS][0],
+            endpoint_id=watches[number % JOBS][2],
             event="ai_job.success",
             payload_bytes=100,
             now=now,
@@ -170,7 +170,7 @@ def look_for_work(tx: Tx, _world: World) -> object:
 
 
 def look_for_overdue(tx: Tx, world: World) -> object:
-    url = "https://owed0.example/hook"
+    url = "https://pending0.example/hook"
     pending = endpoints.find_by_urls(tx, world.subscriber_id, [url])[url]
     assert (
         len(
@@ -209,8 +209,7 @@ def list_active_endpoints(tx: Tx, world: World) -> object:
 # The primary key of the attempts, as each database calls it.
 KEY_OF_ATTEMPTS = ("sqlite_autoindex_attempts", "pk_attempts", "PRIMARY")
 
-# What does each, the indexes it is to use, and how many rows it may read beside the few that are
-# open.
+# The work, the indexes it must use, and how many rows it may read beside the few open rows.
 PASSES: dict[str, tuple[Pass, set[str | tuple[str, ...]], int]] = {
     "claim of deliveries": (claim_deliveries, {"ix_endpoints_", "ix_deliveries_due"}, 0),
     "claim of jobs": (claim_jobs, {"ix_jobs_due", "ix_watches_job"}, 0),
@@ -224,14 +223,14 @@ PASSES: dict[str, tuple[Pass, set[str | tuple[str, ...]], int]] = {
 }
 
 
-def test_every_pass_reads_few_rows_by_the_indexes_of_what_is_open(world: World) -> None:
+def test_every_pass_reads_few_rows_by_the_indexes_of_open_rows(world: World) -> None:
     # One test for all, so that the history is made once for each database.
-    for name, (work, wanted, more) in PASSES.items():
+    for name, (work, expected, more) in PASSES.items():
         assert rows_read_by(world, work) < FEW + more, name
-        if wanted:
+        if expected:
             used, scanned = indexes_and_scans_of(world, work)
             assert not scanned & BIG, name
-            assert all(any(index.startswith(prefix) for index in used) for prefix in wanted), (name, used)
+            assert all(any(index.startswith(prefix) for index in used) for prefix in expected), (name, used)
 
 
 def rows_read_by(world: World, work: Pass) -> int:

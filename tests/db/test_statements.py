@@ -1,4 +1,4 @@
-"""Statements that each database spells in its own way do the same on all of them."""
+"""Statements whose SQL differs between databases do the same on all of them."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def test_rows_inserted_together_hold_what_they_were_given(store: Store) -> None:
     assert kept == rows
 
 
-def test_a_claimed_row_tells_of_its_job_in_the_order_of_the_message() -> None:
+def test_a_claimed_row_has_its_jobs_columns_in_the_order_of_the_message() -> None:
     first, last = ClaimedDelivery._fields.index("job_id"), ClaimedDelivery._fields.index("rotations")
-    told = [name.removeprefix("job_") for name in ClaimedDelivery._fields[first + 1 : last]]
-    assert ["job_id", *told, "job_query"] == list(Ended._fields[4:])
+    names = [name.removeprefix("job_") for name in ClaimedDelivery._fields[first + 1 : last]]
+    assert ["job_id", *names, "job_query"] == list(Ended._fields[4:])

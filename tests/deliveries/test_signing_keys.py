@@ -184,7 +184,7 @@ def test_headers_that_were_changed_or_sealed_anew_leave_nothing_behind(world: Wo
     ring = Keyring(world.store, between)
     endpoint_id = claim_one(world).endpoint_id
     for number in range(50):
-        sealed = ENCRYPTION.seal(endpoint_id, json.dumps({"X-Key": str(number)}))
+        sealed = ENCRYPTION.encrypt(endpoint_id, json.dumps({"X-Key": str(number)}))
         world.set_endpoint(HOOK, headers_sealed=sealed)
         assert headers_of(ring, world) == {"X-Key": str(number)}
     assert reencryption.reencrypt(world.store, between, reencryption.KINDS[1]).count == 1
@@ -203,7 +203,7 @@ def test_nothing_is_kept_beyond_a_minute_of_endpoints_that_send_no_more(world: W
     for number in range(5):
         url = f"{HOOK}/{number}"
         world.enqueue(1, url)
-        world.set_endpoint(url, headers_sealed=ENCRYPTION.seal(world.endpoint(url).id, '{"X-Key": "v"}'))
+        world.set_endpoint(url, headers_sealed=ENCRYPTION.encrypt(world.endpoint(url).id, '{"X-Key": "v"}'))
     taken = world.claim().taken
     ring.fetch(taken, world.now)
     assert [ring.headers(one.endpoint_id, one.headers_sealed) for one in taken] == [(("X-Key", "v"),)] * 5

@@ -20,46 +20,46 @@ SECRET = "whsec_opensesame"
 
 
 @given(secret=st.text(st.characters(codec="utf-8")), row_id=st.text(st.characters(codec="utf-8")))
-def test_what_is_sealed_opens_again_and_never_reads_the_same_twice(secret: str, row_id: str) -> None:
+def test_an_encrypted_text_decrypts_and_never_reads_the_same_twice(secret: str, row_id: str) -> None:
     encryption = Encryption([NEW])
-    sealed = encryption.seal(row_id, secret)
-    assert encryption.open(row_id, sealed) == secret
-    assert encryption.seal(row_id, secret) != sealed
-    assert sealed.isascii()
+    encrypted = encryption.encrypt(row_id, secret)
+    assert encryption.decrypt(row_id, encrypted) == secret
+    assert encryption.encrypt(row_id, secret) != encrypted
+    assert encrypted.isascii()
 
 
-def test_the_first_key_of_the_ring_seals_and_every_key_opens() -> None:
-    old = Encryption([OLD]).seal("sec_1", SECRET)
+def test_the_first_key_of_the_ring_encrypts_and_every_key_decrypts() -> None:
+    old = Encryption([OLD]).encrypt("sec_1", SECRET)
     ring = Encryption([NEW, OLD])
-    assert ring.open("sec_1", old) == SECRET
-    new = ring.seal("sec_1", SECRET)
+    assert ring.decrypt("sec_1", old) == SECRET
+    new = ring.encrypt("sec_1", SECRET)
     assert new.startswith(f"{key_id(NEW)}:")
-    assert Encryption([OLD, NEW]).open("sec_1", new) == SECRET
-    assert Encryption([NEW]).open("sec_1", new) == SECRET
+    assert Encryption([OLD, NEW]).decrypt("sec_1", new) == SECRET
+    assert Encryption([NEW]).decrypt("sec_1", new) == SECRET
 
 
-def complaint(encryption: Encryption, row_id: str, sealed: str) -> str:
+def complaint(encryption: Encryption, row_id: str, encrypted: str) -> str:
     with pytest.raises(SettingsError) as caught:
-        encryption.open(row_id, sealed)
+        encryption.decrypt(row_id, encrypted)
     assert caught.value.__cause__ is None
     (sentence,) = caught.value.problems
     return sentence
 
 
 def test_a_missing_key_is_named_by_its_id() -> None:
-    sentence = complaint(Encryption([NEW, OTHER]), "sec_1", Encryption([OLD]).seal("sec_1", SECRET))
+    sentence = complaint(Encryption([NEW, OTHER]), "sec_1", Encryption([OLD]).encrypt("sec_1", SECRET))
     assert "RELAY_MASTER_KEY" in sentence
     assert key_id(OLD) in sentence
 
 
-def test_a_sealed_text_does_not_open_in_another_row() -> None:
+def test_no_other_row_decrypts_an_encrypted_text() -> None:
     encryption = Encryption([NEW])
-    assert "sec_2" in complaint(encryption, "sec_2", encryption.seal("sec_1", SECRET))
+    assert "sec_2" in complaint(encryption, "sec_2", encryption.encrypt("sec_1", SECRET))
 
 
 def altered() -> list[str]:
-    sealed = Encryption([NEW]).seal("sec_1", SECRET)
-    name, _, payload = sealed.partition(":")
+    encrypted = Encryption([NEW]).encrypt("sec_1", SECRET)
+    name, _, payload = encrypted.partition(":")
     raw = bytearray(base64.b64decode(payload))
     raw[-1] ^= 1
     flipped = base64.b64encode(bytes(raw)).decode()
@@ -68,13 +68,13 @@ def altered() -> list[str]:
 
 
 def test_an_altered_text_is_named_by_its_row_and_not_quoted() -> None:
-    for sealed in altered():
-        sentence = complaint(Encryption([NEW]), "sec_1", sealed)
-        assert "sec_1" in sentence, sealed
-        assert "opensesame" not in sentence, sealed
+    for encrypted in altered():
+        sentence = complaint(Encryption([NEW]), "sec_1", encrypted)
+        assert "sec_1" in sentence, encrypted
+        assert "opensesame" not in sentence, encrypted
 
 
-def test_neither_a_vault_nor_a_key_id_tells_the_key() -> None:
+def test_neither_an_encryption_nor_a_key_id_reveals_the_key() -> None:
     assert len(key_id(NEW)) == 8
     assert key_id(NEW) != key_id(OLD)
     encryption = Encryption([NEW])
@@ -137,8 +137,8 @@ def test_a_damaged_key_file_is_named_and_not_quoted(tmp_path: Path, content: byt
     path.write_bytes(content)
     with pytest.raises(SettingsError, match=r"relay\.db\.key: .*key|base64") as caught:
         key_beside(tmp_path / "relay.db")
-    told = content.decode("latin-1").strip()
-    assert not told or told not in str(caught.value)
+    quoted = content.decode("latin-1").strip()
+    assert not quoted or quoted not in str(caught.value)
     assert path.read_bytes() == content
 
 

@@ -1,4 +1,4 @@
-"""`secrets rotate`: everything is sealed anew under the first key, while everything goes on."""
+"""`secrets rotate`: re-encrypts every secret under the first key, while Relay runs."""
 
 import base64
 import threading
@@ -35,7 +35,7 @@ def rotate(store: Store, encryption: Encryption = BETWEEN) -> dict[str, int]:
     return {kind.name: reencryption.reencrypt(store, encryption, kind).count for kind in reencryption.KINDS}
 
 
-def sealed_texts(store: Store) -> list[str]:
+def encrypted_texts(store: Store) -> list[str]:
     def read(tx: Tx) -> list[str | None]:
         columns = (SigningSecret.sealed, Endpoint.headers_sealed, IdempotentAnswer.answer)
         return [text for column in columns for text in tx.scalars(select(column))]
@@ -44,7 +44,7 @@ def sealed_texts(store: Store) -> list[str]:
 
 
 def make_everything(caller: Caller) -> dict[str, object]:
-    """A secret of every kind, and an answer with a secret that an Idempotency-Key keeps."""
+    """A secret of every kind, and a stored response with a secret, under an Idempotency-Key."""
     body = {"url": "https://h.example.com/in", "headers": {"X-Key": "s3cret"}}
     made: dict[str, object] = caller.post("/v1/endpoints", body, key="k").json
     return made
@@ -54,46 +54,50 @@ def test_everything_opens_without_the_old_key_afterwards(own_store: Store, new_i
     with serving(context_for_tests(own_store, BEFORE)) as port:
         caller = new_caller(port, own_store, BEFORE, new_id)
         made = make_everything(caller)
-    assert rotate(own_store) == {"signing secrets": 2, "endpoints' headers": 1, "kept answers": 1}
-    assert {text[:9] for text in sealed_texts(own_store)} == {f"{AFTER.first}:"}
+    assert rotate(own_store) == {"signing secrets": 2, "endpoints' headers": 1, "stored responses": 1}
+    assert {text[:9] for text in encrypted_texts(own_store)} == {f"{AFTER.first}:"}
     with serving(context_for_tests(own_store, AFTER)) as port:
         again = Caller(port, caller.subscriber_id, caller.api_key)
         assert again.get("/v1/secret").json == {"secret": caller.secret}
         assert again.get(f"/v1/endpoints/{made['id']}").json["headers"] == {"X-Key": "•••"}
         assert make_everything(again) == made
-    assert rotate(own_store) == {"signing secrets": 0, "endpoints' headers": 0, "kept answers": 0}
+    assert rotate(own_store) == {"signing secrets": 0, "endpoints' headers": 0, "stored responses": 0}
 
 
-def test_more_than_a_batch_is_gone_through(
+def test_more_than_a_batch_is_re_encrypted(
     own_store: Store, new_id: NewId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reencryption, "BATCH", 3)
     with serving(context_for_tests(own_store, BEFORE)) as port:
         for _ in range(8):
             make_everything(new_caller(port, own_store, BEFORE, new_id))
-    assert rotate(own_store) == {"signing secrets": 16, "endpoints' headers": 8, "kept answers": 8}
+    assert rotate(own_store) == {"signing secrets": 16, "endpoints' headers": 8, "stored responses": 8}
 
 
-def test_what_is_kept_unsealed_is_left_as_it_is(own_store: Store, new_id: NewId) -> None:
+def test_a_response_stored_without_encryption_stays_as_it_is(own_store: Store, new_id: NewId) -> None:
     with serving(context_for_tests(own_store, BEFORE)) as port:
         new_caller(port, own_store, BEFORE, new_id).post(
             "/v1/watches", {"job_id": "j", "callback_url": "https://h.example.com/in"}, key="k"
         )
-    assert rotate(own_store)["kept answers"] == 0
+    assert rotate(own_store)["stored responses"] == 0
 
 
-def test_one_that_does_not_open_is_told_of_and_stops_nothing(own_store: Store, new_id: NewId) -> None:
+def test_a_text_that_cannot_be_decrypted_is_reported_and_stops_nothing(
+    own_store: Store, new_id: NewId
+) -> None:
     with serving(context_for_tests(own_store, BEFORE)) as port:
         first = new_caller(port, own_store, BEFORE, new_id)
         new_caller(port, own_store, BEFORE, new_id)
     broken = update(SigningSecret).where(SigningSecret.subscriber_id == first.subscriber_id)
     own_store.write(lambda tx: tx.execute(broken.values(sealed=f"{BEFORE.first}:AAAA")))
     result = reencryption.reencrypt(own_store, BETWEEN, reencryption.KINDS[0])
-    assert (result.count, len(result.unopened)) == (1, 1)
-    assert "does not open" in result.unopened[0]
+    assert (result.count, len(result.problems)) == (1, 1)
+    assert "can't be decrypted" in result.problems[0]
 
 
-def test_nothing_stops_for_it(own_store: Store, new_id: NewId, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_go_on_during_a_re_encryption(
+    own_store: Store, new_id: NewId, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Meanwhile a web process writes secrets and a dispatcher signs, with the ring of two keys."""
     monkeypatch.setattr(reencryption, "BATCH", 2)
     with serving(context_for_tests(own_store, BEFORE)) as port:
@@ -141,13 +145,13 @@ def test_nothing_stops_for_it(own_store: Store, new_id: NewId, monkeypatch: pyte
     assert set(statuses) == {200}
     assert min(signed) >= 1
     rotate(own_store)
-    assert {text[:9] for text in sealed_texts(own_store)} == {f"{AFTER.first}:"}
+    assert {text[:9] for text in encrypted_texts(own_store)} == {f"{AFTER.first}:"}
 
 
 # The command, and the key that lies beside a SQLite database.
 
 
-def test_the_command_tells_what_it_did_and_what_is_to_be_done(
+def test_the_command_says_what_it_did_and_what_is_to_be_done(
     own_database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def run(*arguments: str, ring: tuple[bytes, ...]) -> tuple[int, str, str]:
@@ -157,14 +161,14 @@ def test_the_command_tells_what_it_did_and_what_is_to_be_done(
         return code, *capsys.readouterr()
 
     run("subscriber", "add", "x", ring=(OLD,))
-    code, told, _ = run("secrets", "rotate", ring=(NEW,))
-    assert (code, "0 signing secrets" in told) == (1, True)
-    code, told, _ = run("secrets", "rotate", ring=(NEW, OLD))
+    code, output, _ = run("secrets", "rotate", ring=(NEW,))
+    assert (code, "0 signing secrets" in output) == (1, True)
+    code, output, _ = run("secrets", "rotate", ring=(NEW, OLD))
     assert code == 0
-    assert f"under the key with id {AFTER.first}: 1 signing secrets, 0 endpoints' headers" in told
-    assert f"Nothing is sealed under {BEFORE.first} any more" in told
-    code, told, complaints = run("secrets", "rotate", ring=(NEW,))
-    assert (code, "any more" in told, complaints) == (0, False, "")
+    assert f"under the key with id {AFTER.first}: 1 signing secrets, 0 endpoints' headers" in output
+    assert f"Nothing is encrypted under {BEFORE.first} any more" in output
+    code, output, complaints = run("secrets", "rotate", ring=(NEW,))
+    assert (code, "any more" in output, complaints) == (0, False, "")
 
 
 def environ(tmp_path: Path, *keys: bytes) -> dict[str, str]:
@@ -172,12 +176,12 @@ def environ(tmp_path: Path, *keys: bytes) -> dict[str, str]:
     return {"DATABASE_URL": f"sqlite:///{tmp_path}/relay.db"} | ({"RELAY_MASTER_KEY": ring} if ring else {})
 
 
-def test_whoever_moves_from_the_key_file_to_the_variable_can_open_everything(tmp_path: Path) -> None:
-    sealed = build_encryption(load(environ(tmp_path))).seal("sec_1", "whsec_x")
+def test_a_ring_in_the_variable_decrypts_texts_of_the_key_file_too(tmp_path: Path) -> None:
+    sealed = build_encryption(load(environ(tmp_path))).encrypt("sec_1", "whsec_x")
     file = key_file(tmp_path / "relay.db")
     moved = build_encryption(load(environ(tmp_path, NEW)))
     assert (moved.first, len(moved.others)) == (AFTER.first, 1)
-    assert moved.open("sec_1", sealed) == "whsec_x"
+    assert moved.decrypt("sec_1", sealed) == "whsec_x"
     key, _ = key_beside(tmp_path / "relay.db")
     assert build_encryption(load(environ(tmp_path, NEW, key))).others == moved.others
     file.unlink()
@@ -185,7 +189,7 @@ def test_whoever_moves_from_the_key_file_to_the_variable_can_open_everything(tmp
     assert not file.exists()
 
 
-def test_a_damaged_key_file_is_told_of_also_beside_the_variable(tmp_path: Path) -> None:
+def test_a_damaged_key_file_is_reported_beside_the_variable_too(tmp_path: Path) -> None:
     key_file(tmp_path / "relay.db").write_text("short")
     with pytest.raises(SettingsError, match=r"relay\.db\.key"):
         build_encryption(load(environ(tmp_path, NEW)))

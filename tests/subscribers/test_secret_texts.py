@@ -29,7 +29,7 @@ def test_a_new_secret_needs_32_bytes() -> None:
         "whsec_" + base64.b64encode(b"x" * 65).decode(),
     ],
 )
-def test_what_is_no_secret_is_refused_without_quoting_it(secret: str) -> None:
+def test_a_text_that_is_no_secret_is_refused_without_quoting_it(secret: str) -> None:
     with pytest.raises(ValueError, match=r"the secret .*copy it whole") as refused:
         parse_secret(secret)
     assert len(secret) < 10 or secret[8:] not in str(refused.value)

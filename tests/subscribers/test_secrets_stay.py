@@ -16,7 +16,7 @@ from tests.support.provider import Provider, running_provider
 
 pytestmark = pytest.mark.processes
 
-MARK = "tattle"  # in everything that must not be told
+MARK = "tattle"  # in everything that must stay secret
 METADATA = {"order": f"{MARK}-metadata"}
 HEADERS = {"x-token": f"{MARK}-header"}
 ADMIN = "admin-token-of-tests"
@@ -51,7 +51,7 @@ def answer(received: Received) -> Answer:
     return ANSWERS[received.path.split("/")[1]]
 
 
-def test_K2_a_relay_that_meets_every_failure_tells_no_secret(fleet: Fleet, provider: Provider) -> None:
+def test_K2_a_relay_that_meets_every_failure_reveals_no_secret(fleet: Fleet, provider: Provider) -> None:
     relay = fleet.relay()
     relay.provider_url = provider.url
     relay.start()
@@ -81,12 +81,12 @@ def test_K2_a_relay_that_meets_every_failure_tells_no_secret(fleet: Fleet, provi
             f"{relay.url}/metrics", headers={"Authorization": f"Bearer {ADMIN}"}, timeout=10
         ).text
         relay.stop()
-    told = {"metrics": metrics, "settings": relay.command("settings")}
-    told |= {f"problem {n}": text for n, text in enumerate(problems)}
-    told |= {log.name: log.read_text() for log in sorted(relay.folder.glob("*.log"))}
-    check_failures_happened(fleet, told)
+    outputs = {"metrics": metrics, "settings": relay.command("settings")}
+    outputs |= {f"problem {n}": text for n, text in enumerate(problems)}
+    outputs |= {log.name: log.read_text() for log in sorted(relay.folder.glob("*.log"))}
+    check_failures_happened(fleet, outputs)
     assert [
-        (where, secret) for where, text in told.items() for secret in (MARK, *secrets) if secret in text
+        (where, secret) for where, text in outputs.items() for secret in (MARK, *secrets) if secret in text
     ] == []
 
 
@@ -149,10 +149,10 @@ def secrets_of_endpoints(relay: Relay) -> set[str]:
     }
 
 
-def check_failures_happened(fleet: Fleet, told: Mapping[str, str]) -> None:
-    """That what could have told something did happen, and was logged."""
+def check_failures_happened(fleet: Fleet, outputs: Mapping[str, str]) -> None:
+    """The failures that could reveal a secret did happen, and were logged."""
     classes = {"http_5xx", "http_4xx", "redirect", "timeout", "connect", "tls", "dns", "internal", None}
     assert fleet.errors().keys() == classes
-    said = {json.loads(line)["event"] for line in told["dispatcher.log"].splitlines()}
+    said = {json.loads(line)["event"] for line in outputs["dispatcher.log"].splitlines()}
     assert said >= {"attempt_ended", "endpoint_turned", "pass_failed"}
-    assert {"web.log", "poller.log", "dispatcher.log"} <= told.keys()
+    assert {"web.log", "poller.log", "dispatcher.log"} <= outputs.keys()

@@ -244,7 +244,7 @@ def _document(endpoint: endpoint_views.EndpointView) -> Document:
 def _masked_headers(row: Any) -> dict[str, str] | None:
     """The names of the custom headers; None where they can't be decrypted, to show the rest."""
     try:
-        headers = json.loads(ctx.encryption.open(row.id, row.headers_sealed)) if row.headers_sealed else {}
+        headers = json.loads(ctx.encryption.decrypt(row.id, row.headers_sealed)) if row.headers_sealed else {}
     except SettingsError:
         return None
     return dict.fromkeys(headers, MASK)

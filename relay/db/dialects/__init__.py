@@ -36,14 +36,14 @@ CLASSES: Mapping[tuple[str, ...], type[Dialect]] = {
 
 
 class _Dialects(dict[str, Dialect]):
-    """Name → dialect; a name that is not there raises LookupError with those that are."""
+    """Name → dialect; an unknown name raises LookupError with the known names."""
 
     def __missing__(self, name: str) -> Dialect:
         raise LookupError(f"Relay knows no database {name!r}; it knows {', '.join(self)}")
 
 
 def registered(classes: Mapping[tuple[str, ...], type[Dialect]]) -> Mapping[str, Dialect]:
-    """URL scheme → dialect. Raises TypeError with a list of all that a class lacks."""
+    """URL scheme → dialect. Raises TypeError with a list of the members that a class lacks."""
     dialects = _Dialects()
     for schemes, of in classes.items():
         lacking = sorted(of.__abstractmethods__)
@@ -58,7 +58,7 @@ _BY_NAME = _Dialects({dialect.name: dialect for dialect in DIALECTS.values()})
 
 
 def dialect_of(tx: Tx | Engine) -> Dialect:
-    """The dialect of a transaction, or of what it runs on."""
+    """The dialect of a transaction or an engine."""
     return _BY_NAME[tx.dialect.name]
 
 
@@ -69,7 +69,7 @@ def driver_url(database_url: str) -> URL:
 
 
 def url_forms() -> str:
-    """The forms of URLs that are taken, for people."""
+    """The accepted forms of URLs, for people."""
     prefixes: dict[str, list[str]] = {}
     for scheme, dialect in DIALECTS.items():
         prefixes.setdefault(dialect.url_form, []).append(scheme + dialect.url_prefix)

@@ -30,10 +30,10 @@ MOST_BRANCHES = 256  # of one UNION: SQLite takes 500
 
 
 class ErrorKind(enum.Enum):
-    """What an error of the database asks for."""
+    """How a transaction reacts to an error of the database."""
 
-    TRANSIENT = enum.auto()  # contention, or a database that is away: run the whole transaction again
-    LOCK_WAIT = enum.auto()  # the same, after another transaction's lock was not given in time
+    TRANSIENT = enum.auto()  # contention, or no database: run the whole transaction again
+    LOCK_WAIT = enum.auto()  # the same, after waiting too long for another transaction's lock
     PERMANENT = enum.auto()  # the statement or the row is wrong
 
 
@@ -92,7 +92,7 @@ class Dialect(ABC):
         """
 
     def engine(self, url: URL, pool_size: int, **options: Any) -> Engine:
-        """Make an engine with the options that are alike on every database."""
+        """Make an engine with the options that every database shares."""
         return create_engine(
             url,
             hide_parameters=True,
@@ -142,16 +142,16 @@ class Dialect(ABC):
 
     @abstractmethod
     def insert_if_absent(self, tx: Tx, table: Any, rows: Sequence[Mapping[str, Any]]) -> int:
-        """Insert rows, of which there is one at least, but those that a UNIQUE key refuses.
+        """Insert rows, at least one, except rows that a UNIQUE key refuses.
 
         Returns how many were inserted. Where another transaction is just inserting the same key,
-        this waits for its end. What else is wrong with a row raises.
+        this waits for its end. Any other fault of a row raises.
         """
 
     def insert_many(
         self, tx: Tx, table: Any, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
     ) -> None:
-        """Insert rows of integers and text, of which there is one at least, given as tuples."""
+        """Insert rows, at least one, given as tuples of integers and text."""
         tx.exec_driver_sql(_insert_statement(self, table, columns), list(rows))
 
     def among(self, column: Any, values: Sequence[Any]) -> ColumnElement[bool]:

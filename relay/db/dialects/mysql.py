@@ -79,7 +79,7 @@ class MysqlDialect(Dialect):
         return QUOTED_VALUE.sub("'…'", str(error.args[-1]))
 
     def insert_if_absent(self, tx: Tx, table: Any, rows: Sequence[Mapping[str, Any]]) -> int:
-        """By IGNORE, which makes a warning of what else is wrong too, such as a missing value."""
+        """By IGNORE, which turns other faults into warnings too, such as a missing value."""
         statement = insert(table).prefix_with("IGNORE").values(list(rows))
         result = tx.execute(statement, execution_options={"preserve_rowcount": True})
         if result.context.cursor.warning_count:

@@ -32,7 +32,7 @@ TRANSIENT = ("08", "40001", "40P01", "57014", "57P01", "57P02", "57P03", "25P03"
 LOCK_NOT_AVAILABLE = "55P03"
 QUOTED_VALUE = re.compile(r"(?<=: )(['\"]).*\1", re.DOTALL)  # as in: invalid input syntax: "…"
 LONGEST_TEXT = 500_000_000  # bytes; PostgreSQL itself ends at a thousand million
-MIGRATION_LOCK = 7_305_911  # advisory locks are numbers; any will do that nobody else uses
+MIGRATION_LOCK = 7_305_911  # advisory locks are numbers; this one is used for nothing else
 
 
 class PostgresqlDialect(Dialect):
@@ -106,7 +106,7 @@ class PostgresqlDialect(Dialect):
         return int(tx.execute(text(clock)).scalar_one())
 
     def longest_text(self, tx: Tx) -> int:  # noqa: ARG002 - the same for every database
-        """The limit of a value, less some room for other columns."""
+        """The limit of a value, less some space for other columns."""
         return LONGEST_TEXT
 
     def ascii_text(self, length: int) -> TypeEngine[str]:

@@ -60,10 +60,10 @@ class SqliteDialect(Dialect):
         engine = self.engine(url, pool_size, connect_args=options)
 
         def make_private(*_arguments: object) -> None:
-            """SQLite makes files that everybody may read; its others take this one's mode."""
+            """SQLite makes files that all may read; its WAL and index take this file's mode."""
             path = url.database or ":memory:"
             if path != ":memory:" and not path.startswith("file:"):
-                with contextlib.suppress(OSError):  # it is there, or the connection will say what is wrong
+                with contextlib.suppress(OSError):  # the file exists, or connecting raises the reason
                     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
         def prepare(connection: Any, _record: Any) -> None:
@@ -113,11 +113,11 @@ class SqliteDialect(Dialect):
         return time.time_ns() // 1000
 
     def longest_text(self, tx: Tx) -> int:  # noqa: ARG002 - the same for every database
-        """The limit that is compiled in, less some room for other columns."""
+        """The limit that is compiled in, less some space for other columns."""
         return LONGEST_TEXT
 
     def ascii_text(self, length: int) -> TypeEngine[str]:
-        """SQLite compares bytes unless told otherwise."""
+        """SQLite compares bytes by default."""
         return String(length)
 
     def short_text(self, length: int) -> TypeEngine[str]:

@@ -2,7 +2,7 @@
 
 Times are BIGINT microseconds. Ids, hashes, states and tokens are ASCII compared byte by byte, so
 that `abC1` and `ABc1` are two jobs on every database. A finished row has `due_at` NULL, and the
-indexes of claims are partial where the database can: their size depends on the open rows only.
+indexes of claims are partial where the database can: they grow with the open rows only.
 """
 
 from relay.db.tables.base import ID, Base

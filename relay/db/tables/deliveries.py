@@ -81,7 +81,7 @@ class Listing(Base):
 
     @classmethod
     def constraints(cls) -> tuple[Any, ...]:
-        """Lists go by id, which is by time."""
+        """Lists are sorted by id, which sorts by time."""
         return (
             Index("ix_delivery_listings_subscriber", "subscriber_id", "delivery_id"),
             Index("ix_delivery_listings_endpoint", "endpoint_id", "delivery_id"),
@@ -110,11 +110,11 @@ class Attempt(Base):
 
 
 class BulkRetry(Base):
-    """An order to send again all deliveries that match, processed in batches by id.
+    """An order to send all matching deliveries again, processed in batches by id.
 
-    It takes those that had ended when it was given, so a delivery that fails again meanwhile is not
-    taken twice. `after_id` is the last id processed; `due_at` is when the order was last worked on,
-    NULL once it is done.
+    It takes deliveries that had ended when the order was given, so a delivery that fails again
+    meanwhile is not taken twice. `after_id` is the last id processed; `due_at` is when the order
+    was last worked on, NULL once it is done.
     """
 
     __tablename__ = "bulk_retries"

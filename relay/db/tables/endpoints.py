@@ -20,7 +20,7 @@ from relay.db.tables.base import HASH, ID, STATE, Base, one_of, open_only
 
 
 class Endpoint(Base):
-    """A callback URL of a subscriber: what is paused, limited and disabled as one.
+    """A callback URL of a subscriber: paused, limited and disabled as a whole.
 
     `ready_at` is never later than the first moment at which something could be sent; it is NULL
     when nothing is pending, and while the endpoint is paused, disabled or deleted. `not_before`
@@ -29,8 +29,8 @@ class Endpoint(Base):
     `concurrency_limit` is how many deliveries may be in flight now (slow start). `warmed_up` is 0
     until the endpoint has answered, and again after a run of failures. `opened_at` and
     `probe_count` belong to an open circuit. The wait of its deliveries counts from `blocked_since`,
-    which outlives recoveries of less than an hour (`endpoints.rules.circuit_breaker`). What was due
-    before `recovered_at` is its backlog.
+    which outlives recoveries of less than an hour (`endpoints.rules.circuit_breaker`). Deliveries
+    due before `recovered_at` are its backlog.
 
     `held_at` is when it was paused or disabled. `notices` is 1 where the subscriber wants the
     notices about other endpoints; `notice_at` is set while the notice about this one is pending.

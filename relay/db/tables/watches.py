@@ -14,8 +14,8 @@ from relay.db.tables.base import HASH, ID, STATE, Base, one_of, open_only
 class Watch(Base):
     """A webhook to this endpoint when this job ends.
 
-    `query` is the part of the callback URL after its `?`. `waiting_key` is the hash of what makes
-    two watches equal, set while the watch waits. `missing_base` is the job's `missing_count` at
+    `query` is the part of the callback URL after its `?`. `waiting_key` is the same hash
+    for equal watches, set while the watch waits. `missing_base` is the job's `missing_count` at
     registration.
     """
 

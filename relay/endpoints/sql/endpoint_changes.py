@@ -117,7 +117,7 @@ def _columns(settings: Mapping[str, Any], endpoint_id: str, encryption: Encrypti
         values["notices"] = int(values["notices"])
     if "headers" in settings:
         headers = settings["headers"]
-        values["headers_sealed"] = encryption.seal(endpoint_id, json.dumps(headers)) if headers else None
+        values["headers_sealed"] = encryption.encrypt(endpoint_id, json.dumps(headers)) if headers else None
     return values
 
 

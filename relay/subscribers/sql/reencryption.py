@@ -1,6 +1,6 @@
 """Re-encrypts every secret under the first key of the ring, in batches, while Relay runs.
 
-Processes that run with the old ring can't open what is sealed under a key they lack: give every
+Processes that run with the old ring can't decrypt texts under a key they lack: give every
 process the new ring (new key first, old ones behind it) before this runs, and take the old keys
 away after it.
 """
@@ -33,19 +33,19 @@ class Kind:
 KINDS = (
     Kind("signing secrets", SigningSecret.id, SigningSecret.sealed),
     Kind("endpoints' headers", Endpoint.id, Endpoint.headers_sealed),
-    Kind("kept answers", IdempotentAnswer.key, IdempotentAnswer.answer, (IdempotentAnswer.sealed == 1,)),
+    Kind("stored responses", IdempotentAnswer.key, IdempotentAnswer.answer, (IdempotentAnswer.sealed == 1,)),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Reencrypted:
-    """How many texts were sealed anew, and a sentence for each that does not open.
+    """How many texts were re-encrypted, and the problem of each that can't be decrypted.
 
-    `last` is the key behind which there may be more, None at the end.
+    `last` is the last key of a full batch, after which there may be more; None at the end.
     """
 
     count: int
-    unopened: list[str]
+    problems: list[str]
     last: str | None = None
 
 
@@ -56,18 +56,18 @@ def reencrypt(store: Store, encryption: Encryption, kind: Kind) -> Reencrypted:
         result = _round(store, encryption, kind)
         total += result.count
         if result.count == 0:
-            return Reencrypted(total, result.unopened)
+            return Reencrypted(total, result.problems)
 
 
 def _round(store: Store, encryption: Encryption, kind: Kind) -> Reencrypted:
     total, after = 0, ""
-    unopened: list[str] = []
+    problems: list[str] = []
     while True:
         batch = store.write(_batch, encryption, kind, after)
         total += batch.count
-        unopened += batch.unopened
+        problems += batch.problems
         if batch.last is None:
-            return Reencrypted(total, unopened)
+            return Reencrypted(total, problems)
         after = batch.last
 
 
@@ -79,7 +79,7 @@ def _batch(tx: Tx, encryption: Encryption, kind: Kind, after: str) -> Reencrypte
         .order_by(kind.key)
         .limit(BATCH)
     ).all()
-    unopened = []
+    problems = []
     changes = []
     for row in rows:
         try:
@@ -87,17 +87,16 @@ def _batch(tx: Tx, encryption: Encryption, kind: Kind, after: str) -> Reencrypte
                 {
                     "row": row.row,
                     "old": row.old,
-                    "new": encryption.seal(row.row, encryption.open(row.row, row.old)),
+                    "new": encryption.encrypt(row.row, encryption.decrypt(row.row, row.old)),
                 }
             )
         except SettingsError as error:
-            unopened += error.problems
+            problems += error.problems
     statement = (
         update(kind.key.class_)
-        .where(
-            kind.key == bindparam("row"), kind.text == bindparam("old")
-        )  # changed since: sealed anew already
+        # A text that has changed since is under the first key already.
+        .where(kind.key == bindparam("row"), kind.text == bindparam("old"))
         .values({kind.text.key: bindparam("new")})
     )
     update_rows(tx, statement, changes)
-    return Reencrypted(len(changes), unopened, rows[-1].row if len(rows) == BATCH else None)
+    return Reencrypted(len(changes), problems, rows[-1].row if len(rows) == BATCH else None)

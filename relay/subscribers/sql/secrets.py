@@ -1,6 +1,6 @@
 """Signing secrets of subscribers and of endpoints: made, read, and rotated with an overlap.
 
-The newest with `expires_at` NULL is current; those with it set sign beside it until then. An
+The newest secret with `expires_at` NULL is current; the others sign beside it until they expire. An
 endpoint without a secret of its own signs with its subscriber's.
 """
 
@@ -26,7 +26,7 @@ ROTATIONS = ("secret_rotations", "")  # the counter's name and label
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class StoredSecret:
     """A stored secret, which signs until `expires_at`; `text` is encrypted for the row `id`."""
 
     id: str
@@ -57,7 +57,7 @@ def current(tx: Tx, subscriber_id: str, endpoint_id: str | None, encryption: Enc
             .limit(1)
         ).one_or_none()
         if row is not None:
-            return encryption.open(row.id, row.sealed)
+            return encryption.decrypt(row.id, row.sealed)
     raise NotFound("there is no secret yet; rotate makes one")
 
 
@@ -74,8 +74,8 @@ def rotate(
     """Make a new secret; the old ones go on signing for `overlap` seconds. Returns the new text.
 
     An endpoint that signed with the subscriber's secret gets its own, and the subscriber's goes on
-    signing there for as long. The endpoint is locked already, so that exactly one secret is current
-    afterwards.
+    signing there for `overlap` seconds. The caller has locked the endpoint, so that exactly one
+    secret is current afterwards.
 
     Raises:
         Conflict: too many secrets would sign at once.
@@ -102,14 +102,13 @@ def rotate(
 def rotations() -> ScalarSelect[Any]:
     """How often secrets were rotated, all subscribers' together: a column for another statement.
 
-    It changes in the transaction that rotates: whoever reads the same number twice missed none in
-    between.
+    It changes in the transaction that rotates: two equal numbers mean no rotation in between.
     """
     name, label = ROTATIONS
     return select(Counter.value).where(Counter.name == name, Counter.label == label).scalar_subquery()
 
 
-def signing(tx: Tx, endpoint_ids: Collection[str], now: Micros) -> dict[str, list[Sealed]]:
+def signing(tx: Tx, endpoint_ids: Collection[str], now: Micros) -> dict[str, list[StoredSecret]]:
     """Endpoint id → the secrets that sign for it now: the current one, then by latest expiry."""
     owners = tx.execute(
         select(Endpoint.id, Endpoint.subscriber_id).where(among(tx, Endpoint.id, sorted(endpoint_ids)))
@@ -120,7 +119,7 @@ def signing(tx: Tx, endpoint_ids: Collection[str], now: Micros) -> dict[str, lis
         own.setdefault(row.endpoint_id or row.subscriber_id, []).append(row)
     return {
         endpoint_id: [
-            Sealed(row.id, row.sealed, row.expires_at)
+            StoredSecret(row.id, row.sealed, row.expires_at)
             for row in _chosen(own.get(endpoint_id), own.get(subscriber_id))
         ]
         for endpoint_id, subscriber_id in subscriber_of.items()
@@ -148,12 +147,12 @@ def _chosen(own: list[Any] | None, shared: list[Any] | None) -> list[Any]:
 
 
 def _lock_subscriber(tx: Tx, subscriber_id: str) -> None:
-    """Let one rotation at a time through."""
+    """Lock the subscriber, so that its rotations run one after another."""
     tx.execute(lock(select(Subscriber.id).where(Subscriber.id == subscriber_id))).one()
 
 
 def _of(subscriber_id: str, endpoint_id: str | None) -> Any:
-    # Spelled as IS NULL or =, so that either can use its index.
+    # IS NULL or =, so that either can use its index.
     owner = (
         SigningSecret.endpoint_id.is_(None)
         if endpoint_id is None
@@ -186,7 +185,7 @@ def _take_over(
         )
         .order_by(SigningSecret.id)
     ).all()
-    copies = [(encryption.open(row.id, row.sealed), min(row.expires_at or until, until)) for row in shared]
+    copies = [(encryption.decrypt(row.id, row.sealed), min(row.expires_at or until, until)) for row in shared]
     _keep(tx, subscriber_id, endpoint_id, encryption, copies, now, new_id)
 
 
@@ -199,13 +198,13 @@ def _keep(
     now: Micros,
     new_id: NewId,
 ) -> None:
-    """Seal and insert secrets with the end of each."""
+    """Encrypt and insert secrets, each with its `expires_at`."""
     rows = [
         {
             "id": (secret_id := new_id("sec")),
             "subscriber_id": subscriber_id,
             "endpoint_id": endpoint_id,
-            "sealed": encryption.seal(secret_id, text),
+            "sealed": encryption.encrypt(secret_id, text),
             "created_at": now,
             "expires_at": expires_at,
         }

@@ -18,9 +18,7 @@ from relay.subscribers.sql import secrets
 
 KEY_PREFIX = "rk_"
 KEY_BYTES = 32  # of randomness: no dictionary helps, so a plain hash is enough at rest
-KEY_PREFIX_LENGTH = (
-    10  # the prefix and 7 letters: enough for people to tell keys apart, useless to guess the rest
-)
+KEY_PREFIX_LENGTH = 10  # `rk_` and 7 letters: people can distinguish keys, and guess nothing
 LONGEST_NAME = 100
 
 
@@ -75,7 +73,7 @@ def key_hash(api_key: str) -> str:
 
 
 def list_all(tx: Tx) -> list[dict[str, Any]]:
-    """Every subscriber, oldest first, with its keys as far as they are known."""
+    """Every subscriber, oldest first, with the ids and prefixes (`hint`) of its keys."""
     keys: dict[str, list[dict[str, Any]]] = {}
     for row in tx.execute(select(ApiKey.__table__).order_by(ApiKey.id)):
         keys.setdefault(row.subscriber_id, []).append(
@@ -115,14 +113,14 @@ def add_key(tx: Tx, subscriber: str, now: Micros, new_id: NewId) -> NewKey:
 
 
 def revoke_key(tx: Tx, key: str, now: Micros) -> str:
-    """Refuse one key from now on, by its id or hint; returns the id.
+    """Refuse one key from now on, by its id or prefix; returns the id.
 
     Raises:
         NotFound: there is no such key that is not revoked.
-        Conflict: several keys have this hint.
+        Conflict: several keys have this prefix.
     """
     named = (ApiKey.id == key) | (ApiKey.key_prefix == key)
-    # Two keys may share a hint; a revoked one must not stand in the way of the other.
+    # Two keys may share a prefix; a revoked key must not hide the other.
     ids = (
         list(tx.scalars(select(ApiKey.id).where(named, ApiKey.revoked_at.is_(None)))) if key.isascii() else []
     )
@@ -144,7 +142,7 @@ def _add_key(tx: Tx, subscriber_id: str, now: Micros, new_id: NewId) -> NewKey:
 
 def _find(tx: Tx, subscriber: str) -> str:
     named = Subscriber.name == subscriber
-    if subscriber.isascii():  # an id is, and MySQL refuses to compare one with what is not
+    if subscriber.isascii():  # as ids are: MySQL refuses to compare an id with other text
         named |= Subscriber.id == subscriber
     found = tx.scalar(select(Subscriber.id).where(named).order_by(Subscriber.id).limit(1))
     if found is None:
@@ -152,5 +150,5 @@ def _find(tx: Tx, subscriber: str) -> str:
     return found
 
 
-def _time(at: Micros | None) -> str | None:
-    return None if at is None else rfc3339(at)
+def _time(time_us: Micros | None) -> str | None:
+    return None if time_us is None else rfc3339(time_us)

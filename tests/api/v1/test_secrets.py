@@ -17,7 +17,7 @@ def signing_texts(store: Store, encryption: Encryption, endpoint_id: str, later:
     """The secrets that sign for an endpoint, `later` seconds from now, newest first."""
     now = Clock(store).now() + round(later * 1_000_000)
     found = store.read(secrets.signing, [endpoint_id], now)[endpoint_id]
-    return [encryption.open(secret.id, secret.text) for secret in found]
+    return [encryption.decrypt(secret.id, secret.text) for secret in found]
 
 
 def test_an_endpoint_without_a_secret_signs_with_the_subscribers_secret(
